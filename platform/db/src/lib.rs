@@ -1,1 +1,255 @@
+//! The database port: a command is a synchronous closure that runs inside one transaction.
+//!
+//! Invariants:
+//! - [`Db::write`] answers after the commit is on disk, or with an error and no effect.
+//! - A closure never awaits, so no transaction is ever open across a network call.
+//! - On SQLite concurrent commands share a transaction (group commit): each runs in a savepoint of its own and a
+//!   failing one rolls back alone; one fsync answers them all.
+//! - What must happen after the commit and only then (wake a relay, drop a cache entry) is a hook: [`Tx::after_commit`].
 
+mod engine;
+mod error;
+mod migrate;
+mod sqlite;
+#[cfg(test)]
+mod tests;
+mod value;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+pub use engine::{Connection, Engine, Job, Stats};
+pub use error::Error;
+pub use migrate::{Migration, Migrations};
+pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
+
+/// Gives parameters to a statement: `params![id.to_string(), amount, now]`.
+#[macro_export]
+macro_rules! params {
+    ($($value:expr),* $(,)?) => { &[$($crate::ToParam::to_param(&$value)),*] as &[$crate::Param<'_>] };
+}
+
+/// A handle on one service's database. Cheap to clone.
+#[derive(Clone)]
+pub struct Db {
+    engine: Arc<dyn Engine>,
+}
+
+impl Db {
+    /// Wraps an engine; how another crate brings another database.
+    pub fn with_engine(engine: Arc<dyn Engine>) -> Self {
+        Self { engine }
+    }
+
+    /// Opens or creates a SQLite file: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
+    pub fn open_sqlite(path: &Path) -> Result<Self, Error> {
+        Ok(Self { engine: Arc::new(sqlite::FileEngine::open(path)?) })
+    }
+
+    /// A SQLite database in memory that runs every closure at once on the calling thread: for tests and simulation.
+    pub fn in_memory() -> Result<Self, Error> {
+        Ok(Self { engine: Arc::new(sqlite::MemoryEngine::open()?) })
+    }
+
+    /// Brings the schema up to date; refuses a database that a newer version has written.
+    pub async fn migrate(&self, migrations: &'static [Migrations]) -> Result<(), Error> {
+        self.write(move |tx| migrate::apply(tx, migrations)).await
+    }
+
+    /// The migrations that [`Db::migrate`] would still apply.
+    pub async fn pending_migrations(&self, migrations: &'static [Migrations]) -> Result<Vec<String>, Error> {
+        self.write(move |tx| migrate::pending(tx, migrations)).await
+    }
+
+    /// Runs a command. The closure may run more than once where the engine retries a deadlock.
+    pub async fn write<T, E, F>(&self, command: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        self.engine.write(Box::new(Command {
+            command,
+            outcome: None,
+            hooks: Vec::new(),
+            reply: Some(reply),
+        }));
+        answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
+    }
+
+    /// Hands over a command that may wait for the next commit and whose loss in a crash is harmless (a delete of
+    /// what is already published, an offset). It costs no fsync of its own.
+    pub fn write_lazily<F>(&self, command: F)
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
+    {
+        let job = Command { command, outcome: None, hooks: Vec::new(), reply: None };
+        self.engine.write_lazily(Box::new(job));
+    }
+
+    /// Runs a query on a snapshot, on a thread where it may take its time.
+    pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        if self.engine.reads_inline() {
+            return self.read_now(query);
+        }
+        let db = self.clone();
+        match tokio::task::spawn_blocking(move || db.read_now(query)).await {
+            Ok(result) => result,
+            Err(_) => Err(Error::Closed.into()),
+        }
+    }
+
+    /// Runs a query on the calling thread. Only for look-ups by key that take microseconds.
+    pub fn read_now<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
+        let mut query = Some(query);
+        let mut result = None;
+        self.engine.read(&mut |connection| {
+            if let Some(query) = query.take() {
+                result = Some(query(&mut Tx { connection, hooks: &mut Vec::new() }));
+            }
+        })?;
+        result.unwrap_or_else(|| Err(Error::Closed.into()))
+    }
+
+    /// Rows become visible in the order of their ids (SQLite: one writer), so a reader may go on after the last id
+    /// that it saw.
+    pub fn is_commit_ordered(&self) -> bool {
+        self.engine.is_commit_ordered()
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.engine.stats()
+    }
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// A transaction under way.
+pub struct Tx<'c> {
+    connection: &'c mut dyn Connection,
+    hooks: &'c mut Vec<Hook>,
+}
+
+impl Tx<'_> {
+    /// Runs a statement; answers how many rows it changed.
+    pub fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
+        self.connection.execute(sql, params)
+    }
+
+    /// Runs several statements without parameters: migrations.
+    pub fn execute_batch(&mut self, sql: &str) -> Result<(), Error> {
+        self.connection.execute_batch(sql)
+    }
+
+    pub fn query<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let mut rows = Vec::new();
+        self.connection.query(sql, params, &mut |row| {
+            rows.push(map(row)?);
+            Ok(true)
+        })?;
+        Ok(rows)
+    }
+
+    /// The first row, if there is one.
+    pub fn query_opt<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut found = None;
+        self.connection.query(sql, params, &mut |row| {
+            found = Some(map(row)?);
+            Ok(false)
+        })?;
+        Ok(found)
+    }
+
+    /// The first row; [`Error::NoRow`] where there is none.
+    pub fn query_one<T>(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        map: impl FnMut(&Row<'_>) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        self.query_opt(sql, params, map)?.ok_or(Error::NoRow)
+    }
+
+    /// Runs a part that can fail without failing the whole: its changes and hooks go, the rest stays.
+    pub fn savepoint<T, E: From<Error>>(
+        &mut self,
+        part: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
+    ) -> Result<T, E> {
+        self.connection.execute_batch("SAVEPOINT part")?;
+        let hooks = self.hooks.len();
+        let result = part(&mut Tx { connection: &mut *self.connection, hooks: &mut *self.hooks });
+        if result.is_ok() {
+            self.connection.execute_batch("RELEASE SAVEPOINT part")?;
+        } else {
+            self.hooks.truncate(hooks);
+            self.connection.execute_batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
+        }
+        result
+    }
+
+    /// Runs `hook` once the change is on disk; never where it is rolled back.
+    pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+}
+
+struct Command<F, T, E> {
+    command: F,
+    outcome: Option<Result<T, E>>,
+    hooks: Vec<Hook>,
+    reply: Option<oneshot::Sender<Result<T, E>>>,
+}
+
+impl<F, T, E> Job for Command<F, T, E>
+where
+    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<Error> + Send,
+{
+    fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
+        self.hooks.clear();
+        let outcome = (self.command)(&mut Tx { connection, hooks: &mut self.hooks });
+        let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
+        self.outcome = Some(outcome);
+        verdict
+    }
+
+    fn finish(mut self: Box<Self>, commit: Result<(), Error>) {
+        let result = match (commit, self.outcome.take()) {
+            (Ok(()), Some(outcome)) => outcome,
+            (Ok(()), None) => Err(Error::Panicked.into()),
+            (Err(error), _) => Err(error.into()),
+        };
+        if result.is_ok() {
+            for hook in self.hooks.drain(..) {
+                hook();
+            }
+        }
+        if let Some(reply) = self.reply.take() {
+            // Nobody waits any more: the caller gave up, the change stays.
+            let _ = reply.send(result);
+        }
+    }
+}

@@ -151,7 +151,8 @@ impl Money {
         }
         let kept = &fraction[..fraction.len().min(exponent)];
         let joined = format!("{whole}{kept:0<exponent$}");
-        let minor: i64 = if joined.is_empty() { 0 } else { joined.parse().map_err(|_| MoneyError::Overflow)? };
+        let minor: i64 =
+            if joined.is_empty() { 0 } else { joined.parse().map_err(|_| MoneyError::Overflow)? };
         Ok(Money { minor: sign * minor, currency })
     }
 
@@ -203,10 +204,7 @@ mod tests {
         let most = Money::new(i64::MAX, Currency::KRW);
         assert_eq!(most.plus(Money::new(1, Currency::KRW)), Err(MoneyError::Overflow));
         assert_eq!(most.times(2), Err(MoneyError::Overflow));
-        assert!(matches!(
-            most.plus(Money::new(1, Currency::USD)),
-            Err(MoneyError::CurrencyMismatch(_, _))
-        ));
+        assert!(matches!(most.plus(Money::new(1, Currency::USD)), Err(MoneyError::CurrencyMismatch(_, _))));
     }
 
     #[test]

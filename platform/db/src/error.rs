@@ -1,0 +1,82 @@
+//! What can go wrong at the database, sorted by what the caller can do about it.
+
+/// A failure of the database.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// A unique key is taken already.
+    #[error("unique key violated: {0}")]
+    Unique(String),
+    /// A CHECK, NOT NULL or foreign key constraint.
+    #[error("constraint violated: {0}")]
+    Constraint(String),
+    /// Another process holds the database; try again.
+    #[error("the database is busy")]
+    Busy,
+    /// The disk or the quota is full: nothing was written, reads go on.
+    #[error("the disk is full")]
+    Full,
+    #[error("input or output failed: {0}")]
+    Io(String),
+    #[error("the database file is not a database or is damaged: {0}")]
+    Corrupt(String),
+    /// A newer version has migrated this database.
+    #[error("{component} is at schema version {found}, this program knows {known}")]
+    Newer { component: String, found: u32, known: u32 },
+    #[error("a row that must be there is not")]
+    NoRow,
+    #[error("column {column}: {problem}")]
+    Decode { column: usize, problem: String },
+    /// The command panicked; its changes are rolled back.
+    #[error("the command panicked")]
+    Panicked,
+    /// The engine is shutting down.
+    #[error("the database is closed")]
+    Closed,
+    #[error("{0}")]
+    Other(String),
+}
+
+impl Error {
+    /// The same command may succeed later.
+    pub const fn is_transient(&self) -> bool {
+        matches!(self, Error::Busy | Error::Full | Error::Io(_) | Error::Closed)
+    }
+}
+
+impl From<Error> for kernel::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Full => kernel::Error::unavailable(
+                "storage_full",
+                "there is no room to store this; nothing was changed",
+            )
+            .with_retry_after(30)
+            .with_source(error),
+            Error::Busy | Error::Closed | Error::Io(_) => kernel::Error::unavailable(
+                "storage_unavailable",
+                "the storage does not answer; nothing was changed",
+            )
+            .with_source(error),
+            other => kernel::Error::internal(other),
+        }
+    }
+}
+
+impl From<rusqlite::Error> for Error {
+    fn from(error: rusqlite::Error) -> Self {
+        use rusqlite::ErrorCode;
+        let rusqlite::Error::SqliteFailure(failure, message) = &error else {
+            return Error::Other(error.to_string());
+        };
+        let text = message.clone().unwrap_or_else(|| failure.to_string());
+        match failure.code {
+            ErrorCode::ConstraintViolation if text.contains("UNIQUE") => Error::Unique(text),
+            ErrorCode::ConstraintViolation => Error::Constraint(text),
+            ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked => Error::Busy,
+            ErrorCode::DiskFull => Error::Full,
+            ErrorCode::SystemIoFailure | ErrorCode::CannotOpen | ErrorCode::ReadOnly => Error::Io(text),
+            ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase => Error::Corrupt(text),
+            _ => Error::Other(text),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! The port's promises, on the file engine unless said otherwise.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::{Db, Error, Migration, Migrations, params};
+
+static ONE: &[Migrations] = &[Migrations {
+    component: "shelf",
+    steps: &[Migration {
+        version: 1,
+        name: "books",
+        sql: "CREATE TABLE books (id VARCHAR(64) PRIMARY KEY, copies BIGINT NOT NULL CHECK (copies >= 0))",
+    }],
+}];
+
+async fn shelf() -> (tempfile::TempDir, Db) {
+    let dir = tempfile::tempdir().unwrap();
+    let db = Db::open_sqlite(&dir.path().join("shelf.db")).unwrap();
+    db.migrate(ONE).await.unwrap();
+    (dir, db)
+}
+
+async fn copies(db: &Db) -> i64 {
+    db.read(|tx| tx.query_one("SELECT COALESCE(SUM(copies), 0) FROM books", params![], |row| row.get(0)))
+        .await
+        .map_err(|error: Error| error)
+        .unwrap()
+}
+
+#[tokio::test]
+async fn concurrent_commands_share_commits_and_a_failing_one_rolls_back_alone() {
+    let (_dir, db) = shelf().await;
+    let before = db.stats();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..200_i64 {
+        let db = db.clone();
+        tasks.spawn(async move {
+            db.write(move |tx| -> Result<(), Error> {
+                tx.execute("INSERT INTO books VALUES (?, 1)", params![format!("b{n}")])?;
+                // Every tenth then breaks its constraint: its insert must go with it.
+                tx.execute(
+                    "UPDATE books SET copies = ? WHERE id = ?",
+                    params![if n % 10 == 0 { -1_i64 } else { 1 }, format!("b{n}")],
+                )?;
+                Ok(())
+            })
+            .await
+        });
+    }
+    let failed = tasks.join_all().await.into_iter().filter(Result::is_err).count();
+    assert_eq!(failed, 20);
+    assert_eq!(copies(&db).await, 180);
+    let after = db.stats();
+    assert!(after.commits - before.commits < after.commands - before.commands, "{after:?}");
+}
+
+#[tokio::test]
+async fn a_hook_runs_after_the_commit_and_never_after_a_rollback() {
+    let (_dir, db) = shelf().await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    for fails in [false, true] {
+        let ran = ran.clone();
+        let _ = db
+            .write(move |tx| -> Result<(), Error> {
+                let (ran, inner) = (ran.clone(), ran.clone());
+                tx.after_commit(move || {
+                    ran.fetch_add(1, Ordering::SeqCst);
+                });
+                let _ = tx.savepoint(|tx| -> Result<(), Error> {
+                    tx.after_commit(move || {
+                        inner.fetch_add(100, Ordering::SeqCst);
+                    });
+                    Err(Error::NoRow)
+                });
+                if fails { Err(Error::NoRow) } else { Ok(()) }
+            })
+            .await;
+    }
+    assert_eq!(ran.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_panic_in_a_command_is_an_error_and_the_next_one_runs() {
+    let (_dir, db) = shelf().await;
+    let broken = db
+        .write(|tx| -> Result<(), Error> {
+            tx.execute("INSERT INTO books VALUES ('x', 1)", params![])?;
+            panic!("a defect");
+        })
+        .await;
+    assert!(matches!(broken, Err(Error::Panicked)));
+    assert_eq!(copies(&db).await, 0);
+}
+
+#[tokio::test]
+async fn a_full_disk_fails_writes_cleanly_and_reads_go_on() {
+    let (_dir, db) = shelf().await;
+    let insert = |n: i64| {
+        let db = db.clone();
+        async move {
+            db.write(move |tx| tx.execute("INSERT INTO books VALUES (?, 1)", params![format!("{n:0>4000}")]))
+                .await
+        }
+    };
+    insert(0).await.unwrap();
+    db.write(|tx| tx.query_one("PRAGMA max_page_count = 12", params![], |row| row.get::<i64>(0)))
+        .await
+        .unwrap();
+    let mut accepted = 1;
+    let mut refused = 0;
+    for n in 1..40 {
+        match insert(n).await {
+            Ok(_) => accepted += 1,
+            Err(Error::Full) => refused += 1,
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(refused > 0);
+    assert_eq!(copies(&db).await, accepted);
+    db.write(|tx| tx.query_one("PRAGMA max_page_count = 100000", params![], |row| row.get::<i64>(0)))
+        .await
+        .unwrap();
+    insert(99).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_database_is_refused() {
+    static NEWER: &[Migrations] = &[Migrations {
+        component: "shelf",
+        steps: &[
+            Migration { version: 1, name: "books", sql: "SELECT 1" },
+            Migration { version: 2, name: "later", sql: "CREATE TABLE later (id INTEGER)" },
+        ],
+    }];
+    let (_dir, db) = shelf().await;
+    assert_eq!(db.pending_migrations(NEWER).await.unwrap(), ["shelf/002 later"]);
+    db.migrate(NEWER).await.unwrap();
+    assert!(matches!(db.migrate(ONE).await, Err(Error::Newer { found: 2, known: 1, .. })));
+}
+
+#[tokio::test]
+async fn a_lazy_command_goes_with_the_next_commit() {
+    let (_dir, db) = shelf().await;
+    db.write_lazily(|tx| tx.execute("INSERT INTO books VALUES ('lazy', 1)", params![]).map(drop));
+    db.write(|tx| tx.execute("INSERT INTO books VALUES ('eager', 1)", params![])).await.unwrap();
+    assert_eq!(copies(&db).await, 2);
+}
+
+#[tokio::test]
+async fn what_was_answered_is_there_after_the_file_is_opened_again() {
+    let (dir, db) = shelf().await;
+    db.write(|tx| tx.execute("INSERT INTO books VALUES ('kept', 7)", params![])).await.unwrap();
+    drop(db);
+    let again = Db::open_sqlite(&dir.path().join("shelf.db")).unwrap();
+    assert_eq!(copies(&again).await, 7);
+}
+
+#[tokio::test]
+async fn the_engine_in_memory_keeps_the_same_promises() {
+    let db = Db::in_memory().unwrap();
+    db.migrate(ONE).await.unwrap();
+    let again = db.clone();
+    db.write(move |tx| {
+        let again = again.clone();
+        tx.after_commit(move || {
+            again.write_lazily(|tx| tx.execute("INSERT INTO books VALUES ('b', 2)", params![]).map(drop))
+        });
+        tx.execute("INSERT INTO books VALUES ('a', 1)", params![])
+    })
+    .await
+    .unwrap();
+    let unique = db.write(|tx| tx.execute("INSERT INTO books VALUES ('a', 1)", params![])).await;
+    assert!(matches!(unique, Err(Error::Unique(_))));
+    assert_eq!(copies(&db).await, 3);
+}
