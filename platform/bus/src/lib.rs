@@ -1,1 +1,157 @@
+//! The event bus port: topics with partitions and keys, consumer groups, offsets committed by the consumer.
+//!
+//! Invariants of every adapter: [`Bus::publish`] answers once the messages are durable; messages of one key stay in
+//! the order in which they were published; a message is delivered again until its offset is committed.
 
+mod embedded;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use contracts::topics::Topic;
+use kernel::{Envelope, Timestamp};
+use tokio::sync::Notify;
+
+pub use embedded::EmbeddedLog;
+
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("no topic is called {0:?}")]
+    UnknownTopic(String),
+    /// The bus does not take or give messages right now; nothing is lost, try again.
+    #[error("the event bus is not available: {0}")]
+    Unavailable(String),
+}
+
+impl From<db::Error> for Error {
+    fn from(error: db::Error) -> Self {
+        Error::Unavailable(error.to_string())
+    }
+}
+
+impl From<Error> for kernel::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::UnknownTopic(_) => kernel::Error::not_found("unknown_topic", error.to_string()),
+            Error::Unavailable(_) => {
+                kernel::Error::unavailable("bus_unavailable", "the event bus does not answer")
+                    .with_source(error)
+            }
+        }
+    }
+}
+
+/// A message to publish: the envelope as JSON text, and the key that decides its partition.
+#[derive(Debug, Clone)]
+pub struct Message {
+    pub topic: Arc<str>,
+    pub key: String,
+    pub payload: Arc<str>,
+}
+
+/// A message from a partition.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub topic: Arc<str>,
+    pub partition: u32,
+    pub offset: i64,
+    pub published_at: Timestamp,
+    /// The envelope as JSON text, as it was published.
+    pub payload: Arc<str>,
+}
+
+impl Delivery {
+    pub fn envelope(&self) -> Result<Envelope, serde_json::Error> {
+        serde_json::from_str(&self.payload)
+    }
+}
+
+/// Where reading starts that is not part of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    Earliest,
+    Latest,
+    At(Timestamp),
+}
+
+/// What one partition holds: offsets `begin..end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PartitionInfo {
+    pub partition: u32,
+    pub begin: i64,
+    pub end: i64,
+    pub messages: i64,
+    pub first_at: Option<Timestamp>,
+    pub last_at: Option<Timestamp>,
+}
+
+/// How far one group is in one partition.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupLag {
+    pub group: String,
+    pub topic: String,
+    pub partition: u32,
+    /// The offset that is delivered next.
+    pub committed: i64,
+    pub end: i64,
+    /// Messages not yet committed.
+    pub lag: i64,
+}
+
+#[async_trait]
+pub trait Bus: Send + Sync {
+    /// Durable when it answers. All messages or none.
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), Error>;
+
+    /// Joins a consumer group, which begins at the earliest message where it has no offset yet.
+    async fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, Error>;
+
+    async fn partitions(&self, topic: &str) -> Result<Vec<PartitionInfo>, Error>;
+
+    async fn lag(&self) -> Result<Vec<GroupLag>, Error>;
+
+    /// The offset in `partition` at which reading from `start` begins.
+    async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error>;
+
+    /// Reads outside any group: at most `limit` messages from `offset` on.
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: i64,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error>;
+
+    /// Deletes what is older than its topic's retention; answers how many messages went.
+    async fn sweep(&self, now: Timestamp) -> Result<u64, Error>;
+
+    /// Signalled when messages are published.
+    fn published(&self) -> Arc<Notify>;
+}
+
+/// A member of a consumer group.
+#[async_trait]
+pub trait Subscription: Send {
+    /// What is there now, at most `max` messages; empty when there is nothing new. Never waits for messages.
+    async fn poll(&mut self, max: usize) -> Result<Vec<Delivery>, Error>;
+
+    /// Says that these and all before them in their partitions are handled. May become durable a little later: what
+    /// is lost in a crash is delivered again.
+    async fn commit(&mut self, handled: &[Delivery]) -> Result<(), Error>;
+
+    /// Goes back to what is committed: the messages polled since are delivered again.
+    async fn rewind(&mut self) -> Result<(), Error>;
+
+    /// Signalled when a poll may find something.
+    fn wake(&self) -> Arc<Notify>;
+}
+
+/// The partition of a key: FNV-1a, the same on every machine and in every version.
+pub fn partition_of(key: &str, partitions: u32) -> u32 {
+    let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    });
+    u32::try_from(hash % u64::from(partitions.max(1))).unwrap_or(0)
+}
