@@ -1,1 +1,59 @@
+//! Delivery: what is committed is published at least once, and what is published takes effect exactly once.
+//!
+//! Invariants:
+//! - a message is a row of the outbox in the transaction of the change that it tells of;
+//! - the relay publishes rows in order and deletes them only after the bus has them;
+//! - a consumer's effect and its inbox row are one transaction, so a second delivery changes nothing;
+//! - a message that cannot be handled is parked with its reason, later messages of its key wait behind it, the others
+//!   go on.
 
+mod consumer;
+mod dead_letters;
+mod outbox;
+mod pump;
+mod relay;
+pub mod saga;
+#[cfg(test)]
+mod tests;
+
+use db::{Migration, Migrations};
+
+pub use consumer::{Consumer, ConsumerPump};
+pub use dead_letters::{
+    DeadLetter, DeadLetterState, count as count_dead_letters, list as list_dead_letters, replay,
+};
+pub use outbox::{Outbox, depth as outbox_depth, oldest as oldest_in_outbox, sequences};
+pub use pump::{Every, Job, Progress, Pump};
+pub use relay::Relay;
+
+/// The tables that every service's database has for delivery.
+pub static MIGRATIONS: Migrations = Migrations {
+    component: "messaging",
+    steps: &[Migration {
+        version: 1,
+        name: "outbox, inbox, dead letters, sagas",
+        sql: "CREATE TABLE outbox (
+                id INTEGER PRIMARY KEY AUTOINCREMENT, topic VARCHAR(64) NOT NULL, subject VARCHAR(128) NOT NULL,
+                created_at BIGINT NOT NULL, payload TEXT NOT NULL
+              );
+              CREATE TABLE outbox_sequences (
+                subject VARCHAR(128) NOT NULL PRIMARY KEY, last_sequence BIGINT NOT NULL
+              ) WITHOUT ROWID;
+              CREATE TABLE inbox (
+                consumer VARCHAR(64) NOT NULL, event_id VARCHAR(64) NOT NULL, handled_at BIGINT NOT NULL,
+                PRIMARY KEY (consumer, event_id)
+              ) WITHOUT ROWID;
+              CREATE TABLE dead_letters (
+                id INTEGER PRIMARY KEY AUTOINCREMENT, consumer VARCHAR(64) NOT NULL, topic VARCHAR(64) NOT NULL,
+                part INTEGER NOT NULL, pos BIGINT NOT NULL, subject VARCHAR(128) NOT NULL,
+                event_id VARCHAR(64) NOT NULL, event_type VARCHAR(128) NOT NULL, payload TEXT NOT NULL,
+                error TEXT NOT NULL, attempts INTEGER NOT NULL, parked_at BIGINT NOT NULL,
+                state VARCHAR(16) NOT NULL, UNIQUE (consumer, topic, part, pos)
+              );
+              CREATE TABLE sagas (
+                kind VARCHAR(32) NOT NULL, id VARCHAR(64) NOT NULL, state TEXT NOT NULL, version BIGINT NOT NULL,
+                deadline_at BIGINT, PRIMARY KEY (kind, id)
+              ) WITHOUT ROWID;
+              CREATE INDEX sagas_by_deadline ON sagas (deadline_at) WHERE deadline_at IS NOT NULL;",
+    }],
+};

@@ -1,0 +1,293 @@
+//! Consumers: a batch of messages, one transaction, each message once.
+//!
+//! A batch that fails is handled again message by message, so that one bad message does not hold up the others. A
+//! transient failure leaves the offset where it is and is tried again later: a database that is down fills no dead
+//! letters.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Bus, Delivery, Subscription};
+use contracts::topics::Topic;
+use db::{Db, Tx, params};
+use kernel::envelope::Event;
+use kernel::{Clock, Envelope, Timestamp};
+use tokio::sync::{Mutex, Notify};
+
+use crate::dead_letters::{self, DeadLetterState, Parked};
+use crate::{Progress, Pump};
+
+const BATCH_MAX: usize = 256;
+/// How often a message that fails for a reason of its own is tried before it is parked.
+const ATTEMPTS_MAX: u32 = 3;
+
+type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
+
+/// What a service does with messages of some topics. Types that it does not name pass by.
+pub struct Consumer {
+    group: String,
+    topics: Vec<Topic>,
+    handlers: HashMap<&'static str, HandlerFn>,
+}
+
+impl Consumer {
+    /// `group` is the consumer group, and the inbox's name for it: `<service>.<what>`.
+    pub fn new(group: impl Into<String>, topics: &[Topic]) -> Self {
+        Self { group: group.into(), topics: topics.to_vec(), handlers: HashMap::new() }
+    }
+
+    /// Handles one type of message inside the transaction that also marks it as handled.
+    #[must_use]
+    pub fn on<E: Event>(
+        mut self,
+        handle: impl Fn(&mut Tx<'_>, &E, &Envelope) -> kernel::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        let handler = move |tx: &mut Tx<'_>, envelope: &Envelope| {
+            let event: E = envelope.decode().map_err(|error| {
+                kernel::Error::invalid("event_unreadable", format!("data does not fit {}: {error}", E::TYPE))
+            })?;
+            handle(tx, &event, envelope)
+        };
+        self.handlers.insert(E::TYPE, Box::new(handler));
+        self
+    }
+
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
+    /// Joins the group.
+    pub async fn start(
+        self,
+        db: Db,
+        bus: &dyn Bus,
+        clock: Arc<dyn Clock>,
+    ) -> Result<ConsumerPump, bus::Error> {
+        let subscription = bus.subscribe(&self.group, &self.topics).await?;
+        let wake = subscription.wake();
+        Ok(ConsumerPump {
+            name: self.group.clone(),
+            shared: Arc::new(Shared { group: self.group, handlers: self.handlers, clock }),
+            db,
+            subscription: Mutex::new(subscription),
+            wake,
+        })
+    }
+}
+
+struct Shared {
+    group: String,
+    handlers: HashMap<&'static str, HandlerFn>,
+    clock: Arc<dyn Clock>,
+}
+
+/// A consumer at work.
+pub struct ConsumerPump {
+    name: String,
+    shared: Arc<Shared>,
+    db: Db,
+    subscription: Mutex<Box<dyn Subscription>>,
+    wake: Arc<Notify>,
+}
+
+/// A message, read or unreadable.
+struct Incoming {
+    delivery: Delivery,
+    envelope: Result<Envelope, String>,
+}
+
+impl Incoming {
+    fn read(delivery: Delivery) -> Self {
+        let envelope = delivery.envelope().map_err(|error| error.to_string());
+        Self { delivery, envelope }
+    }
+}
+
+impl Shared {
+    /// Marks the message as handled; `false` where it was handled before.
+    fn receive(&self, tx: &mut Tx<'_>, envelope: &Envelope, now: Timestamp) -> Result<bool, db::Error> {
+        let sql = "INSERT OR IGNORE INTO inbox (consumer, event_id, handled_at) VALUES (?, ?, ?)";
+        Ok(tx.execute(sql, params![self.group, envelope.id.to_string(), now])? == 1)
+    }
+
+    fn handle(&self, tx: &mut Tx<'_>, envelope: &Envelope, now: Timestamp) -> kernel::Result<()> {
+        let Some(handler) = self.handlers.get(envelope.event_type.as_str()) else { return Ok(()) };
+        if self.receive(tx, envelope, now)? {
+            handler(tx, envelope)?;
+        }
+        Ok(())
+    }
+
+    fn park(
+        &self,
+        tx: &mut Tx<'_>,
+        incoming: &Incoming,
+        state: DeadLetterState,
+        error: &str,
+        now: Timestamp,
+    ) -> Result<(), db::Error> {
+        let (key, event_id, event_type) = match &incoming.envelope {
+            Ok(envelope) => (envelope.subject.clone(), envelope.id.to_string(), envelope.event_type.as_str()),
+            // Without an envelope there is no key: nothing waits behind this place.
+            Err(_) => {
+                let place = &incoming.delivery;
+                (format!("{}/{}/{}", place.topic, place.partition, place.offset), String::new(), "")
+            }
+        };
+        let parked = Parked {
+            consumer: &self.group,
+            delivery: &incoming.delivery,
+            key: &key,
+            event_id: &event_id,
+            event_type,
+            error,
+            attempts: if state == DeadLetterState::Dead { ATTEMPTS_MAX } else { 0 },
+            state,
+            at: now,
+        };
+        dead_letters::park(tx, &parked)
+    }
+
+    /// One message with all its ways out, apart from failing.
+    fn take(&self, tx: &mut Tx<'_>, incoming: &Incoming, some_parked: bool) -> kernel::Result<()> {
+        let now = self.clock.now();
+        match &incoming.envelope {
+            Err(error) => Ok(self.park(
+                tx,
+                incoming,
+                DeadLetterState::Dead,
+                &format!("not an envelope: {error}"),
+                now,
+            )?),
+            Ok(envelope) => {
+                let wanted = self.handlers.contains_key(envelope.event_type.as_str());
+                if wanted && some_parked && dead_letters::is_parked(tx, &self.group, &envelope.subject)? {
+                    return Ok(self.park(
+                        tx,
+                        incoming,
+                        DeadLetterState::Waiting,
+                        "waits behind a parked message",
+                        now,
+                    )?);
+                }
+                self.handle(tx, envelope, now)
+            }
+        }
+    }
+}
+
+impl ConsumerPump {
+    async fn take_all(&self, batch: &Arc<Vec<Incoming>>) -> kernel::Result<()> {
+        let (shared, batch) = (self.shared.clone(), batch.clone());
+        self.db
+            .write(move |tx| -> kernel::Result<()> {
+                let some_parked = dead_letters::any(tx, &shared.group)?;
+                batch.iter().try_for_each(|incoming| shared.take(tx, incoming, some_parked))
+            })
+            .await
+    }
+
+    /// `Err` only where trying later may help; a message that is at fault itself is parked.
+    async fn take_one(&self, batch: &Arc<Vec<Incoming>>, index: usize) -> kernel::Result<()> {
+        let mut attempt = 1;
+        loop {
+            let (shared, all) = (self.shared.clone(), batch.clone());
+            let taken = self
+                .db
+                .write(move |tx| -> kernel::Result<()> {
+                    let some_parked = dead_letters::any(tx, &shared.group)?;
+                    all.get(index).map_or(Ok(()), |incoming| shared.take(tx, incoming, some_parked))
+                })
+                .await;
+            let Err(error) = taken else { return Ok(()) };
+            if error.kind().is_transient() {
+                return Err(error);
+            }
+            if attempt < ATTEMPTS_MAX {
+                attempt += 1;
+                continue;
+            }
+            let reason = error.chain();
+            tracing::error!(consumer = %self.name, %reason, "message parked as a dead letter");
+            let (shared, all) = (self.shared.clone(), batch.clone());
+            return self
+                .db
+                .write(move |tx| -> kernel::Result<()> {
+                    let now = shared.clock.now();
+                    let Some(incoming) = all.get(index) else { return Ok(()) };
+                    Ok(shared.park(tx, incoming, DeadLetterState::Dead, &reason, now)?)
+                })
+                .await;
+        }
+    }
+
+    /// Handles one dead letter that an operator wants replayed.
+    async fn replay_one(&self) -> kernel::Result<Progress> {
+        let group = self.shared.group.clone();
+        let letter =
+            self.db.read_now(|tx| dead_letters::next_ready(tx, &group).map_err(kernel::Error::from))?;
+        let Some(letter) = letter else { return Ok(Progress::Idle) };
+        let (shared, again) = (self.shared.clone(), letter.clone());
+        let replayed = self
+            .db
+            .write(move |tx| -> kernel::Result<()> {
+                let envelope: Envelope = serde_json::from_str(&again.payload)
+                    .map_err(|error| kernel::Error::invalid("event_unreadable", error.to_string()))?;
+                shared.handle(tx, &envelope, shared.clock.now())?;
+                Ok(dead_letters::remove(tx, again.id)?)
+            })
+            .await;
+        if let Err(error) = replayed {
+            if error.kind().is_transient() {
+                return Err(error);
+            }
+            let reason = error.chain();
+            self.db.write(move |tx| dead_letters::fail_again(tx, &letter, &reason)).await?;
+        }
+        Ok(Progress::Worked)
+    }
+}
+
+#[async_trait]
+impl Pump for ConsumerPump {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    async fn step(&self) -> kernel::Result<Progress> {
+        let mut subscription = self.subscription.lock().await;
+        if self.replay_one().await? == Progress::Worked {
+            return Ok(Progress::Worked);
+        }
+        let polled = subscription.poll(BATCH_MAX).await?;
+        if polled.is_empty() {
+            return Ok(Progress::Idle);
+        }
+        let batch: Arc<Vec<Incoming>> = Arc::new(polled.into_iter().map(Incoming::read).collect());
+        if self.take_all(&batch).await.is_err() {
+            for index in 0..batch.len() {
+                if let Err(error) = self.take_one(&batch, index).await {
+                    subscription.rewind().await?;
+                    return Err(error);
+                }
+            }
+        }
+        let handled: Vec<Delivery> = batch.iter().map(|incoming| incoming.delivery.clone()).collect();
+        subscription.commit(&handled).await?;
+        Ok(Progress::Worked)
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        self.wake.clone()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+}
