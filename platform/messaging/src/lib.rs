@@ -27,7 +27,7 @@ pub use pump::{Every, Job, Progress, Pump};
 pub use relay::Relay;
 
 /// The tables that every service's database has for delivery.
-pub static MIGRATIONS: Migrations = Migrations {
+pub const MIGRATIONS: Migrations = Migrations {
     component: "messaging",
     steps: &[Migration {
         version: 1,

@@ -1,1 +1,41 @@
+//! The HTTP edge, the same for every service.
+//!
+//! Invariants:
+//! - a route exists only together with a [`Policy`]: there is no way to add one without (R: deny by default);
+//! - every failure leaves as `application/problem+json` with a stable code, and no text of ours leaks into it;
+//! - the OpenAPI document is made from the same table as the router, so neither can drift from the other.
 
+pub mod auth;
+mod body;
+mod client;
+mod edge;
+mod etag;
+mod idempotency;
+mod limits;
+mod metrics;
+mod openapi;
+mod pages;
+mod problem;
+mod routes;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use auth::{Caller, Policy, Principal, Revocations, TokenVerifier};
+pub use body::{Json, Path, Query};
+pub use client::Client;
+pub use edge::{Edge, EdgeConfig, RequestId};
+pub use etag::{ETag, IfMatch, not_modified};
+pub use idempotency::{
+    Answer, Keyed, MIGRATIONS as IDEMPOTENCY_MIGRATIONS, MaybeKeyed, RequestKey, once, sweep,
+};
+pub use limits::{Limit, Limits, Scope};
+pub use metrics::{HttpMetrics, encode};
+pub use openapi::{Op, document};
+pub use pages::{Page, PageParams, Pages};
+pub use problem::{Problem, ProblemBody};
+pub use routes::{RouteInfo, Routes};
+pub use server::{Server, ServerConfig};
+
+/// What a handler answers.
+pub type ApiResult<T> = Result<T, Problem>;

@@ -1,0 +1,192 @@
+//! What surrounds every handler: request id, policy, limits, metrics, problems for panics and slow answers.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+use futures_util::FutureExt;
+use kernel::{Clock, Error, IdSource, Kind};
+use tokio::sync::Semaphore;
+
+use crate::auth::TokenVerifier;
+use crate::limits::{Limit, Limits};
+use crate::metrics::HttpMetrics;
+use crate::pages::Pages;
+use crate::{Policy, Problem};
+
+/// A request's id: given by the caller or made here, in every answer and every log line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RequestId(pub String);
+
+#[derive(Debug, Clone)]
+pub struct EdgeConfig {
+    /// How long a handler may take, unless its route says otherwise.
+    pub request_timeout: Duration,
+    /// How many requests run at once; beyond that they are refused at once (R94).
+    pub concurrency_max: usize,
+    /// Addresses whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpAddr>,
+}
+
+impl Default for EdgeConfig {
+    fn default() -> Self {
+        Self { request_timeout: Duration::from_secs(15), concurrency_max: 4_096, trusted_proxies: Vec::new() }
+    }
+}
+
+/// Shared by all routes of a process.
+pub struct Edge {
+    pub verifier: Arc<TokenVerifier>,
+    pub limits: Limits,
+    pub metrics: HttpMetrics,
+    pub pages: Pages,
+    pub clock: Arc<dyn Clock>,
+    pub ids: IdSource,
+    config: EdgeConfig,
+    running: Semaphore,
+}
+
+impl Edge {
+    pub fn new(
+        verifier: Arc<TokenVerifier>,
+        limits: Limits,
+        metrics: HttpMetrics,
+        pages: Pages,
+        clock: Arc<dyn Clock>,
+        ids: IdSource,
+        config: EdgeConfig,
+    ) -> Self {
+        let running = Semaphore::new(config.concurrency_max);
+        Self { verifier, limits, metrics, pages, clock, ids, config, running }
+    }
+
+    fn address(&self, request: &Request) -> Option<IpAddr> {
+        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
+        match peer {
+            Some(peer) if self.config.trusted_proxies.contains(&peer) => {
+                Some(forwarded_for(request.headers(), &self.config.trusted_proxies).unwrap_or(peer))
+            }
+            other => other,
+        }
+    }
+}
+
+/// The last address in `X-Forwarded-For` that is not one of our proxies.
+fn forwarded_for(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
+    let chain = headers.get("x-forwarded-for")?.to_str().ok()?;
+    chain.rsplit(',').filter_map(|part| part.trim().parse().ok()).find(|address| !trusted.contains(address))
+}
+
+/// What a route asks of its edge.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guard {
+    pub service: &'static str,
+    pub route: &'static str,
+    pub policy: Policy,
+    pub limit: Option<Limit>,
+    pub timeout: Option<Duration>,
+}
+
+const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+fn request_id(headers: &HeaderMap, ids: &IdSource) -> String {
+    let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
+    match given {
+        Some(id)
+            if (1..=64).contains(&id.len())
+                && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) =>
+        {
+            id.to_owned()
+        }
+        _ => ids.uuid().as_simple().to_string(),
+    }
+}
+
+/// Runs one request: admission, policy, limit, handler, and what is noted of it.
+pub(crate) async fn guard(
+    edge: Arc<Edge>,
+    guard: Guard,
+    mut request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let started = tokio::time::Instant::now();
+    let method = request.method().clone();
+    let id = request_id(request.headers(), &edge.ids);
+    request.extensions_mut().insert(RequestId(id.clone()));
+    let mut response = match edge.running.try_acquire() {
+        Ok(_running) => admit(&edge, guard, request, next).await,
+        Err(_) => Problem(Error::unavailable("overloaded", "too much is going on: try again in a moment"))
+            .into_response(),
+    };
+    if response.status().as_u16() >= 400 {
+        response = with_request_id(response, &id).await;
+    }
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
+    if status >= 500 {
+        tracing::warn!(request_id = %id, %method, route = guard.route, status, seconds, "request failed");
+    }
+    edge.metrics.observe(guard.service, &method, guard.route, status, seconds);
+    response
+}
+
+async fn admit(edge: &Edge, guard: Guard, mut request: Request, next: axum::middleware::Next) -> Response {
+    let caller = match edge.verifier.authorize(guard.policy, request.headers()) {
+        Ok(caller) => caller,
+        Err(error) => return Problem(error).into_response(),
+    };
+    let mut left = None;
+    if let Some(limit) = guard.limit {
+        match edge.limits.take(limit, edge.address(&request), caller.map(|caller| caller.user_id)) {
+            Ok(taken) => left = taken,
+            Err(refused) => {
+                let (error, left) = *refused;
+                let mut response = Problem(error).into_response();
+                left.write(response.headers_mut());
+                return response;
+            }
+        }
+    }
+    if let Some(caller) = caller {
+        request.extensions_mut().insert(caller);
+    }
+    let handler = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    let timeout = guard.timeout.unwrap_or(edge.config.request_timeout);
+    let mut response = match tokio::time::timeout(timeout, handler).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),
+        Err(_) => {
+            let error = Error::new(Kind::Timeout, "timeout", "no answer in time; the outcome is not known");
+            Problem(error).into_response()
+        }
+    };
+    if let Some(left) = left {
+        left.write(response.headers_mut());
+    }
+    response
+}
+
+/// Puts the request's id into a problem's body.
+async fn with_request_id(response: Response, id: &str) -> Response {
+    let is_problem =
+        response.headers().get("content-type").is_some_and(|value| value == "application/problem+json");
+    if !is_problem {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let Ok(bytes) = axum::body::to_bytes(body, 64 * 1024).await else {
+        return parts.status.into_response();
+    };
+    let mut bytes = bytes.to_vec();
+    if bytes.last() == Some(&b'}') {
+        bytes.pop();
+        bytes.extend_from_slice(format!(",\"request_id\":\"{id}\"}}").as_bytes());
+    }
+    parts.headers.remove("content-length");
+    Response::from_parts(parts, bytes.into())
+}
