@@ -1,1 +1,27 @@
+//! What a service is given and what it gives back.
+//!
+//! A service is a function from a [`Context`] to a [`Service`]: routes, pumps, an operator's router. It cannot tell
+//! whether it runs alone or with others, on embedded engines or on real ones.
 
+mod config;
+mod context;
+mod databases;
+mod error;
+mod lifecycle;
+mod secrets;
+mod service;
+pub mod telemetry;
+#[cfg(test)]
+mod tests;
+mod vault;
+mod verdict;
+
+pub use config::{Config, Profile, ServerSection};
+pub use context::Context;
+pub use databases::Databases;
+pub use error::StartError;
+pub use lifecycle::Pumps;
+pub use secrets::Secrets;
+pub use service::{Service, ServiceBuilder};
+pub use vault::Vault;
+pub use verdict::Verdict;

@@ -1,0 +1,141 @@
+//! A service, and how one is put together.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use db::{Db, Migrations, params};
+use kernel::Clock;
+use messaging::{Consumer, Every, Job, Outbox, Progress, Pump, Relay};
+use web::{RouteInfo, Routes};
+
+use crate::{Context, StartError};
+
+/// How long handled event ids are kept: as long as the topics keep their messages, and a day more.
+const INBOX_KEPT_FOR: Duration = Duration::from_secs(8 * 86_400);
+
+/// A service, ready to run.
+pub struct Service {
+    pub name: &'static str,
+    pub db: Db,
+    /// The public routes under their full paths.
+    pub router: Router,
+    pub routes: Vec<RouteInfo>,
+    /// Operator's routes, served on the admin port under `/admin`.
+    pub admin: Router,
+    pub pumps: Vec<Arc<dyn Pump>>,
+}
+
+/// Puts a service together: its database is open and migrated from the start.
+pub struct ServiceBuilder {
+    context: Context,
+    service: Service,
+    outbox: Outbox,
+}
+
+impl Service {
+    pub async fn builder(
+        name: &'static str,
+        context: &Context,
+        migrations: &'static [Migrations],
+    ) -> Result<ServiceBuilder, StartError> {
+        let db = context.databases.open(name)?;
+        db.migrate(migrations)
+            .await
+            .map_err(|source| StartError::Database { name: name.to_owned(), source })?;
+        let outbox = Outbox::new(name, context.clock.clone(), context.ids.clone());
+        let service = Service {
+            name,
+            db,
+            router: Router::new(),
+            routes: Vec::new(),
+            admin: Router::new(),
+            pumps: Vec::new(),
+        };
+        Ok(ServiceBuilder { context: context.clone(), service, outbox })
+    }
+}
+
+impl ServiceBuilder {
+    pub fn db(&self) -> Db {
+        self.service.db.clone()
+    }
+
+    pub fn outbox(&self) -> Outbox {
+        self.outbox.clone()
+    }
+
+    pub fn routes<S: Clone + Send + Sync + 'static>(&mut self, routes: Routes<S>, state: S) -> &mut Self {
+        self.service.routes.extend(routes.table());
+        let router = std::mem::take(&mut self.service.router);
+        self.service.router = router.merge(routes.into_router(&self.context.edge, state));
+        self
+    }
+
+    /// Operator's routes: served on the admin port, behind the operator's token.
+    pub fn admin(&mut self, router: Router) -> &mut Self {
+        let admin = std::mem::take(&mut self.service.admin);
+        self.service.admin = admin.merge(router);
+        self
+    }
+
+    pub async fn consume(&mut self, consumer: Consumer) -> Result<&mut Self, StartError> {
+        let pump = consumer
+            .start(self.db(), self.context.bus.as_ref(), self.context.clock.clone())
+            .await
+            .map_err(|error| StartError::Bus(error.to_string()))?;
+        self.service.pumps.push(Arc::new(pump));
+        Ok(self)
+    }
+
+    pub fn pump(&mut self, pump: Arc<dyn Pump>) -> &mut Self {
+        self.service.pumps.push(pump);
+        self
+    }
+
+    /// A job that the host runs every `interval`, and a test at every turn.
+    pub fn every(&mut self, what: &str, interval: Duration, job: impl Job + 'static) -> &mut Self {
+        let name = format!("{}.{what}", self.service.name);
+        self.pump(Arc::new(Every::new(name, interval, job)))
+    }
+
+    /// Adds what every service has: the relay, and sweeps of what is kept for a while.
+    pub fn build(mut self) -> Service {
+        let relay = Relay::new(self.service.name, self.db(), self.context.bus.clone(), &self.outbox);
+        self.pump(Arc::new(relay));
+        let sweep = Sweep { db: self.db(), clock: self.context.clock.clone() };
+        self.every("sweep", Duration::from_secs(3_600), sweep);
+        self.service
+    }
+}
+
+struct Sweep {
+    db: Db,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
+impl Job for Sweep {
+    async fn run(&self) -> kernel::Result<Progress> {
+        let now = self.clock.now();
+        let swept = self
+            .db
+            .write(move |tx| -> Result<usize, db::Error> {
+                let sql = "SELECT 1 FROM schema_migrations WHERE component = 'idempotency'";
+                let answers = match tx.query_opt(sql, params![], |_| Ok(()))? {
+                    Some(()) => web::sweep(tx, now)?,
+                    None => 0,
+                };
+                let horizon = now.minus(INBOX_KEPT_FOR);
+                let inbox = tx.execute(
+                    "DELETE FROM inbox WHERE (consumer, event_id) IN (SELECT consumer, event_id FROM \
+                     (SELECT consumer, event_id FROM inbox WHERE handled_at < ? LIMIT 1000) old)",
+                    params![horizon],
+                )?;
+                Ok(answers + inbox)
+            })
+            .await?;
+        Ok(Progress::from_count(swept))
+    }
+}
