@@ -1,0 +1,170 @@
+//! The command line: global flags and the tree of commands.
+//!
+//! Invariant: flags that are settings have no default here; precedence is decided in [`crate::config`] alone.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::config;
+use crate::output::Format;
+use crate::progress::ProgressMode;
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+/// Runs, loads, watches and mends the RTC platform from a terminal.
+#[derive(Debug, Parser)]
+#[command(
+    name = "rtcctl",
+    version,
+    about,
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true,
+    styles = STYLES,
+    after_help = "Answers go to stdout, talk to stderr. `rtcctl explain` lists every error code, \
+                  `rtcctl explain exit-codes` every exit code."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// When to use colours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    #[default]
+    Auto,
+    Always,
+    Never,
+}
+
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub struct Global {
+    /// The environment to work on [default: local]
+    #[arg(long, global = true, value_name = "NAME")]
+    pub env: Option<String>,
+    /// The data directory of the platform on this machine [default: ./data]
+    #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub data: Option<PathBuf>,
+    /// The form of the answer [default: table]
+    #[arg(short, long, global = true, value_name = "FORM", hide_possible_values = false)]
+    pub output: Option<Format>,
+    /// Write NDJSON events to a file, or to stdout with `-`
+    #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    pub events: Option<PathBuf>,
+    /// How to show progress [default: auto]
+    #[arg(long, global = true, value_name = "HOW")]
+    pub progress: Option<ProgressMode>,
+    /// When to use colours [default: auto]
+    #[arg(long, global = true, value_name = "WHEN")]
+    pub color: Option<ColorChoice>,
+    /// Say nothing but errors
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Say more
+    #[arg(short, long, global = true)]
+    pub verbose: bool,
+    /// Never ask; refuse what would need an answer
+    #[arg(long, global = true)]
+    pub no_input: bool,
+    /// Answer yes to every question
+    #[arg(short, long, global = true)]
+    pub yes: bool,
+    /// Say what would be done, and do nothing
+    #[arg(long, global = true)]
+    pub dry_run: bool,
+    /// How long to wait before giving up, for example 30s or 2m
+    #[arg(long, global = true, value_name = "TIME", value_parser = duration)]
+    pub timeout: Option<Duration>,
+}
+
+/// A clap value parser for lengths of time.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    config::parse_duration(text)
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the platform on this machine, seeded, with live status
+    Up(commands::up::Args),
+    /// Stop the platform on this machine
+    Down(commands::down::Args),
+    /// Show services, orders and, on request, the invariants
+    Status(commands::status::Args),
+    /// Open the platform's page in a browser
+    Open(commands::open::Args),
+    /// Drive open-loop load and judge latency and availability
+    Load(commands::load::Args),
+    /// Replay real sales from CSV files into the platform
+    Replay(commands::replay::Args),
+    /// Check every prerequisite of this machine
+    Doctor(commands::doctor::Args),
+    /// Show and check the configuration
+    #[command(subcommand)]
+    Config(commands::config::Command),
+    /// Look at topics, events, lag and dead letters
+    #[command(subcommand)]
+    Events(commands::events::Command),
+    /// Explain an error code, offline
+    Explain(commands::explain::Args),
+    /// Print shell completions
+    Completions(commands::completions::Args),
+    /// Show the version
+    Version(commands::version::Args),
+}
+
+/// Who ends the command when the operator presses Ctrl-C.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopping {
+    /// It only reads; it is dropped where it stands.
+    Dropped,
+    /// It watches [`crate::signals::Interrupts`] and leaves things in a known state.
+    Itself,
+}
+
+impl Command {
+    pub fn stopping(&self) -> Stopping {
+        match self {
+            Command::Up(_) | Command::Down(_) | Command::Load(_) | Command::Replay(_) => Stopping::Itself,
+            Command::Events(command) => command.stopping(),
+            _ => Stopping::Dropped,
+        }
+    }
+}
+
+impl Cli {
+    /// The flags that are settings, by the key of their setting.
+    pub fn flags(&self) -> Vec<(&'static str, String)> {
+        fn word(value: Option<impl clap::ValueEnum>) -> Option<String> {
+            Some(value?.to_possible_value()?.get_name().to_owned())
+        }
+        let global = &self.global;
+        let mut flags: Vec<(&'static str, Option<String>)> = vec![
+            ("env", global.env.clone()),
+            ("data", global.data.as_ref().map(|path| path.display().to_string())),
+            ("output", word(global.output)),
+            ("progress", word(global.progress)),
+            ("color", word(global.color)),
+            ("timeout", global.timeout.map(|timeout| format!("{}ms", timeout.as_millis()))),
+        ];
+        if let Command::Up(args) = &self.command {
+            flags.push(("host", args.host.clone()));
+            flags.push(("port", args.port.map(|port| port.to_string())));
+            flags.push(("admin_port", args.admin_port.map(|port| port.to_string())));
+            flags.push(("seed", word(args.seed)));
+        }
+        flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
+    }
+}

@@ -1,0 +1,5 @@
+//! Codes of the load generator.
+
+use super::codes;
+
+codes! { LOAD; }

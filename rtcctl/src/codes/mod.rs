@@ -1,0 +1,85 @@
+//! Every stable code that an error or a finding can carry, with what `rtcctl explain` says about it, offline.
+//!
+//! Invariants: an error or a finding cannot be made without one of these; a code, once published, keeps its meaning
+//! and is never given to something else. One file an area; [`all`] joins them.
+
+mod api;
+mod config;
+mod doctor;
+mod events;
+mod general;
+mod load;
+mod replay;
+mod run;
+mod status;
+
+pub use api::*;
+pub use config::*;
+pub use doctor::*;
+pub use events::*;
+pub use general::*;
+pub use load::*;
+pub use replay::*;
+pub use run::*;
+pub use status::*;
+
+use crate::exit::Exit;
+
+/// A stable code and its documentation.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Three letters for the area, three digits.
+    pub id: &'static str,
+    /// What the process ends with when an error of this code is not overruled.
+    pub exit: Exit,
+    /// What happened, in one line.
+    pub summary: &'static str,
+    /// Why it happens.
+    pub cause: &'static str,
+    /// What to do about it.
+    pub action: &'static str,
+}
+
+/// Declares the codes of one area as statics of the same name and lists them in the named slice.
+macro_rules! codes {
+    ($list:ident; $($id:ident ($exit:ident) $summary:literal, $cause:literal, $action:literal;)*) => {
+        $(
+            #[doc = $summary]
+            pub static $id: $crate::codes::Code = $crate::codes::Code {
+                id: stringify!($id),
+                exit: $crate::exit::$exit,
+                summary: $summary,
+                cause: $cause,
+                action: $action,
+            };
+        )*
+        pub(crate) static $list: &[&$crate::codes::Code] = &[$(&$id),*];
+    };
+}
+pub(crate) use codes;
+
+/// Every code, area by area.
+pub fn all() -> impl Iterator<Item = &'static Code> {
+    [
+        general::GENERAL,
+        config::CONFIG,
+        api::API,
+        run::RUN,
+        status::STATUS,
+        doctor::DOCTOR,
+        events::EVENTS,
+        load::LOAD,
+        replay::REPLAY,
+    ]
+    .into_iter()
+    .flatten()
+    .copied()
+}
+
+/// The code with this id, in any case.
+pub fn find(id: &str) -> Option<&'static Code> {
+    all().find(|code| code.id.eq_ignore_ascii_case(id))
+}
+
+#[cfg(test)]
+mod tests;

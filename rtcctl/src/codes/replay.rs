@@ -1,0 +1,5 @@
+//! Codes of replaying real sales.
+
+use super::codes;
+
+codes! { REPLAY; }

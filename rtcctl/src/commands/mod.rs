@@ -1,0 +1,37 @@
+//! One command a file: its arguments and `run`.
+
+pub mod completions;
+pub mod config;
+pub mod doctor;
+pub mod down;
+pub mod events;
+pub mod explain;
+pub mod load;
+pub mod open;
+pub mod replay;
+pub mod status;
+pub mod up;
+pub mod version;
+
+use crate::cli::Command;
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::Report;
+
+/// Runs a command to its answer.
+pub async fn run(command: Command, context: &Context) -> Result<Report> {
+    match command {
+        Command::Up(args) => Box::pin(up::run(args, context)).await,
+        Command::Down(args) => down::run(args, context).await,
+        Command::Status(args) => status::run(args, context).await,
+        Command::Open(args) => open::run(args, context).await,
+        Command::Load(args) => Box::pin(load::run(args, context)).await,
+        Command::Replay(args) => Box::pin(replay::run(args, context)).await,
+        Command::Doctor(args) => Box::pin(doctor::run(args, context)).await,
+        Command::Config(command) => config::run(command, context),
+        Command::Events(command) => Box::pin(events::run(command, context)).await,
+        Command::Explain(args) => explain::run(args),
+        Command::Completions(args) => completions::run(args, context),
+        Command::Version(_) => Ok(version::run()),
+    }
+}

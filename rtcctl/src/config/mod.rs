@@ -1,0 +1,270 @@
+//! The resolved configuration, and where each value of it came from.
+//!
+//! Invariants: flag > `RTCCTL_*` variable > `rtc.toml` (searched upwards) > the user's file > built-in default; every
+//! value carries its origin; unknown keys and variables are refused; a secret is only ever a reference.
+
+mod file;
+mod schema;
+mod secret;
+mod spelling;
+
+pub use file::{Entry, File, Service};
+pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
+pub use secret::Secret;
+pub use spelling::nearest;
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use crate::codes;
+use crate::error::{Error, Result};
+use crate::io::Io;
+
+/// The name of the file that describes the platform.
+pub const PROJECT_FILE: &str = "rtc.toml";
+
+/// Where a value came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    Flag(&'static str),
+    Variable(&'static str),
+    /// A file and the line in it.
+    Project(PathBuf, usize),
+    User(PathBuf, usize),
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Origin::Flag(flag) => f.write_str(flag),
+            Origin::Variable(name) => f.write_str(name),
+            Origin::Project(path, line) | Origin::User(path, line) => write!(f, "{}:{line}", path.display()),
+            Origin::Default => f.write_str("default"),
+        }
+    }
+}
+
+/// A value as it was written, and its origin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    pub text: String,
+    pub origin: Origin,
+}
+
+/// Everything that was configured. Reading it does no I/O and asks no network.
+#[derive(Debug)]
+pub struct Config {
+    values: BTreeMap<&'static str, Resolved>,
+    /// The environments that exist, with what they are for.
+    pub environments: BTreeMap<String, String>,
+    /// The services of the platform, in the order of `rtc.toml`.
+    pub services: Vec<Service>,
+    /// The files that were read, in the order of their precedence.
+    pub files: Vec<PathBuf>,
+    current_dir: PathBuf,
+    variables: Variables,
+}
+
+/// The process's variables, for references to secrets; never shown.
+struct Variables(BTreeMap<String, String>);
+
+impl fmt::Debug for Variables {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[variables]")
+    }
+}
+
+impl Config {
+    /// Joins flags, variables and files. `flags` holds the flags that were given, by the key of their setting.
+    pub fn load(io: &Io, flags: &[(&'static str, String)]) -> Result<Self> {
+        check_variables(io)?;
+        let mut project = match find_upwards(&io.current_dir) {
+            Some(path) => Some(File::read(&path)?),
+            None => None,
+        };
+        let mut user = match user_file(io) {
+            Some(path) if path.exists() => Some(File::read(&path)?),
+            _ => None,
+        };
+        let mut config = Self {
+            values: BTreeMap::new(),
+            environments: BTreeMap::from([("local".to_owned(), "this machine".to_owned())]),
+            services: Vec::new(),
+            files: Vec::new(),
+            current_dir: io.current_dir.clone(),
+            variables: Variables(io.variables.clone()),
+        };
+        for file in [&mut user, &mut project].into_iter().flatten() {
+            for (name, environment) in &file.environments {
+                config.environments.insert(name.clone(), environment.about.clone());
+            }
+            config.services.append(&mut file.services);
+        }
+        config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
+
+        let env = SETTINGS.iter().find(|setting| setting.key == "env");
+        let env = env.map(|setting| find(setting, "", io, flags, project.as_ref(), user.as_ref()));
+        let env = env.unwrap_or_else(|| Resolved { text: "local".to_owned(), origin: Origin::Default });
+        if !config.environments.contains_key(&env.text) {
+            let names: Vec<&str> = config.environments.keys().map(String::as_str).collect();
+            let error = Error::new(
+                &codes::CFG005,
+                format!("there is no environment {:?} (from {})", env.text, env.origin),
+            );
+            return Err(match nearest(&env.text, names.iter().copied()) {
+                Some(name) => error.with_hint(format!("did you mean {name}?")),
+                None => error.with_hint(format!("defined are: {}", names.join(", "))),
+            });
+        }
+        for setting in SETTINGS {
+            let found = find(setting, &env.text, io, flags, project.as_ref(), user.as_ref());
+            setting.shape.check(&found.text).map_err(|problem| match setting.shape {
+                // The text is not repeated: it may be the secret itself.
+                Shape::Reference => {
+                    Error::new(&codes::CFG007, format!("{} (from {}): {problem}", setting.key, found.origin))
+                }
+                _ => Error::new(
+                    &codes::CFG004,
+                    format!("{} = {:?} (from {}): {problem}", setting.key, found.text, found.origin),
+                ),
+            })?;
+            config.values.insert(setting.key, found);
+        }
+        Ok(config)
+    }
+
+    /// A setting as it was written; empty where it has no value.
+    pub fn get(&self, key: &'static str) -> &Resolved {
+        static NOTHING: Resolved = Resolved { text: String::new(), origin: Origin::Default };
+        debug_assert!(SETTINGS.iter().any(|setting| setting.key == key), "no setting is called {key}");
+        self.values.get(key).unwrap_or(&NOTHING)
+    }
+
+    /// A setting's text, or `None` where it has none.
+    pub fn text(&self, key: &'static str) -> Option<&str> {
+        Some(self.get(key).text.as_str()).filter(|text| !text.is_empty())
+    }
+
+    pub fn env(&self) -> &str {
+        &self.get("env").text
+    }
+
+    /// The value of a setting that is one of a fixed set of words.
+    pub fn choice<T: clap::ValueEnum>(&self, key: &'static str) -> Option<T> {
+        T::from_str(&self.get(key).text, true).ok()
+    }
+
+    /// A setting that is a length of time. `None` where it is empty.
+    pub fn duration(&self, key: &'static str) -> Option<Duration> {
+        self.text(key).and_then(|text| parse_duration(text).ok())
+    }
+
+    pub fn port(&self, key: &'static str) -> Option<u16> {
+        self.text(key).and_then(|text| text.parse().ok())
+    }
+
+    /// A path: relative to the file that says it, or to the current directory.
+    pub fn path(&self, key: &'static str) -> PathBuf {
+        let resolved = self.get(key);
+        let base = match &resolved.origin {
+            Origin::Project(file, _) | Origin::User(file, _) => file.parent().unwrap_or(Path::new(".")),
+            Origin::Flag(_) | Origin::Variable(_) | Origin::Default => &self.current_dir,
+        };
+        base.join(&resolved.text)
+    }
+
+    /// The directory of the running platform on this machine.
+    pub fn data_dir(&self) -> PathBuf {
+        self.path("data")
+    }
+
+    /// The secret behind a setting that is a reference. `None` where there is no reference.
+    pub fn secret(&self, key: &'static str) -> Result<Option<Secret>> {
+        let resolved = self.get(key);
+        if resolved.text.is_empty() {
+            return Ok(None);
+        }
+        let base = match &resolved.origin {
+            Origin::Project(file, _) | Origin::User(file, _) => {
+                file.parent().unwrap_or(Path::new(".")).to_owned()
+            }
+            _ => self.current_dir.clone(),
+        };
+        secret::resolve(&resolved.text, &base, &self.variables.0)
+            .map(Some)
+            .map_err(|error| error.with_cause(format!("{key} is set by {}", resolved.origin)))
+    }
+
+    /// Every setting with its value and origin, in the order of the schema.
+    pub fn entries(&self) -> impl Iterator<Item = (&'static Setting, &Resolved)> {
+        SETTINGS.iter().map(|setting| (setting, self.get(setting.key)))
+    }
+}
+
+/// The file of the user, where the environment says where users keep such files.
+pub fn user_file(io: &Io) -> Option<PathBuf> {
+    let base = match io.variable("XDG_CONFIG_HOME") {
+        Some(path) => PathBuf::from(path),
+        None => PathBuf::from(io.variable("HOME")?).join(".config"),
+    };
+    Some(base.join("rtcctl").join("config.toml"))
+}
+
+/// The nearest `rtc.toml`, from the directory upwards.
+pub fn find_upwards(from: &Path) -> Option<PathBuf> {
+    from.ancestors().map(|folder| folder.join(PROJECT_FILE)).find(|path| path.is_file())
+}
+
+/// A length of time: `250ms`, `30s`, `1m30s`, `2h`; a bare number is seconds.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("not a length of time: {text:?} (write 250ms, 30s, 1m30s or 2h)");
+    let text = text.trim();
+    if let Ok(seconds) = text.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).map_err(|_| wrong());
+    }
+    let duration: jiff::SignedDuration = text.parse().map_err(|_| wrong())?;
+    Duration::try_from(duration).map_err(|_| wrong())
+}
+
+fn check_variables(io: &Io) -> Result<()> {
+    let known = || SETTINGS.iter().filter_map(|setting| setting.variable);
+    for name in io.variables.keys().filter(|name| name.starts_with("RTCCTL_")) {
+        if !known().any(|variable| variable == name) {
+            let error = Error::new(&codes::CFG006, format!("the variable {name} is set and has no meaning"));
+            return Err(match nearest(name, known()) {
+                Some(near) => error.with_hint(format!("did you mean {near}?")),
+                None => error.with_hint("rtcctl config show lists the variables".to_owned()),
+            });
+        }
+    }
+    Ok(())
+}
+
+fn find(
+    setting: &'static Setting,
+    env: &str,
+    io: &Io,
+    flags: &[(&'static str, String)],
+    project: Option<&File>,
+    user: Option<&File>,
+) -> Resolved {
+    if let (Some(flag), Some((_, text))) = (setting.flag, flags.iter().find(|(key, _)| *key == setting.key)) {
+        return Resolved { text: text.clone(), origin: Origin::Flag(flag) };
+    }
+    if let Some((name, text)) = setting.variable.and_then(|name| Some((name, io.variable(name)?))) {
+        return Resolved { text: text.to_owned(), origin: Origin::Variable(name) };
+    }
+    if let Some((file, entry)) = project.and_then(|file| Some((file, file.entry(setting, env)?))) {
+        return Resolved { text: entry.text.clone(), origin: Origin::Project(file.path.clone(), entry.line) };
+    }
+    if let Some((file, entry)) = user.and_then(|file| Some((file, file.entry(setting, env)?))) {
+        return Resolved { text: entry.text.clone(), origin: Origin::User(file.path.clone(), entry.line) };
+    }
+    Resolved { text: setting.default.unwrap_or_default().to_owned(), origin: Origin::Default }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,102 @@
+//! What every command is given: the configuration, where to talk, where to answer, the clock, the wish to stop.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kernel::Clock;
+
+use crate::api::Platform;
+use crate::codes;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::io::Sink;
+use crate::output::Format;
+use crate::progress::Reporter;
+use crate::signals::Interrupts;
+
+/// Whether a command may change something.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Effect {
+    /// Do it.
+    Real,
+    /// `--dry-run`: say what would be done.
+    Described,
+}
+
+/// How a question to the operator is answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// `--yes`
+    Given,
+    /// There is a terminal and it may be asked.
+    Ask,
+    /// `--no-input`, or nobody is there.
+    Absent,
+}
+
+/// Passed to every command.
+pub struct Context {
+    pub config: Config,
+    pub progress: Reporter,
+    pub interrupts: Interrupts,
+    pub clock: Arc<dyn Clock>,
+    /// The form of the answer on stdout.
+    pub format: Format,
+    pub effect: Effect,
+    pub consent: Consent,
+    /// Columns of the terminal behind stdout, where there is one.
+    pub width: Option<usize>,
+    pub current_dir: PathBuf,
+    /// The path of this program.
+    pub executable: Option<PathBuf>,
+    pub(crate) stdin: Mutex<Box<dyn Read + Send>>,
+    pub(crate) stdout: Sink,
+}
+
+impl Context {
+    /// The operator's `--timeout` (or the configured one), or the command's own default.
+    pub fn timeout_or(&self, default: Duration) -> Duration {
+        self.config.duration("timeout").unwrap_or(default)
+    }
+
+    /// Finds the running platform: by the configured addresses, or by `DIR/run.json`.
+    pub fn platform(&self) -> Result<Platform> {
+        Platform::find(self)
+    }
+
+    /// Writes data to stdout at once: for commands that stream. Others return a [`crate::output::Report`].
+    pub fn print(&self, text: &str) -> Result<()> {
+        self.stdout
+            .write(text)
+            .map_err(|error| Error::new(&codes::OUT001, "cannot write to stdout").with_source(&error))
+    }
+
+    /// Whether nobody reads stdout any more, so that a stream may end.
+    pub fn stdout_is_closed(&self) -> bool {
+        self.stdout.is_closed()
+    }
+
+    /// Asks for a yes. `what` completes "this will …".
+    pub fn confirm(&self, what: &str) -> Result<()> {
+        match self.consent {
+            Consent::Given => return Ok(()),
+            Consent::Absent => {
+                return Err(Error::new(&codes::CNF001, format!("this will {what}, and nobody confirmed it"))
+                    .with_hint("pass --yes when that is meant"));
+            }
+            Consent::Ask => {}
+        }
+        self.progress.write(&format!("This will {what}. Go on? [y/N] "));
+        let mut answer = String::new();
+        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+        BufReader::new(&mut **stdin)
+            .read_line(&mut answer)
+            .map_err(|error| Error::internal("cannot read the answer").with_source(&error))?;
+        match answer.trim().to_lowercase().as_str() {
+            "y" | "yes" => Ok(()),
+            _ => Err(Error::new(&codes::CNF001, "not confirmed, nothing was done")),
+        }
+    }
+}
