@@ -9,10 +9,10 @@ use kernel::Clock;
 
 use crate::api::Platform;
 use crate::codes;
-use crate::config::Config;
+use crate::config::{Config, Origin};
 use crate::error::{Error, Result};
 use crate::io::Sink;
-use crate::output::Format;
+use crate::output::{Format, Report, Written};
 use crate::progress::Reporter;
 use crate::signals::Interrupts;
 
@@ -71,6 +71,43 @@ impl Context {
         self.stdout
             .write(text)
             .map_err(|error| Error::new(&codes::OUT001, "cannot write to stdout").with_source(&error))
+    }
+
+    /// Writes a report: data to stdout, findings for a person to stderr. The end of every command does this; one that
+    /// goes on working after its answer does it itself.
+    pub fn answer(&self, report: &Report) -> Result<()> {
+        if report.written == Written::Already {
+            return Ok(());
+        }
+        self.progress.event("result", &[("document", report.document())]);
+        if self.progress.owns_stdout() {
+            return Ok(());
+        }
+        self.print(&report.render(self.format, self.width))?;
+        if matches!(self.format, Format::Table | Format::Wide | Format::Name) {
+            let findings = report.render_findings();
+            if !findings.is_empty() {
+                self.progress.write(&findings);
+            }
+        }
+        Ok(())
+    }
+
+    /// How the operator would call this program again, from where they are.
+    pub fn program(&self) -> String {
+        let Some(path) = &self.executable else { return "rtcctl".to_owned() };
+        match path.strip_prefix(&self.current_dir) {
+            Ok(relative) => relative.display().to_string(),
+            Err(_) => "rtcctl".to_owned(),
+        }
+    }
+
+    /// The data directory as flags of a proposed command; empty where it is the one that is found anyway.
+    pub fn data_flag(&self) -> String {
+        match &self.config.get("data").origin {
+            Origin::Flag(_) => format!(" --data {}", self.config.get("data").text),
+            _ => String::new(),
+        }
     }
 
     /// Whether nobody reads stdout any more, so that a stream may end.

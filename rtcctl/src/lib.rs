@@ -15,12 +15,13 @@ pub mod config;
 pub mod context;
 pub mod error;
 pub mod exit;
+pub mod human;
 pub mod io;
-// pub mod load;
+pub mod load;
 pub mod local;
 pub mod output;
 pub mod progress;
-// pub mod sales;
+pub mod sales;
 pub mod signals;
 
 pub use context::Context;
@@ -38,7 +39,7 @@ use crate::config::Config;
 use crate::context::{Consent, Effect};
 use crate::exit::Exit;
 use crate::io::Io;
-use crate::output::{Format, Report};
+use crate::output::Format;
 use crate::progress::{EventSink, ProgressMode, Reporter, Settings, Verbosity};
 use crate::signals::Interrupts;
 
@@ -88,7 +89,6 @@ pub async fn run(
         Err(error) => return answer_without_command(&error, &io, &errors),
     };
     let stderr = io.stderr.clone();
-    let stdout = io.stdout.clone();
     let (context, command) = match prepare(cli, io, interrupts, clock) {
         Ok(ready) => ready,
         Err(error) => return errors.write(&error, |text| drop(stderr.write(text))),
@@ -104,15 +104,13 @@ pub async fn run(
         },
     };
     let errors = Errors { json: context.format == Format::Json, colour: true };
-    let exit = match result.and_then(|report| answer(&report, &context).map(|()| report.exit)) {
+    let exit = match result.and_then(|report| context.answer(&report).map(|()| report.exit)) {
         Ok(exit) => exit,
         Err(error) => {
             context.progress.event("error", &[("error", error.to_json())]);
             errors.write(&error, |text| context.progress.write(text))
         }
     };
-    // A broken pipe on stdout is no failure: the reader has what it wanted.
-    drop(stdout);
     match context.progress.take_event_error() {
         Some(error) if exit.is_success() => {
             let error = Error::new(&codes::OUT001, "cannot write the events").with_source(&error);
@@ -171,23 +169,6 @@ fn prepare(
         clock,
     };
     Ok((context, (cli.command.stopping(), cli.command)))
-}
-
-/// Writes a report: data to stdout, findings to stderr for a person.
-fn answer(report: &Report, context: &Context) -> Result<()> {
-    if context.progress.owns_stdout() {
-        context.progress.event("result", &[("document", report.document())]);
-        return Ok(());
-    }
-    context.progress.event("result", &[("document", report.document())]);
-    context.print(&report.render(context.format, context.width))?;
-    if matches!(context.format, Format::Table | Format::Wide | Format::Name) {
-        let findings = report.render_findings();
-        if !findings.is_empty() {
-            context.progress.write(&findings);
-        }
-    }
-    Ok(())
 }
 
 /// Help, version and mistakes on the command line.

@@ -3,6 +3,7 @@
 //! Invariants: every request has a deadline; only what is safe to repeat is repeated (reads, and writes that carry an
 //! idempotency key); an answer that is not a success becomes an [`Error`] whose exit code follows from its kind.
 
+pub mod admin;
 mod client;
 mod problem;
 

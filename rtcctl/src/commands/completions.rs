@@ -7,6 +7,7 @@ use serde_json::json;
 use crate::cli::Cli;
 use crate::context::Context;
 use crate::error::Result;
+use crate::exit;
 use crate::output::{Format, Report};
 
 #[derive(Debug, clap::Args)]
@@ -26,5 +27,5 @@ pub fn run(args: Args, context: &Context) -> Result<Report> {
     }
     // As it is: a shell reads this, so nothing may be wrapped or trimmed.
     context.print(&script)?;
-    Ok(report)
+    Ok(Report::already_written("completions", exit::DONE))
 }

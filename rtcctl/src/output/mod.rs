@@ -88,6 +88,15 @@ pub struct Report {
     pub blocks: Vec<Block>,
     /// What `-o name` prints.
     pub names: Vec<String>,
+    pub written: Written,
+}
+
+/// Whether the answer still has to be written when the command ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    NotYet,
+    /// The command streamed it, or wrote it before it went on working.
+    Already,
 }
 
 impl Report {
@@ -101,7 +110,13 @@ impl Report {
             data: serde_json::to_value(data).unwrap_or(Value::Null),
             blocks: Vec::new(),
             names: Vec::new(),
+            written: Written::NotYet,
         }
+    }
+
+    /// The end of a command that has written its answer itself.
+    pub fn already_written(command: &'static str, exit: Exit) -> Self {
+        Self { exit, written: Written::Already, ..Self::new(command, ()) }
     }
 
     /// Sets what is wrong and the exit code that says so.

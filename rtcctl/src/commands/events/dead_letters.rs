@@ -1,0 +1,150 @@
+//! `rtcctl events dlq list|replay`: events on which a consumer gave up.
+
+use serde_json::{Value, json};
+
+use crate::api::Call;
+use crate::api::admin::{DeadLetter, Page, Replayed};
+use crate::cli::Stopping;
+use crate::codes;
+use crate::context::{Context, Effect};
+use crate::error::Result;
+use crate::exit;
+use crate::human;
+use crate::output::{Column, Finding, Report, Severity, Table};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// List dead letters and what waits behind them
+    List(ListArgs),
+    /// Give dead letters back to their consumers
+    Replay(ReplayArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// Only those of this service
+    #[arg(long)]
+    service: Option<String>,
+    /// At most so many
+    #[arg(short = 'n', long, default_value_t = 100, value_name = "N")]
+    limit: u32,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ReplayArgs {
+    /// The ids to replay; without any, all (of the service)
+    ids: Vec<String>,
+    /// Only those of this service
+    #[arg(long)]
+    service: Option<String>,
+}
+
+impl Command {
+    pub fn stopping(&self) -> Stopping {
+        match self {
+            Command::List(_) => Stopping::Dropped,
+            Command::Replay(_) => Stopping::Itself,
+        }
+    }
+}
+
+pub async fn run(command: Command, context: &Context) -> Result<Report> {
+    match command {
+        Command::List(args) => {
+            let letters = list(context, args.service.as_deref(), args.limit).await?;
+            Ok(listing("events/dlq/list", &letters, context))
+        }
+        Command::Replay(args) => replay(args, context).await,
+    }
+}
+
+async fn list(context: &Context, service: Option<&str>, limit: u32) -> Result<Vec<DeadLetter>> {
+    let platform = context.platform()?;
+    let mut call = Call::get(&["admin", "dead-letters"]).query("limit", limit);
+    if let Some(service) = service {
+        call = call.query("service", service);
+    }
+    Ok(platform.admin.json::<Page<DeadLetter>>(call).await?.data)
+}
+
+fn listing(command: &'static str, letters: &[DeadLetter], context: &Context) -> Report {
+    let now = context.clock.now();
+    let mut table = Table::new([
+        Column::left("id"),
+        Column::left("state"),
+        Column::left("service"),
+        Column::left("type"),
+        Column::left("key"),
+        Column::right("attempts"),
+        Column::left("parked"),
+        Column::left("error"),
+        Column::left("consumer").wide(),
+        Column::left("place").wide(),
+        Column::left("event").wide(),
+    ]);
+    for letter in letters {
+        table.push([
+            letter.id_text(),
+            letter.state.clone(),
+            letter.service.clone(),
+            letter.event_type.clone(),
+            letter.key.clone(),
+            letter.attempts.to_string(),
+            human::ago(letter.parked_at, now),
+            letter.error.clone(),
+            letter.consumer.clone(),
+            format!("{} {}/{}", letter.topic, letter.partition, letter.offset),
+            letter.event_id.clone(),
+        ]);
+    }
+    let report = Report::new(command, letters).with_names(letters.iter().map(DeadLetter::id_text));
+    if letters.is_empty() { report.with_text("no dead letters") } else { report.with_table(table) }
+}
+
+async fn replay(args: ReplayArgs, context: &Context) -> Result<Report> {
+    if context.effect == Effect::Described {
+        let mut letters = list(context, args.service.as_deref(), 1000).await?;
+        letters.retain(|letter| args.ids.is_empty() || args.ids.contains(&letter.id_text()));
+        let mut report = listing("events/dlq/replay", &letters, context);
+        report.data = json!({"would_replay": report.data});
+        return Ok(report);
+    }
+    if args.ids.is_empty() {
+        let of = args.service.as_deref().map_or_else(String::new, |service| format!(" of {service}"));
+        context.confirm(&format!("give every dead letter{of} back to its consumer"))?;
+    }
+    let platform = context.platform()?;
+    let mut body = json!({});
+    if let Some(service) = &args.service {
+        body["service"] = service.as_str().into();
+    }
+    if !args.ids.is_empty() {
+        // The platform may number its dead letters; a number is sent as one.
+        let ids = args
+            .ids
+            .iter()
+            .map(|id| id.parse::<u64>().map_or_else(|_| Value::from(id.as_str()), Value::from));
+        body["ids"] = ids.collect();
+    }
+    let call = Call::post(&["admin", "dead-letters", "replay"], body);
+    let replayed: Replayed = tokio::select! {
+        answer = platform.admin.json(call) => answer?,
+        signal = context.interrupts.wait() => {
+            return Err(signal
+                .error("the replay was asked for and may go on")
+                .with_hint("rtcctl events dlq list shows what is left"));
+        }
+    };
+    let report = Report::new("events/dlq/replay", replayed)
+        .with_text(format!("{} replayed, {} left", replayed.replayed, replayed.remaining));
+    if replayed.remaining > 0 && args.ids.is_empty() {
+        let finding = Finding::new(
+            &codes::EVT003,
+            Severity::Warning,
+            format!("{} dead letters are left", replayed.remaining),
+        )
+        .with_hint("rtcctl events dlq list shows the present error of each");
+        return Ok(report.with_finding(finding).with_status("partial", exit::PARTIAL));
+    }
+    Ok(report)
+}

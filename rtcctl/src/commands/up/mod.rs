@@ -1,0 +1,184 @@
+//! `rtcctl up`: from a checkout to a running, seeded shop with one command.
+//!
+//! Find or build rtcd → start it → wait until it is ready → seed → say where everything is → show live status until
+//! Ctrl-C, which stops it. Every step may be repeated: a platform that runs already is left alone, a shop that is seeded
+//! already is not seeded again.
+
+mod binary;
+mod goods;
+mod seed;
+mod start;
+mod watch;
+
+pub(crate) use binary::workspace_root;
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use crate::api::Platform;
+use crate::codes;
+use crate::commands::status;
+use crate::context::{Context, Effect};
+use crate::error::{Error, Result};
+use crate::local::DataDir;
+use crate::output::Report;
+
+/// The shopper whom rtcd itself puts into a new platform: verified, with money on the account.
+pub const DEMO_SHOPPER: (&str, &str) = ("demo@rtc.local", "demo shopper 2026");
+/// The first administrator; the password is in DATA/secrets/admin_password.
+pub const ADMIN: &str = "admin@rtc.local";
+
+/// What is put into the shop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Seed {
+    /// Products in Korean and English, with stock
+    Demo,
+    /// Nothing
+    None,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Without --detach, Ctrl-C stops the platform; its data stays in the data directory.")]
+pub struct Args {
+    /// Leave the platform running and return once it is ready
+    #[arg(long)]
+    detach: bool,
+    /// The API port; 0 takes any free one [default: 8080]
+    #[arg(long)]
+    pub port: Option<u16>,
+    /// The admin port [default: the API port + 1000]
+    #[arg(long)]
+    pub admin_port: Option<u16>,
+    /// The address to bind both ports to [default: 127.0.0.1]
+    #[arg(long, value_name = "ADDRESS")]
+    pub host: Option<String>,
+    /// What to put into the shop [default: demo]
+    #[arg(long, value_name = "WHAT")]
+    pub seed: Option<Seed>,
+    /// A built rtcd to run, instead of building one
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    rtcd: Option<PathBuf>,
+    /// A configuration file to hand to rtcd
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    config: Option<PathBuf>,
+    /// Run only these services
+    #[arg(long, value_name = "A,B")]
+    only: Option<String>,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let config = &context.config;
+    if config.text("kind") != Some("embedded") {
+        return Err(Error::new(
+            &codes::RUN014,
+            format!("the environment {} does not run on this machine", config.env()),
+        )
+        .with_hint("choose one that does, for example --env local"));
+    }
+    let data = DataDir::new(config.data_dir());
+    if let Some((run, process)) = data.running() {
+        context.progress.say(format!(
+            "rtcd (pid {}) is already running on {}",
+            process.id(),
+            data.path().display()
+        ));
+        let platform = Platform::of_run_file(context, &data, run)?;
+        let mut report = status::report(&platform, &config.services).await?;
+        report.command = "up";
+        report.data["already_running"] = true.into();
+        return Ok(report);
+    }
+    let source = binary::find(context, args.rtcd.as_deref())?;
+    let binds = start::Binds::from_config(context);
+    if context.effect == Effect::Described {
+        return Ok(Report::new(
+            "up",
+            json!({"would": {"rtcd": source.describe(), "api": binds.api, "admin": binds.admin, "data": data.path()}}),
+        )
+        .with_pairs([
+            ("would run", source.describe()),
+            ("API port", binds.api),
+            ("admin port", binds.admin),
+            ("data", data.path().display().to_string()),
+            ("seed", config.get("seed").text.clone()),
+        ]));
+    }
+    let program = match source {
+        binary::Source::Built(path) => path,
+        binary::Source::Workspace(root) => binary::build(context, &root).await?,
+    };
+    let wanted = start::Wanted { program, data: data.clone(), binds, config: args.config, only: args.only };
+    let mut started = start::start(context, wanted).await?;
+    let platform = Platform::of_run_file(context, &data, started.run.clone())?;
+
+    let seeded = match config.choice::<Seed>("seed") {
+        Some(Seed::None) => Ok(None),
+        _ => tokio::select! {
+            seeded = seed::seed(context, &platform, &data) => seeded.map(Some),
+            signal = context.interrupts.wait() => {
+                started.stop(context).await?;
+                return Err(signal.error("rtcd has stopped again; the shop is partly seeded and the next up goes on"));
+            }
+        },
+    };
+    let seeded = match seeded {
+        Ok(seeded) => seeded,
+        Err(error) if args.detach => {
+            return Err(error.with_hint(format!("rtcd goes on running (pid {})", started.process.id())));
+        }
+        Err(error) => {
+            started.stop(context).await?;
+            return Err(error.with_hint("rtcd was stopped again"));
+        }
+    };
+    let report = ready(context, &data, &platform, seeded.as_ref());
+    if args.detach {
+        return Ok(report);
+    }
+    context.answer(&report)?;
+    watch::watch(context, &platform, &mut started).await
+}
+
+/// Where everything is, and what to do next.
+fn ready(context: &Context, data: &DataDir, platform: &Platform, seeded: Option<&seed::Seeded>) -> Report {
+    let place = data.path();
+    let api = platform.api.base().as_str().trim_end_matches('/');
+    let admin = platform.admin.base().as_str().trim_end_matches('/');
+    let (email, password) = DEMO_SHOPPER;
+    let mut pairs = vec![
+        ("API", format!("{api}/api/v1")),
+        ("description", format!("{api}/api/v1/openapi.json")),
+        ("admin port", format!("{admin} (token in {})", place.join("secrets/admin_token").display())),
+        ("data", place.display().to_string()),
+        ("log", data.log().display().to_string()),
+        ("mailbox", place.join("mail").display().to_string()),
+        ("shopper", format!("{email}, password \"{password}\", verified, with money")),
+        ("administrator", format!("{ADMIN}, password in {}", place.join("secrets/admin_password").display())),
+    ];
+    if let Some(seeded) = seeded {
+        pairs.push(("shop", seeded.describe()));
+    }
+    let (program, flag) = (context.program(), context.data_flag());
+    let next = [
+        format!("{program} status --invariants{flag}"),
+        format!("{program} load --scenario shop{flag}"),
+        format!("{program} events topics{flag}"),
+        format!("{program} down{flag}"),
+    ];
+    let document = json!({
+        "run": platform.run,
+        "data": place,
+        "log": data.log(),
+        "mailbox": place.join("mail"),
+        "demo_shopper": {"email": email, "password": password},
+        "administrator": {"email": ADMIN, "password_file": place.join("secrets/admin_password")},
+        "seeded": seeded,
+        "next": next,
+    });
+    Report::new("up", document)
+        .with_text("The platform is ready.\n")
+        .with_pairs(pairs)
+        .with_text(format!("\nNext:\n  {}", next.join("\n  ")))
+        .with_names([api])
+}
