@@ -10,6 +10,8 @@ pub mod load;
 pub mod open;
 pub mod replay;
 pub mod status;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod up;
 pub mod version;
 

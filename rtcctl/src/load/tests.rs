@@ -442,18 +442,21 @@ async fn a_batch_of_sales_on_the_wire_is_json_with_ids_of_its_own() {
     assert_eq!(body["transactions"][1]["amount"], 2_000);
 }
 
-/// Serves on a real socket until told to stop; connections are cut off then, as by a kill.
-async fn listen(
-    listener: tokio::net::TcpListener,
-    answered: Arc<AtomicU64>,
-) -> Vec<tokio::task::AbortHandle> {
-    let connections: Arc<Mutex<Vec<tokio::task::AbortHandle>>> = Arc::default();
-    let kept = connections.clone();
-    let accepting = tokio::spawn(async move {
+/// A server on a real socket that is killed at its 200th request and comes back on another port.
+struct Mortal {
+    answered: AtomicU64,
+    dying: tokio::sync::Notify,
+    connections: Mutex<Vec<tokio::task::AbortHandle>>,
+}
+
+impl Mortal {
+    async fn serve(self: Arc<Self>, listener: tokio::net::TcpListener) {
         while let Ok((stream, _)) = listener.accept().await {
-            let answered = answered.clone();
+            let mortal = self.clone();
             let service = service_fn(move |_: Request<Incoming>| {
-                answered.fetch_add(1, Ordering::Relaxed);
+                if mortal.answered.fetch_add(1, Ordering::Relaxed) + 1 == 200 {
+                    mortal.dying.notify_one();
+                }
                 async { Ok::<_, Infallible>(Response::new(Full::new(Bytes::from("{}")))) }
             });
             let connection =
@@ -461,33 +464,47 @@ async fn listen(
             let task = tokio::spawn(async move {
                 let _ = connection.await;
             });
-            kept.lock().unwrap().push(task.abort_handle());
+            self.connections.lock().unwrap().push(task.abort_handle());
         }
-    });
-    let mut handles = vec![accepting.abort_handle()];
-    handles.append(&mut connections.lock().unwrap());
-    handles
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_generator_on_a_real_socket_follows_the_platform_to_another_port() {
+async fn a_platform_that_is_killed_and_returns_on_another_port_is_found_again() {
     let folder = tempfile::tempdir().unwrap();
     let run_file = folder.path().join("run.json");
-    let answered = Arc::new(AtomicU64::new(0));
+    let mortal = Arc::new(Mortal {
+        answered: AtomicU64::new(0),
+        dying: tokio::sync::Notify::new(),
+        connections: Mutex::default(),
+    });
     let first = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let place = Place::parse(&format!("http://{}", first.local_addr().unwrap())).unwrap();
-    // The first place is closed before anything is sent: only the run file knows the second one.
-    drop(first);
-    let second = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let api_url = format!("http://{}", second.local_addr().unwrap());
-    std::fs::write(&run_file, serde_json::json!({ "api_url": api_url }).to_string()).unwrap();
-    let handles = listen(second, answered.clone()).await;
+    let first = tokio::spawn(mortal.clone().serve(first));
+    let (again, path) = (mortal.clone(), run_file.clone());
+    let second = tokio::spawn(async move {
+        again.dying.notified().await;
+        first.abort();
+        // Its listener is closed once the task is gone.
+        assert!(first.await.unwrap_err().is_cancelled());
+        again.connections.lock().unwrap().drain(..).for_each(|connection| connection.abort());
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let api_url = format!("http://{}", listener.local_addr().unwrap());
+        std::fs::write(&path, serde_json::json!({ "api_url": api_url }).to_string()).unwrap();
+        again.serve(listener).await;
+    });
     let (news, _) = tokio::sync::mpsc::unbounded_channel();
     let job = job(2_000.0, 500 * MS, 0);
     let outcome = start(job, place, Some(RunFile(run_file)), never(), news).unwrap().await.unwrap();
-    let connect = outcome.figures.errors.get("connect").copied().unwrap_or(0);
+    let errors = |name: &str| outcome.figures.errors.get(name).copied().unwrap_or(0);
     assert_eq!(outcome.figures.requests, 1_000);
-    assert!(connect >= 1 && outcome.figures.answered + connect == 1_000, "{:?}", outcome.figures);
-    assert_eq!(answered.load(Ordering::Relaxed), outcome.figures.answered);
-    handles.iter().for_each(tokio::task::AbortHandle::abort);
+    assert_eq!(
+        outcome.figures.answered + errors("reset") + errors("connect"),
+        1_000,
+        "{:?}",
+        outcome.figures
+    );
+    assert!(outcome.figures.answered > 300, "the second life was found: {:?}", outcome.figures);
+    assert!(mortal.answered.load(Ordering::Relaxed) >= outcome.figures.answered);
+    second.abort();
 }

@@ -1,0 +1,88 @@
+//! Commands as they are typed, run in this process against a platform that a test makes up.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use kernel::SystemClock;
+use serde_json::Value;
+
+use crate::io::{Captured, Io, Sink};
+use crate::signals::Interrupts;
+
+/// A folder to work in and the addresses of a platform, if there is one.
+pub(crate) struct Typed {
+    folder: tempfile::TempDir,
+    variables: Vec<(String, String)>,
+}
+
+/// What came of a command.
+pub(crate) struct Came {
+    pub(crate) exit: u8,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Came {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}{}", self.stdout, self.stderr))
+    }
+
+    /// The last line of stderr, which is the error under `-o json`.
+    pub(crate) fn error(&self) -> Value {
+        serde_json::from_str(self.stderr.lines().last().unwrap_or_default())
+            .unwrap_or_else(|error| panic!("{error}: {}", self.stderr))
+    }
+}
+
+impl Typed {
+    pub(crate) fn alone() -> Self {
+        Self { folder: tempfile::tempdir().unwrap(), variables: Vec::new() }
+    }
+
+    /// Serves `app` as both ports for as long as the test's runtime lives.
+    pub(crate) async fn against(app: axum::Router) -> Self {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+        let mut typed = Self::alone();
+        typed
+            .variables
+            .extend([("RTCCTL_API_URL".to_owned(), url.clone()), ("RTCCTL_ADMIN_URL".to_owned(), url)]);
+        typed
+    }
+
+    pub(crate) fn secret(&self, name: &str, text: &str) {
+        let folder = self.folder.path().join("data/secrets");
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join(name), text).unwrap();
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn write(&self, name: &str, content: &[u8]) {
+        std::fs::write(self.path(name), content).unwrap();
+    }
+
+    pub(crate) async fn run(&self, words: &[&str]) -> Came {
+        let (stdout, stderr) = (Captured::default(), Captured::default());
+        let io = Io {
+            stdin: Box::new(std::io::empty()),
+            stdout: Sink::new(stdout.clone()),
+            stderr: Sink::new(stderr.clone()),
+            stdin_is_terminal: false,
+            stdout_is_terminal: false,
+            stderr_is_terminal: false,
+            width: None,
+            variables: self.variables.iter().cloned().collect(),
+            current_dir: self.folder.path().to_owned(),
+            executable: None,
+        };
+        let words = std::iter::once("rtcctl").chain(words.iter().copied()).map(Into::into);
+        let (_trigger, interrupts) = Interrupts::new();
+        let exit = Box::pin(crate::run(words, io, interrupts, Arc::new(SystemClock))).await;
+        Came { exit: exit.code(), stdout: stdout.text(), stderr: stderr.text() }
+    }
+}
