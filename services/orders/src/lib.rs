@@ -1,1 +1,62 @@
-//! The orders service.
+//! Orders: taking them, and carrying each through the checkout saga to exactly one end.
+//!
+//! Invariants: an accepted order is durable before it is answered; a step's intent is written before its command is
+//! sent; every compensation is acknowledged before the order is called rejected or cancelled.
+
+mod commands;
+mod config;
+mod domain;
+mod events;
+mod http;
+mod jobs;
+pub mod oracle;
+mod projections;
+mod queries;
+mod saga;
+mod settled;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Migration, Migrations};
+use host::{Context, Service, StartError};
+
+pub use config::OrdersConfig;
+pub use domain::{EndReason, OrderState};
+
+pub const NAME: &str = "orders";
+
+static MIGRATIONS: &[Migrations] = &[
+    messaging::MIGRATIONS,
+    web::IDEMPOTENCY_MIGRATIONS,
+    Migrations {
+        component: NAME,
+        steps: &[Migration { version: 1, name: "orders, history, products", sql: store::SCHEMA }],
+    },
+];
+
+pub async fn service(context: &Context) -> Result<Service, StartError> {
+    let config: OrdersConfig = context.config.section(NAME)?;
+    let mut service = Service::builder(NAME, context, MIGRATIONS).await?;
+    let tally = Arc::new(settled::Tally::load(&service.db()).await.map_err(kernel::Error::from)?);
+    let runner = saga::Runner::new(config, context.clock.clone(), service.outbox(), tally.clone());
+    context.with_metrics(|registry| tally.register(registry));
+    let state = http::State {
+        db: service.db(),
+        clock: context.clock.clone(),
+        ids: context.ids.clone(),
+        edge: context.edge.clone(),
+        vault: context.vault.clone(),
+        runner: runner.clone(),
+    };
+    service.routes(http::routes(), state);
+    service.consume(events::answers(runner.clone())).await?;
+    service.consume(projections::products::consumer()).await?;
+    let deadlines = jobs::Deadlines { db: service.db(), runner };
+    service.every("deadlines", Duration::from_secs(1), deadlines);
+    service.admin(http::operator_routes(tally));
+    Ok(service.build())
+}

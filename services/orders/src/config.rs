@@ -1,0 +1,32 @@
+//! The section `[services.orders]`.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OrdersConfig {
+    /// How long a step may take before its command is sent again.
+    pub step_timeout_ms: u64,
+    /// How often a step before the point of no return is tried.
+    pub attempts_max: u32,
+    /// The longest wait between two tries of a step that must succeed.
+    pub backoff_max_ms: u64,
+    /// How long a reservation of stock is asked for.
+    pub reservation_ttl_s: u64,
+}
+
+impl Default for OrdersConfig {
+    fn default() -> Self {
+        Self { step_timeout_ms: 30_000, attempts_max: 3, backoff_max_ms: 60_000, reservation_ttl_s: 600 }
+    }
+}
+
+impl OrdersConfig {
+    /// When the `attempt`-th try of a step is given up: doubled each time, up to the limit.
+    pub fn patience(&self, attempt: u32) -> Duration {
+        let doubled = self.step_timeout_ms.saturating_mul(1 << attempt.min(16));
+        Duration::from_millis(doubled.min(self.backoff_max_ms.max(self.step_timeout_ms)))
+    }
+}

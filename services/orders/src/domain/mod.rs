@@ -1,0 +1,7 @@
+//! What an order is: pure, without I/O.
+
+mod order;
+mod pricing;
+
+pub use order::{EndReason, OrderState};
+pub use pricing::{KnownProduct, RequestedLine, price};

@@ -1,0 +1,3 @@
+//! Read models fed by other services' events.
+
+pub mod products;
