@@ -129,13 +129,17 @@ impl Bus for HostileBus {
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.name);
             let so_far = state.log.get(&name).cloned().unwrap_or_default();
-            state.groups.entry((group.to_owned(), name)).or_insert_with(|| {
+            let queue = state.groups.entry((group.to_owned(), name)).or_insert_with(|| {
                 let mut waiting: BTreeMap<String, VecDeque<Delivery>> = BTreeMap::new();
                 for delivery in so_far {
                     waiting.entry(key_of(&delivery)).or_default().push_back(delivery);
                 }
                 Queue { waiting, pending: Vec::new() }
             });
+            // The member before this one is gone: what it had not committed is delivered again.
+            for delivery in std::mem::take(&mut queue.pending).into_iter().rev() {
+                queue.waiting.entry(key_of(&delivery)).or_default().push_front(delivery);
+            }
         }
         let wake = Arc::new(Notify::new());
         state.wakes.push(wake.clone());

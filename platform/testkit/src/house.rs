@@ -82,6 +82,17 @@ impl House {
         }
     }
 
+    /// The process dies and comes back: the databases and the bus are as they were, everything in memory is gone.
+    pub async fn restart<E: std::fmt::Debug>(
+        &mut self,
+        services: impl AsyncFnOnce(&Context) -> Result<Vec<Service>, E>,
+    ) {
+        self.services.clear();
+        self.services = services(&self.context).await.expect("services that start again");
+        self.router =
+            self.services.iter().fold(Router::new(), |router, service| router.merge(service.router.clone()));
+    }
+
     pub fn service(&self, name: &str) -> &Service {
         self.services.iter().find(|service| service.name == name).expect("a service of this name")
     }
@@ -260,5 +271,5 @@ fn context(
     let config = Config::for_tests(directory, sections).expect("a good configuration");
     let ids = IdSource::new(clock.clone(), seed);
     let secrets = Secrets::new(Some(directory.join("secrets")), Profile::Embedded);
-    Context::new(config, clock, ids, Arc::new(bus.clone()), Databases::Memory, secrets).expect("a context")
+    Context::new(config, clock, ids, Arc::new(bus.clone()), Databases::memory(), secrets).expect("a context")
 }
