@@ -58,17 +58,17 @@ pub struct Global {
     /// The data directory of the platform on this machine [default: ./data]
     #[arg(long, global = true, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
     pub data: Option<PathBuf>,
-    /// The form of the answer [default: table]
-    #[arg(short, long, global = true, value_name = "FORM", hide_possible_values = false)]
+    /// The form of the answer: table, wide, json, yaml or name [default: table]
+    #[arg(short, long, global = true, value_name = "FORM", hide_possible_values = true)]
     pub output: Option<Format>,
     /// Write NDJSON events to a file, or to stdout with `-`
     #[arg(long, global = true, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     pub events: Option<PathBuf>,
-    /// How to show progress [default: auto]
-    #[arg(long, global = true, value_name = "HOW")]
+    /// How to show progress: auto, bars, plain or none [default: auto]
+    #[arg(long, global = true, value_name = "HOW", hide_possible_values = true)]
     pub progress: Option<ProgressMode>,
-    /// When to use colours [default: auto]
-    #[arg(long, global = true, value_name = "WHEN")]
+    /// When to use colours: auto, always or never [default: auto]
+    #[arg(long, global = true, value_name = "WHEN", hide_possible_values = true)]
     pub color: Option<ColorChoice>,
     /// Say nothing but errors
     #[arg(short, long, global = true, conflicts_with = "verbose")]

@@ -245,3 +245,6 @@ impl Errors {
         error.exit()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -342,3 +342,6 @@ impl Lines {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -37,3 +37,6 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Version(_) => Ok(version::run()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -23,14 +23,14 @@ fn report() -> Report {
 
 #[test]
 fn a_table_shows_its_narrow_columns() {
-    insta::assert_snapshot!(report().render(Format::Table, None), @"");
+    insta::assert_snapshot!(report().render(Format::Table, None));
 }
 
 #[test]
 fn a_narrow_terminal_wraps_the_longest_column_and_nothing_is_wider() {
     let text = report().render(Format::Table, Some(40));
     assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
-    insta::assert_snapshot!(text, @"");
+    insta::assert_snapshot!(text);
 }
 
 #[test]
@@ -41,18 +41,18 @@ fn wide_shows_every_column() {
 
 #[test]
 fn json_is_one_document_with_four_fields() {
-    insta::assert_snapshot!(report().render(Format::Json, Some(20)), @"");
+    insta::assert_snapshot!(report().render(Format::Json, Some(20)));
 }
 
 #[test]
 fn yaml_is_the_same_document() {
-    insta::assert_snapshot!(report().render(Format::Yaml, None), @"");
+    insta::assert_snapshot!(report().render(Format::Yaml, None));
 }
 
 #[test]
 fn yaml_quotes_what_a_reader_could_take_for_something_else() {
     let value = json!({"a": "true", "b": "1.5", "c": "x: y", "d": "", "e": null, "f": [[1, 2], {}], "g": "two\nlines", "no": "-"});
-    insta::assert_snapshot!(super::yaml::write(&value), @"");
+    insta::assert_snapshot!(super::yaml::write(&value));
 }
 
 #[test]

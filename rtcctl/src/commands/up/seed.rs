@@ -12,13 +12,13 @@ use tokio::time::sleep;
 
 use super::ADMIN;
 use super::goods::{GOODS, Good};
-use crate::api::{Call, Endpoint, Platform};
+use crate::api::{Call, Endpoint};
 use crate::codes;
 use crate::config::Secret;
-use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit;
 use crate::local::DataDir;
+use crate::progress::Reporter;
 
 /// Pieces of every product that a new shop has.
 pub(super) const STOCK_EACH: i64 = 10_000;
@@ -67,9 +67,8 @@ struct Stock {
     on_hand: i64,
 }
 
-pub(super) async fn seed(context: &Context, platform: &Platform, data: &DataDir) -> Result<Seeded> {
-    let task = context.progress.task("seed", "seeding the demo shop");
-    let api = &platform.api;
+pub(super) async fn seed(progress: &Reporter, api: &Endpoint, data: &DataDir) -> Result<Seeded> {
+    let task = progress.task("seed", "seeding the demo shop");
     let token = sign_in(api, data).await.map_err(incomplete)?;
     let known = skus(api).await.map_err(incomplete)?;
     let mut seeded = Seeded { products: GOODS.len(), ..Seeded::default() };
@@ -175,3 +174,6 @@ async fn stock(api: &Endpoint, token: &Secret, sku: &str, is_new: bool) -> Resul
     }
     Err(Error::new(&codes::NET003, format!("the inventory did not learn of {sku} in time")))
 }
+
+#[cfg(test)]
+mod tests;
