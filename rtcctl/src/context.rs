@@ -68,6 +68,10 @@ impl Context {
 
     /// Writes data to stdout at once: for commands that stream. Others return a [`crate::output::Report`].
     pub fn print(&self, text: &str) -> Result<()> {
+        if self.progress.owns_stdout() {
+            self.progress.event("output", &[("text", text.into())]);
+            return Ok(());
+        }
         self.stdout
             .write(text)
             .map_err(|error| Error::new(&codes::OUT001, "cannot write to stdout").with_source(&error))

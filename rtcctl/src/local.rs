@@ -82,6 +82,11 @@ impl DataDir {
         }
     }
 
+    /// The process id that the lock's holder wrote into it.
+    pub fn lock_holder(&self) -> Option<i32> {
+        std::fs::read_to_string(self.lock_file()).ok()?.trim().parse().ok()
+    }
+
     /// Looks whether the lock is held, without keeping it.
     pub fn lock(&self) -> Lock {
         let Ok(file) = File::open(self.lock_file()) else { return Lock::Free };

@@ -296,7 +296,7 @@ async fn colours_obey_no_color_and_a_dumb_terminal_and_the_flag() {
 
 #[tokio::test]
 async fn ctrl_c_ends_a_command_that_only_reads_and_says_so() {
-    let hangs = axum::Router::new().fallback(|| std::future::pending::<String>());
+    let hangs = axum::Router::new().fallback(std::future::pending::<String>);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move { axum::serve(listener, hangs).await.unwrap() });

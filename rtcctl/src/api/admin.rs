@@ -99,11 +99,15 @@ pub struct Message {
     pub partition: u32,
     #[serde(default)]
     pub offset: u64,
+    #[serde(default)]
     pub envelope: EventEnvelope,
+    /// What was published, where it is no envelope.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unreadable: Option<String>,
 }
 
 /// The CloudEvents attributes that are shown; the rest goes along.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct EventEnvelope {
     #[serde(default)]
     pub id: String,
@@ -128,7 +132,7 @@ pub struct Lag {
     pub partition: u32,
     pub committed: i64,
     pub end: i64,
-    pub lag: u64,
+    pub lag: i64,
 }
 
 /// One row of `GET /admin/dead-letters`

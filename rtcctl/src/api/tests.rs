@@ -88,7 +88,7 @@ async fn nobody_there_is_unavailable_and_says_where() {
 
 #[tokio::test]
 async fn silence_is_a_time_out_whose_outcome_is_unknown() {
-    let app = Router::new().route("/a", post(|| std::future::pending::<String>()));
+    let app = Router::new().route("/a", post(std::future::pending::<String>));
     let mut endpoint = serve(app).await;
     endpoint.timeout = Duration::from_millis(50);
     let error = endpoint.bytes(Call::post(&["a"], json!({})).idempotency_key("k")).await.unwrap_err();
@@ -98,15 +98,14 @@ async fn silence_is_a_time_out_whose_outcome_is_unknown() {
 
 #[tokio::test]
 async fn an_answer_in_another_language_is_not_understood() {
-    let app = Router::new().route("/a", get(|| async { "<html>" }));
+    let app = Router::new().route("/a", get(async || "<html>"));
     let error = serve(app).await.json::<Value>(Call::get(&["a"])).await.unwrap_err();
     assert_eq!(error.code().id, "NET004");
 }
 
 #[tokio::test]
 async fn lines_are_put_together_across_chunks() {
-    let chunks =
-        ["{\"a\":", "1}\n\n{\"b\":2}\n{\"c\"", ":3}"].map(|chunk| Ok::<_, std::convert::Infallible>(chunk));
+    let chunks = ["{\"a\":", "1}\n\n{\"b\":2}\n{\"c\"", ":3}"].map(Ok::<_, std::convert::Infallible>);
     let app = Router::new()
         .route("/a", get(move || async move { Body::from_stream(futures_util::stream::iter(chunks)) }));
     let mut lines = serve(app).await.lines(Call::get(&["a"])).await.unwrap();

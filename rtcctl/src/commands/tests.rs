@@ -267,9 +267,13 @@ async fn a_replay_of_everything_needs_a_yes_and_one_by_id_does_not() {
     let came = typed.run(&["events", "dlq", "replay", "--dry-run", "-o", "json"]).await;
     assert_eq!(came.json()["data"]["would_replay"][0]["id"], 5);
     assert!(asked.lock().unwrap().is_empty());
+    assert_eq!(typed.run(&["events", "dlq", "replay", "5"]).await.exit, 2, "an id alone names nothing");
     assert_eq!(typed.run(&["events", "dlq", "replay", "--yes", "--service", "payments"]).await.exit, 0);
-    assert_eq!(typed.run(&["events", "dlq", "replay", "5"]).await.exit, 0);
-    assert_eq!(*asked.lock().unwrap(), [json!({"service": "payments"}), json!({"ids": [5]})]);
+    assert_eq!(typed.run(&["events", "dlq", "replay", "5", "--service", "payments"]).await.exit, 0);
+    assert_eq!(
+        *asked.lock().unwrap(),
+        [json!({"service": "payments"}), json!({"service": "payments", "ids": [5]})]
+    );
 }
 
 #[tokio::test]

@@ -173,7 +173,8 @@ impl Config {
             Origin::Project(file, _) | Origin::User(file, _) => file.parent().unwrap_or(Path::new(".")),
             Origin::Flag(_) | Origin::Variable(_) | Origin::Default => &self.current_dir,
         };
-        base.join(&resolved.text)
+        let path = base.join(&resolved.text);
+        std::path::absolute(&path).unwrap_or(path)
     }
 
     /// The directory of the running platform on this machine.

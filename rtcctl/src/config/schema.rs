@@ -17,6 +17,8 @@ pub enum Shape {
     Text,
     Path,
     Port,
+    /// An IP address, or `localhost`.
+    Address,
     Duration,
     Url,
     /// `env:NAME`, `file:PATH` or `cmd:COMMAND`.
@@ -35,6 +37,12 @@ impl Shape {
             Shape::Port => match text.parse::<u16>() {
                 Ok(_) => Ok(()),
                 Err(_) => Err("a port is a number from 0 (any free one) to 65535".to_owned()),
+            },
+            Shape::Address => match text.trim_matches(['[', ']']).parse::<std::net::IpAddr>() {
+                Err(_) if text != "localhost" => {
+                    Err("an IP address is needed here, such as 127.0.0.1".to_owned())
+                }
+                _ => Ok(()),
             },
             Shape::Duration => super::parse_duration(text).map(drop),
             Shape::Url => match reqwest::Url::parse(text) {
@@ -58,6 +66,7 @@ impl Shape {
             Shape::Path => "path",
             Shape::Port => "port",
             Shape::Duration => "duration",
+            Shape::Address => "IP address",
             Shape::Url => "address",
             Shape::Reference => "reference",
             Shape::Choice(_) => "choice",
@@ -66,7 +75,7 @@ impl Shape {
 
     fn json_schema(self, about: &str) -> Value {
         match self {
-            Shape::Text | Shape::Path => json!({"type": "string", "description": about}),
+            Shape::Text | Shape::Path | Shape::Address => json!({"type": "string", "description": about}),
             Shape::Port => json!({"type": "integer", "minimum": 0, "maximum": 65535, "description": about}),
             Shape::Duration => json!({
                 "type": ["string", "number"], "description": about, "examples": ["250ms", "30s", "1m30s", 30],
@@ -164,7 +173,7 @@ pub static SETTINGS: &[Setting] = &[
         .flag("--data")
         .variable("RTCCTL_DATA")
         .default("./data"),
-    setting("host", Environment, Shape::Text, "the address that rtcctl up binds both ports to")
+    setting("host", Environment, Shape::Address, "the address that rtcctl up binds both ports to")
         .flag("--host")
         .variable("RTCCTL_HOST")
         .default("127.0.0.1"),

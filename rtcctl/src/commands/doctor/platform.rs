@@ -65,7 +65,11 @@ pub(super) async fn lock(scene: &Scene, platform: Option<&Platform>) -> Check {
                 None => check(Verdict::Failed, format!("rtcd (pid {id}) does not answer")),
             }
         }
-        (Lock::Held, _, _) => check(Verdict::Failed, format!("{} is held", scene.data.lock_file().display())),
+        (Lock::Held, _, _) => {
+            let holder =
+                scene.data.lock_holder().map_or_else(String::new, |pid| format!(" by process {pid}"));
+            check(Verdict::Failed, format!("{} is held{holder}", scene.data.lock_file().display()))
+        }
         (Lock::Free, _, _) => check(Verdict::Ok, "free".to_owned()),
     }
 }

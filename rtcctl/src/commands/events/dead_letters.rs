@@ -1,6 +1,6 @@
 //! `rtcctl events dlq list|replay`: events on which a consumer gave up.
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::api::Call;
 use crate::api::admin::{DeadLetter, Page, Replayed};
@@ -32,8 +32,9 @@ pub struct ListArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct ReplayArgs {
-    /// The ids to replay; without any, all (of the service)
-    ids: Vec<String>,
+    /// The ids to replay, which each service counts for itself; without any, all (of the service)
+    #[arg(requires = "service")]
+    ids: Vec<u64>,
     /// Only those of this service
     #[arg(long)]
     service: Option<String>,
@@ -104,7 +105,9 @@ fn listing(command: &'static str, letters: &[DeadLetter], context: &Context) -> 
 async fn replay(args: ReplayArgs, context: &Context) -> Result<Report> {
     if context.effect == Effect::Described {
         let mut letters = list(context, args.service.as_deref(), 1000).await?;
-        letters.retain(|letter| args.ids.is_empty() || args.ids.contains(&letter.id_text()));
+        letters.retain(|letter| {
+            args.ids.is_empty() || args.ids.iter().any(|id| letter.id_text() == id.to_string())
+        });
         let mut report = listing("events/dlq/replay", &letters, context);
         report.data = json!({"would_replay": report.data});
         return Ok(report);
@@ -119,12 +122,7 @@ async fn replay(args: ReplayArgs, context: &Context) -> Result<Report> {
         body["service"] = service.as_str().into();
     }
     if !args.ids.is_empty() {
-        // The platform may number its dead letters; a number is sent as one.
-        let ids = args
-            .ids
-            .iter()
-            .map(|id| id.parse::<u64>().map_or_else(|_| Value::from(id.as_str()), Value::from));
-        body["ids"] = ids.collect();
+        body["ids"] = json!(args.ids);
     }
     let call = Call::post(&["admin", "dead-letters", "replay"], body);
     let replayed: Replayed = tokio::select! {

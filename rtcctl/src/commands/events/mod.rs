@@ -95,7 +95,7 @@ async fn lag(args: LagArgs, context: &Context) -> Result<Report> {
                 .with_hint("rtcctl events lag --all lists them"));
         }
     }
-    let total: u64 = rows.iter().map(|row| row.lag).sum();
+    let total: i64 = rows.iter().map(|row| row.lag).sum();
     let groups = rows.iter().map(|row| row.group.as_str()).collect::<std::collections::BTreeSet<_>>().len();
     let mut table = Table::new([
         Column::left("group"),

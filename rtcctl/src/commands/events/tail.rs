@@ -42,6 +42,8 @@ pub struct Args {
 
 /// How many events are shown where neither --follow nor --limit was given.
 const DEFAULT_LIMIT: u64 = 100;
+/// How many events a filter looks through at most.
+const LOOK_THROUGH: u64 = 10_000_000;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum From {
@@ -102,8 +104,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         .query("from", from.query(context.clock.now()))
         .query("follow", args.follow);
     // The platform counts before the filter, so only an unfiltered limit is its business.
-    if let Some(limit) = limit.filter(|_| filter.is_open() && !args.follow) {
-        call = call.query("limit", limit);
+    if !args.follow {
+        call = call.query("limit", limit.filter(|_| filter.is_open()).unwrap_or(LOOK_THROUGH));
     }
     let lines = tokio::select! {
         lines = platform.admin.lines(call) => lines,
@@ -225,7 +227,10 @@ fn one_line(message: &Message, format: Format, width: Option<usize>) -> String {
         (Format::Table, Some(width)) => width.saturating_sub(head.chars().count() + 2).max(20),
         _ => usize::MAX,
     };
-    let line = format!("{head} {}", compact(&envelope.data, room));
+    let line = match &message.unreadable {
+        Some(payload) => format!("{place} unreadable: {}", compact(&payload.as_str().into(), room)),
+        None => format!("{head} {}", compact(&envelope.data, room)),
+    };
     format!("{}\n", line.replace(|c: char| c.is_control(), "\u{fffd}"))
 }
 

@@ -37,8 +37,11 @@ impl Binds {
             port => port.checked_add(1000).unwrap_or(0),
         });
         let host = config.text("host").unwrap_or("127.0.0.1");
-        let host =
-            if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+        let host = match host {
+            "localhost" => "127.0.0.1".to_owned(),
+            host if host.contains(':') && !host.starts_with('[') => format!("[{host}]"),
+            host => host.to_owned(),
+        };
         Self { api: format!("{host}:{port}"), admin: format!("{host}:{admin_port}") }
     }
 }
@@ -180,6 +183,7 @@ async fn wait_until_ready(data: &DataDir, process: Process, limit: Duration) -> 
 struct LastWords {
     /// Its `error[CODE]: message`.
     error: Option<String>,
+    causes: Vec<String>,
     hints: Vec<String>,
     tail: Vec<String>,
 }
@@ -190,7 +194,10 @@ fn last_words(log: &str) -> LastWords {
         let line = anstream::adapter::strip_str(line).to_string();
         if line.starts_with("error[") || line.starts_with("error:") {
             words.error = Some(line);
+            words.causes.clear();
             words.hints.clear();
+        } else if let Some(cause) = line.strip_prefix("  caused by: ") {
+            words.causes.push(cause.to_owned());
         } else if let Some(hint) = line.strip_prefix("hint: ") {
             words.hints.push(hint.to_owned());
         } else if !line.trim().is_empty() {
@@ -212,7 +219,12 @@ fn died(data: &DataDir, status: Option<ExitStatus>) -> Error {
         _ => Error::new(&codes::RUN006, format!("rtcd stopped before it was ready: it {how}")),
     };
     match words.error {
-        Some(said) => error = error.with_cause(said),
+        Some(said) => {
+            error = error.with_cause(said);
+            for cause in words.causes {
+                error = error.with_cause(cause);
+            }
+        }
         None => error = error.with_cause(words.tail.join("\n")),
     }
     for hint in words.hints {
@@ -230,12 +242,11 @@ mod tests {
     fn the_own_words_of_rtcd_become_the_cause_and_its_hints_ours() {
         let folder = tempfile::tempdir().unwrap();
         let data = DataDir::new(folder.path().to_owned());
-        let log =
-            "2026 starting\nerror[HST004]: port 8080 is occupied\nhint: choose another with --api-bind\n";
+        let log = "2026 starting\nerror[HST004]: port 8080 is occupied\n  caused by: in use\nhint: choose another with --api-bind\n";
         std::fs::write(data.log(), log).unwrap();
         let error = died(&data, Some(ExitStatus::from_raw(8 << 8)));
         assert_eq!((error.code().id, error.exit().code()), ("RUN005", 8));
-        assert_eq!(error.causes(), ["error[HST004]: port 8080 is occupied"]);
+        assert_eq!(error.causes(), ["error[HST004]: port 8080 is occupied", "in use"]);
         assert_eq!(error.hints()[0], "choose another with --api-bind");
         assert_eq!(died(&data, Some(ExitStatus::from_raw(3 << 8))).code().id, "RUN004");
     }

@@ -40,9 +40,8 @@ pub(super) async fn watch(context: &Context, platform: &Platform, started: &mut 
                 // A platform under load may be late with its status; the next look tells more.
                 if let Ok(status) = platform.admin.json::<Status>(Call::get(&["admin", "status"])).await {
                     let seen = view.take(status, Instant::now());
-                    match seen.changed {
-                        Some(change) => task.state(change),
-                        None => {}
+                    if let Some(change) = seen.changed {
+                        task.state(change);
                     }
                     task.show(seen.line);
                 }
