@@ -457,10 +457,11 @@ fn lines(args: &Args, outcome: &Outcome) -> Vec<(&'static str, String)> {
         pairs.push((
             "Orders",
             format!(
-                "{} accepted, {} of them recovered; {} refused; {} unknown",
+                "{} accepted, {} of them recovered; {} refused; {} turned away; {} unknown",
                 grouped(orders.accepted),
                 grouped(orders.recovered),
                 grouped(orders.refused),
+                grouped(orders.shed),
                 grouped(orders.unknown)
             ),
         ));

@@ -1,5 +1,6 @@
 //! Commands as they are typed, run in this process against a platform that a test makes up.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,7 @@ use kernel::SystemClock;
 use serde_json::Value;
 
 use crate::io::{Captured, Io, Sink};
-use crate::signals::Interrupts;
+use crate::signals::{Interrupts, Signal};
 
 /// A folder to work in and the addresses of a platform, if there is one.
 pub(crate) struct Typed {
@@ -67,6 +68,11 @@ impl Typed {
     }
 
     pub(crate) async fn run(&self, words: &[&str]) -> Came {
+        self.run_until(words, std::future::pending()).await
+    }
+
+    /// Runs a command; `signal` says when and how it is asked to stop.
+    pub(crate) async fn run_until(&self, words: &[&str], signal: impl Future<Output = Signal>) -> Came {
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let io = Io {
             stdin: Box::new(std::io::empty()),
@@ -81,8 +87,15 @@ impl Typed {
             executable: None,
         };
         let words = std::iter::once("rtcctl").chain(words.iter().copied()).map(Into::into);
-        let (_trigger, interrupts) = Interrupts::new();
-        let exit = Box::pin(crate::run(words, io, interrupts, Arc::new(SystemClock))).await;
+        let (trigger, interrupts) = Interrupts::new();
+        let asking = async {
+            trigger.fire(signal.await);
+            std::future::pending::<Infallible>().await
+        };
+        let exit = tokio::select! {
+            exit = Box::pin(crate::run(words, io, interrupts, Arc::new(SystemClock))) => exit,
+            never = asking => match never {},
+        };
         Came { exit: exit.code(), stdout: stdout.text(), stderr: stderr.text() }
     }
 }

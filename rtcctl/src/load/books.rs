@@ -50,6 +50,8 @@ pub struct OrderFigures {
     pub recovered: u64,
     /// Answered with a refusal (4xx).
     pub refused: u64,
+    /// Turned away by an overloaded platform before anything was done (503 `overloaded`).
+    pub shed: u64,
     /// Nobody knows whether they exist.
     pub unknown: u64,
     pub unknown_keys: Vec<String>,
@@ -122,6 +124,7 @@ pub struct Books {
     pub accepted: Vec<Accepted>,
     pub recovered: u64,
     pub refused: u64,
+    pub shed: u64,
     /// Numbers of requests whose outcome is open, oldest first.
     pub open: std::collections::VecDeque<u64>,
     pub unknown: Vec<u64>,
@@ -152,6 +155,7 @@ impl Books {
             accepted: self.accepted.len() as u64,
             recovered: self.recovered,
             refused: self.refused,
+            shed: self.shed,
             unknown: (self.unknown.len() + self.open.len()) as u64,
             unknown_keys: self.unknown.iter().chain(&self.open).take(100).map(|&index| key(index)).collect(),
             by_state,

@@ -109,6 +109,7 @@ impl Work for Shop {
         after: Duration,
         outcome: Result<Reply, Failure>,
     ) -> Option<Failure> {
+        let is_shed = outcome.as_ref().is_ok_and(was_turned_away);
         let outcome = outcome.and_then(|reply| match reply.status {
             200..=399 => Ok(reply),
             status => Err(Failure::Status(status)),
@@ -118,17 +119,16 @@ impl Work for Shop {
             (Action::Ingest { .. }, Err(failure)) => Some(failure),
             (Action::Ingest { .. }, Ok(reply)) => self.take_sales(&reply).err(),
             (Action::Order { .. }, Ok(reply)) => self.take_order(index, &reply, after).err(),
-            (Action::Order { .. }, Err(failure)) => {
-                if matches!(failure, Failure::Status(400..=499)) {
-                    self.books.borrow_mut().refused += 1;
-                }
-                Some(failure)
-            }
+            (Action::Order { .. }, Err(failure)) => Some(failure),
         };
-        if let (Action::Order { .. }, Some(failure)) = (item, failure)
-            && failure.leaves_the_outcome_open()
-        {
-            self.books.borrow_mut().open.push_back(index);
+        if let (Action::Order { .. }, Some(failure)) = (item, failure) {
+            let mut books = self.books.borrow_mut();
+            match failure {
+                Failure::Status(400..=499) => books.refused += 1,
+                _ if is_shed => books.shed += 1,
+                _ if failure.leaves_the_outcome_open() => books.open.push_back(index),
+                _ => {}
+            }
         }
         failure
     }
@@ -150,6 +150,17 @@ impl Shop {
         ingest.rejected += answer.rejected.len() as u64;
         Ok(())
     }
+}
+
+/// Whether the platform refused at its door, so that nothing was done. Any other 503 may come after an effect.
+fn was_turned_away(reply: &Reply) -> bool {
+    #[derive(Deserialize)]
+    struct Problem<'a> {
+        code: &'a str,
+    }
+    reply.status == 503
+        && serde_json::from_slice::<Problem<'_>>(&reply.body)
+            .is_ok_and(|problem| problem.code == "overloaded")
 }
 
 /// Repeats orders whose outcome is open, while others are sent and after, until each is known or patience ends.

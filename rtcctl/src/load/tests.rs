@@ -249,6 +249,10 @@ impl Platform {
             match mishap {
                 Some("refuse") => return Act::Answer(StatusCode::CONFLICT, "{}".into()),
                 Some("shed") => return Act::Answer(StatusCode::SERVICE_UNAVAILABLE, "{}".into()),
+                Some("turn away") => {
+                    let body = r#"{"status":503,"code":"overloaded","detail":"later"}"#;
+                    return Act::Answer(StatusCode::SERVICE_UNAVAILABLE, body.into());
+                }
                 Some("lost before") => return Act::Break,
                 _ => {}
             }
@@ -276,6 +280,7 @@ impl Platform {
 async fn every_order_of_unknown_outcome_is_repeated_under_its_key_until_it_is_known() {
     let platform = Rc::new(Platform::default());
     platform.mishaps.borrow_mut().extend([
+        "turn away",
         "lost after",
         "nonsense",
         "refuse",
@@ -291,10 +296,13 @@ async fn every_order_of_unknown_outcome_is_repeated_under_its_key_until_it_is_kn
     let outcome = run_job(job, &server).await;
     outcome.journal.unwrap();
     let orders = outcome.orders;
-    assert_eq!((orders.accepted, orders.recovered, orders.refused, orders.unknown), (19, 5, 1, 0));
-    assert_eq!(orders.by_state, [("confirmed".to_owned(), 19)].into());
+    assert_eq!(
+        (orders.accepted, orders.recovered, orders.refused, orders.shed, orders.unknown),
+        (18, 5, 1, 1, 0)
+    );
+    assert_eq!(orders.by_state, [("confirmed".to_owned(), 18)].into());
     assert_eq!(outcome.figures.errors["reset"], 3);
-    assert_eq!(outcome.figures.errors["http_503"], 1);
+    assert_eq!(outcome.figures.errors["http_503"], 2);
     assert_eq!(outcome.figures.errors["http_409"], 1);
     assert_eq!(outcome.figures.errors["bad_answer"], 1);
     let settling = orders.settling.unwrap();

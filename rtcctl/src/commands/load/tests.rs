@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::commands::testing::Typed;
 use crate::load::JournalLine;
+use crate::signals::Signal;
 
 /// What the shop has and how it misbehaves.
 #[derive(Default)]
@@ -26,6 +27,7 @@ struct Shop {
     sheds_every: u64,
     /// Orders are forgotten as soon as they are accepted.
     forgets: bool,
+    ordered: Arc<tokio::sync::Notify>,
 }
 
 type Shared = Arc<Mutex<Shop>>;
@@ -74,6 +76,7 @@ async fn place(State(shop): State<Shared>, headers: HeaderMap, Json(body): Json<
     let is_new = !shop.orders.contains_key(&key);
     let id = shop.orders.entry(key).or_insert(next).clone();
     shop.seen += u64::from(is_new);
+    shop.ordered.notify_one();
     if is_new && shop.sheds_every > 0 && shop.seen.is_multiple_of(shop.sheds_every) {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     }
@@ -236,6 +239,27 @@ async fn an_empty_catalogue_is_said_before_anything_is_sent() {
     let (_, typed) = shop(Shop::default()).await;
     let came = typed.run(&words(&["--rate", "10"])).await;
     assert_eq!((came.exit, came.error()["code"].as_str()), (5, Some("LOD003")));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupted_load_answers_with_what_it_has_measured() {
+    let (shared, typed) = shop(with_products()).await;
+    let ordered = shared.lock().unwrap().ordered.clone();
+    let signal = async {
+        ordered.notified().await;
+        Signal::Interrupt
+    };
+    let words = ["load", "--duration", "10m", "--rate", "200", "-o", "json", "--orders-only"];
+    let came = typed.run_until(&words, signal).await;
+    assert_eq!(came.exit, 130, "{}", came.stderr);
+    let document = came.json();
+    assert_eq!(
+        (document["status"].as_str(), &document["data"]["stopped_early"]),
+        (Some("interrupted"), &true.into())
+    );
+    let accepted = document["data"]["orders"]["accepted"].as_u64().unwrap();
+    assert!((1..2_000).contains(&accepted));
+    assert_eq!(accepted, shared.lock().unwrap().orders.len() as u64);
 }
 
 #[tokio::test]

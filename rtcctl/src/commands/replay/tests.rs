@@ -13,12 +13,14 @@ use serde_json::Value;
 
 use super::grouped;
 use crate::commands::testing::Typed;
+use crate::signals::Signal;
 
 /// What the platform has and how it misbehaves next.
 #[derive(Default)]
 struct Platform {
     known: HashSet<String>,
     mishaps: Vec<StatusCode>,
+    asked: Arc<tokio::sync::Notify>,
     sign_ins: u32,
     requests: u32,
 }
@@ -42,6 +44,7 @@ async fn transactions(
 ) -> Response {
     let mut platform = platform.lock().unwrap();
     platform.requests += 1;
+    platform.asked.notify_one();
     match platform.mishaps.pop() {
         None => {}
         Some(StatusCode::SERVICE_UNAVAILABLE) => {
@@ -207,6 +210,22 @@ async fn a_replay_without_a_platform_says_how_to_start_one() {
     let answer = Typed::alone().run(&["replay", fixture().to_str().unwrap(), "-o", "json"]).await;
     assert_eq!(answer.exit, 9);
     assert_eq!(answer.error()["code"], "NET001");
+}
+
+#[tokio::test]
+async fn an_interrupted_replay_says_how_far_it_came() {
+    // The platform is overloaded for ever; the replay waits and is told to stop.
+    let (shared, typed) = platform(&[StatusCode::GATEWAY_TIMEOUT; 1_000]).await;
+    let asked = shared.lock().unwrap().asked.clone();
+    let signal = async {
+        asked.notified().await;
+        Signal::Terminate
+    };
+    let came = typed.run_until(&["replay", fixture().to_str().unwrap(), "-o", "json"], signal).await;
+    assert_eq!(came.exit, 143);
+    let error = came.error();
+    assert_eq!(error["code"], "SIG002");
+    assert!(error["message"].as_str().unwrap().contains("0 lines are accepted"), "{error}");
 }
 
 #[tokio::test]
