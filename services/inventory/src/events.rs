@@ -1,0 +1,68 @@
+//! Messages in and out: the commands that are consumed, and the event that answers each.
+
+use std::sync::Arc;
+
+use contracts::inventory::{
+    CommitStock, ReleaseStock, ReserveStock, ReturnStock, StockCommitRefused, StockCommitted, StockRefused,
+    StockReleased, StockReserved, StockReturned,
+};
+use contracts::topics;
+use db::Tx;
+use kernel::{Envelope, Result};
+use messaging::{Consumer, Outbox};
+
+use crate::Desk;
+use crate::commands::Ask;
+use crate::domain::{Reply, Reservation, Trigger};
+
+/// The consumer group that handles commands.
+pub(crate) const GROUP: &str = "inventory.commands";
+
+pub(crate) fn consumer(desk: &Arc<Desk>) -> Consumer {
+    let [reserve, commit, release, give_back] = [desk.clone(), desk.clone(), desk.clone(), desk.clone()];
+    Consumer::new(GROUP, &[topics::INVENTORY_COMMANDS])
+        .on::<ReserveStock>(move |tx, command, cause| {
+            let ask = Ask { lines: command.lines.clone(), expires_at: command.expires_at };
+            reserve.handle(tx, command.order_id, Trigger::Reserve, &ask, Some(cause))
+        })
+        .on::<CommitStock>(move |tx, command, cause| {
+            commit.handle(tx, command.order_id, Trigger::Commit, &Ask::NOTHING, Some(cause))
+        })
+        .on::<ReleaseStock>(move |tx, command, cause| {
+            release.handle(tx, command.order_id, Trigger::Release, &Ask::NOTHING, Some(cause))
+        })
+        .on::<ReturnStock>(move |tx, command, cause| {
+            give_back.handle(tx, command.order_id, Trigger::Return, &Ask::NOTHING, Some(cause))
+        })
+}
+
+/// Sends the answer to a command about `reservation`, which is as the command left it.
+pub(crate) fn answer(
+    outbox: &Outbox,
+    tx: &mut Tx<'_>,
+    reply: Reply,
+    reservation: &Reservation,
+    cause: Option<&Envelope>,
+) -> Result<()> {
+    let (order_id, topic) = (reservation.order_id, topics::INVENTORY);
+    let subject = order_id.to_string();
+    let shortages = || reservation.shortages.clone();
+    match reply {
+        Reply::Reserved => {
+            let event = StockReserved { order_id, expires_at: reservation.expires_at };
+            outbox.send(tx, topic, &subject, &event, cause)
+        }
+        Reply::Refused => {
+            let event = StockRefused { order_id, shortages: shortages() };
+            outbox.send(tx, topic, &subject, &event, cause)
+        }
+        Reply::Committed => outbox.send(tx, topic, &subject, &StockCommitted { order_id }, cause),
+        Reply::CommitRefused => {
+            let event = StockCommitRefused { order_id, shortages: shortages() };
+            outbox.send(tx, topic, &subject, &event, cause)
+        }
+        Reply::Released => outbox.send(tx, topic, &subject, &StockReleased { order_id }, cause),
+        Reply::Returned => outbox.send(tx, topic, &subject, &StockReturned { order_id }, cause),
+    }?;
+    Ok(())
+}
