@@ -1,0 +1,23 @@
+//! What CI runs, the cheap parts first.
+
+use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
+use crate::{codegen, suites, tidy};
+
+pub fn run() -> Outcome {
+    let mut parts = Parts::default();
+    let outcome = all(&mut parts);
+    parts.print();
+    outcome
+}
+
+fn all(parts: &mut Parts) -> Outcome {
+    parts.part("format", || check(command("cargo", &["fmt", "--all", "--check"])))?;
+    parts.part("tidy", tidy::run)?;
+    // The linter is the compiler here: what it compiles is what is tested.
+    parts.part("compile and lint", || {
+        cargo_without_warnings(&["test", "--workspace", "--locked", "--no-run"])?;
+        cargo_without_warnings(&["build", "--locked", "-p", "rtcd", "-p", "rtcctl"])
+    })?;
+    parts.part("reference is up to date", || codegen::run(codegen::Mode::Check))?;
+    parts.part("test", || suites::run(suites::Extent::Bounded))
+}

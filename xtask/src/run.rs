@@ -1,0 +1,89 @@
+//! Running other programs, and saying how long it took.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+pub type Outcome = Result<(), String>;
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map(PathBuf::from).unwrap_or(here)
+}
+
+/// A command in the root of the workspace.
+pub fn command(program: &str, arguments: &[&str]) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(root());
+    command
+}
+
+/// Runs it and fails where it fails.
+pub fn check(mut command: Command) -> Outcome {
+    let shown = format!("{command:?}");
+    match command.status() {
+        Ok(status) if status.success() => Ok(()),
+        Ok(status) => Err(format!("{shown}: {status}")),
+        Err(error) => Err(format!("{shown}: {error}")),
+    }
+}
+
+/// Runs it and gives its standard output.
+pub fn output(mut command: Command) -> Result<String, String> {
+    let shown = format!("{command:?}");
+    let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{shown}: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("{shown}: {}", output.status));
+    }
+    String::from_utf8(output.stdout).map_err(|error| format!("{shown}: {error}"))
+}
+
+/// Runs cargo, passes its messages on, and fails on a warning in the workspace's own code.
+pub fn cargo_without_warnings(arguments: &[&str]) -> Outcome {
+    let mut command = command("cargo", arguments);
+    command.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver").stderr(Stdio::piped());
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let mut warnings = 0;
+    if let Some(stderr) = child.stderr.take() {
+        for line in BufReader::new(stderr).split(b'\n').map_while(Result::ok) {
+            let _ = std::io::stderr().write_all(&line).and_then(|()| std::io::stderr().write_all(b"\n"));
+            if line.starts_with(b"warning:") {
+                warnings += 1;
+            }
+        }
+    }
+    let status = child.wait().map_err(|error| error.to_string())?;
+    match (status.success(), warnings) {
+        (true, 0) => Ok(()),
+        (true, warnings) => Err(format!("{warnings} warnings: none is allowed")),
+        (false, _) => Err(format!("cargo {}: {status}", arguments.join(" "))),
+    }
+}
+
+/// The parts of a run with what each took.
+#[derive(Default)]
+pub struct Parts {
+    took: Vec<(&'static str, Duration)>,
+}
+
+impl Parts {
+    #[expect(clippy::disallowed_methods, reason = "a task runner measures real time")]
+    pub fn part(&mut self, name: &'static str, work: impl FnOnce() -> Outcome) -> Outcome {
+        eprintln!("==> {name}");
+        let started = std::time::Instant::now();
+        let outcome = work();
+        self.took.push((name, started.elapsed()));
+        outcome.map_err(|reason| format!("{name}: {reason}"))
+    }
+
+    pub fn print(&self) {
+        eprintln!("\n  seconds  part");
+        for (name, took) in &self.took {
+            eprintln!("  {:>7.1}  {name}", took.as_secs_f64());
+        }
+        let total: Duration = self.took.iter().map(|(_, took)| *took).sum();
+        eprintln!("  {:>7.1}  in all", total.as_secs_f64());
+    }
+}
