@@ -182,3 +182,6 @@ fn ready(context: &Context, data: &DataDir, platform: &Platform, seeded: Option<
         .with_text(format!("\nNext:\n  {}", next.join("\n  ")))
         .with_names([api])
 }
+
+#[cfg(test)]
+mod tests;
