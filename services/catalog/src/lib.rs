@@ -1,1 +1,82 @@
-//! The catalog service.
+//! The catalogue: products, their prices and pictures, categories, favourites, search.
+//!
+//! Invariants:
+//! - every change of a product raises its version by one, and its event is in the same transaction;
+//! - shoppers see active products only; to them all others do not exist;
+//! - caches and the search index may vanish at any time: they cost time, not answers (R97);
+//! - a price comes from the product's row, never from the index.
+
+mod cache;
+mod commands;
+mod domain;
+mod http;
+mod objects;
+mod queries;
+mod requests;
+mod search;
+mod store;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use db::{Db, Migrations};
+use host::{Context, Service, StartError};
+use kernel::{Clock, IdSource};
+use messaging::{Every, Outbox};
+use tokio::sync::Notify;
+use web::{Edge, Pages};
+
+pub use domain::IMAGES_MAX;
+pub use queries::{CategoryView, PriceView, ProductView};
+
+use cache::ProductCache;
+use objects::{Folder, Objects};
+use search::{Fts5, Indexer, Search};
+
+static MIGRATIONS: &[Migrations] = &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, store::MIGRATIONS];
+
+/// What every handler of this service needs. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Catalog {
+    db: Db,
+    outbox: Outbox,
+    clock: Arc<dyn Clock>,
+    ids: IdSource,
+    edge: Arc<Edge>,
+    cache: Arc<ProductCache>,
+    search: Arc<dyn Search>,
+    objects: Arc<dyn Objects>,
+    /// Signalled when the index has something to see.
+    index_wake: Arc<Notify>,
+}
+
+impl Catalog {
+    fn pages(&self) -> &Pages {
+        &self.edge.pages
+    }
+}
+
+/// The service.
+pub async fn service(context: &Context) -> Result<Service, StartError> {
+    let mut service = Service::builder("catalog", context, MIGRATIONS).await?;
+    let search: Arc<dyn Search> = Arc::new(Fts5::open(context).await?);
+    let catalog = Catalog {
+        db: service.db(),
+        outbox: service.outbox(),
+        clock: context.clock.clone(),
+        ids: context.ids.clone(),
+        edge: context.edge.clone(),
+        cache: Arc::new(ProductCache::new(context.clock.clone())),
+        search: search.clone(),
+        objects: Arc::new(Folder::new(context.config.data.join("objects"), context.ids.clone())),
+        index_wake: Arc::new(Notify::new()),
+    };
+    let indexer = Every::new("catalog.search", Duration::from_secs(1), Indexer::new(service.db(), search))
+        .woken_by(catalog.index_wake.clone());
+    service.pump(Arc::new(indexer));
+    service.admin(http::admin(catalog.clone()));
+    service.routes(http::routes(), catalog);
+    Ok(service.build())
+}
