@@ -30,4 +30,7 @@ codes! { LOAD;
     LOD009 (INTERNAL) "the journal of accepted orders could not be written",
         "the file cannot be created, or the disk refused a write",
         "free space or choose another file";
+    LOD010 (INTERNAL) "requests waited for a connection of the generator",
+        "all of --connections were busy, because the platform is slow or because they are too few for this rate",
+        "raise --connections: as many are needed as the rate times the seconds that an answer takes";
 }

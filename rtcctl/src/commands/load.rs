@@ -60,9 +60,9 @@ pub struct Args {
     /// How long they are sent
     #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
     pub duration: Duration,
-    /// Connections at most; one carries one request at a time
-    #[arg(long, value_name = "N", default_value_t = 64, value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    pub connections: u16,
+    /// Connections at most; one carries one request at a time [default: 64, 512 with --wait-terminal]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub connections: Option<u16>,
     /// Requests under way at most, those waiting for a connection included; what is due beyond is counted as dropped
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..))]
     pub max_in_flight: u32,
@@ -130,6 +130,11 @@ impl Args {
         self.request_timeout.unwrap_or(Duration::from_secs(default))
     }
 
+    /// An order that is answered once it is settled holds its connection until then.
+    fn connections(&self) -> u16 {
+        self.connections.unwrap_or(if self.wait_terminal { 512 } else { 64 })
+    }
+
     fn proportions(&self) -> Proportions {
         match self.scenario {
             Scenario::Shop if self.orders_only => Proportions::Shop { orders_in_100: 100 },
@@ -153,7 +158,7 @@ impl Args {
             "rate_per_s": self.rate,
             "duration_s": self.duration.as_secs_f64(),
             "requests": Schedule::constant(self.rate, self.duration).total(),
-            "connections": self.connections,
+            "connections": self.connections(),
             "max_in_flight": self.max_in_flight,
             "request_timeout_s": self.timeout().as_secs_f64(),
             "seed": self.seed,
@@ -213,7 +218,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let job = Job {
         schedule,
         limits: Limits {
-            connections: usize::from(args.connections),
+            connections: usize::from(args.connections()),
             in_flight: args.max_in_flight as usize,
             timeout: args.timeout(),
         },
@@ -228,7 +233,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         requests,
         books: Books { journal, ..Books::default() },
         followers: if args.orders() && !args.settle_timeout.is_zero() {
-            usize::from(args.connections.min(32))
+            usize::from(args.connections().min(32))
         } else {
             0
         },
@@ -391,6 +396,12 @@ fn report(args: &Args, run: &str, outcome: Outcome, signal: Option<Signal>) -> R
     if let Some(lag) = outcome.figures.generator_lag_p99_ms.filter(|lag| *lag > 20.0) {
         let message = format!("the generator was late by {lag} ms at the 99th percentile");
         find(&codes::LOD008, Severity::Warning, message);
+    }
+    let waited = outcome.figures.connection_wait_p99_ms.filter(|wait| *wait > 20.0);
+    // Where the generator itself was late, that is the reason.
+    if let (Some(wait), true) = (waited, outcome.figures.generator_lag_p99_ms.is_none_or(|lag| lag <= 20.0)) {
+        let message = format!("requests waited {wait} ms for a connection at the 99th percentile");
+        find(&codes::LOD010, Severity::Info, message);
     }
     if let Some(signal) = signal {
         (status, code) = ("interrupted", signal.exit());

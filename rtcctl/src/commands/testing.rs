@@ -53,6 +53,10 @@ impl Typed {
         typed
     }
 
+    pub(crate) fn api_url(&self) -> &str {
+        self.variables.first().map_or("", |(_, url)| url)
+    }
+
     pub(crate) fn secret(&self, name: &str, text: &str) {
         let folder = self.folder.path().join("data/secrets");
         std::fs::create_dir_all(&folder).unwrap();

@@ -220,6 +220,7 @@ async fn serve<D: Dial, W: Work>(pool: Rc<Pool<D, W>>, number: usize, seat: Rc<S
             seat.wake.notified().await;
             continue;
         };
+        pool.measures.borrow_mut().waiting.add(job.intended.elapsed());
         let item = pool.work.item(job.index);
         let deadline = job.intended + pool.limits.timeout;
         let outcome = if Instant::now() >= deadline {

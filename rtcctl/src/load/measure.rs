@@ -119,6 +119,8 @@ pub struct Measures {
     pub recent: Durations,
     /// How late the generator itself was in sending what was due.
     pub lag: Durations,
+    /// From the intended time until there was a connection to send it on.
+    pub waiting: Durations,
     pub requests: u64,
     pub answered: u64,
     pub failures: BTreeMap<Failure, u64>,
@@ -165,6 +167,7 @@ impl Measures {
             errors,
             latency: self.latency.spread(),
             generator_lag_p99_ms: self.lag.spread().map(|spread| spread.p99_ms),
+            connection_wait_p99_ms: self.waiting.spread().map(|spread| spread.p99_ms),
             sent_for_s: (seconds * 1_000.0).round() / 1_000.0,
             achieved_per_s: (seconds > 0.0).then(|| (self.answered as f64 / seconds * 10.0).round() / 10.0),
         }
@@ -183,6 +186,8 @@ pub struct Figures {
     pub errors: BTreeMap<String, u64>,
     pub latency: Option<Spread>,
     pub generator_lag_p99_ms: Option<f64>,
+    /// A part of the latency: how long requests waited for one of the connections.
+    pub connection_wait_p99_ms: Option<f64>,
     pub sent_for_s: f64,
     pub achieved_per_s: Option<f64>,
 }

@@ -181,6 +181,9 @@ async fn a_stalled_server_with_few_connections_is_still_timed_from_the_intended_
     assert!((490.0..=510.0).contains(&spread.p50_ms), "{spread:?}");
     assert!((980.0..=1_010.0).contains(&spread.p99_ms), "{spread:?}");
     assert_eq!(server.connections.borrow().len(), 2);
+    // It is told how much of that was the lack of connections.
+    assert!(outcome.figures.connection_wait_p99_ms.unwrap() > 980.0, "{:?}", outcome.figures);
+    assert!(outcome.figures.generator_lag_p99_ms.unwrap() < 3.0, "{:?}", outcome.figures);
 }
 
 #[tokio::test(start_paused = true)]

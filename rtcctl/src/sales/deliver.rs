@@ -101,7 +101,8 @@ pub async fn deliver<I: Ingest>(
 ) -> Result<Delivered, I::Error> {
     let mut sum = Delivered::default();
     let started = Instant::now();
-    let mut parts = Vec::from_iter([0..batch.len()]);
+    let mut parts = Vec::new();
+    parts.push(0..batch.len());
     let mut tries = 0;
     while let Some(part) = parts.pop() {
         if part.is_empty() {

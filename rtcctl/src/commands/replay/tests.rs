@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -11,8 +12,12 @@ use axum::routing::post;
 use axum::{Json, Router};
 use serde_json::Value;
 
+use kernel::Timestamp;
+
 use super::grouped;
 use crate::commands::testing::Typed;
+use crate::local::{DataDir, RunFile};
+use crate::sales::{Ingest, NotTaken, SalesApi};
 use crate::signals::Signal;
 
 /// What the platform has and how it misbehaves next.
@@ -229,6 +234,26 @@ async fn an_interrupted_replay_says_how_far_it_came() {
 }
 
 #[tokio::test]
+async fn a_platform_that_came_back_on_another_port_is_found_again() {
+    let (_, typed) = platform(&[]).await;
+    let dead = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}", dead.local_addr().unwrap()).parse().unwrap();
+    drop(dead);
+    let data = DataDir::new(typed.path("data"));
+    let api = SalesApi::new(&base, data, true, "shop", Duration::from_secs(5)).unwrap();
+    let run = RunFile {
+        pid: 2,
+        api_url: typed.api_url().to_owned(),
+        admin_url: typed.api_url().to_owned(),
+        started_at: Timestamp::EPOCH,
+        version: "0.1.0".to_owned(),
+    };
+    typed.write("data/run.json", &serde_json::to_vec(&run).unwrap());
+    assert!(matches!(api.send(&[]).await, Err(NotTaken::Later { .. })));
+    assert_eq!(api.send(&[]).await.unwrap().accepted, 0);
+}
+
+#[tokio::test]
 async fn a_caller_who_may_not_send_sales_is_told_at_once() {
     let (shared, typed) = platform(&[StatusCode::FORBIDDEN]).await;
     let answer = typed.run(&["replay", fixture().to_str().unwrap(), "-o", "json"]).await;
@@ -268,8 +293,7 @@ async fn six_days_of_a_real_shop_arrive_complete_and_once() {
 #[tokio::test(start_paused = true)]
 async fn a_paced_replay_takes_as_long_as_the_shop_did_divided_by_the_speed() {
     use super::Pace;
-    use kernel::Timestamp;
-    use tokio::time::{Duration, Instant, sleep_until};
+    use tokio::time::{Instant, sleep_until};
     let began = Instant::now();
     let mut pace = Pace { speed: 60.0, first: None };
     let at = |minutes: i64| Timestamp::from_millis(1_000_000_000_000 + minutes * 60_000);
