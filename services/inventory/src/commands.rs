@@ -17,13 +17,14 @@ use crate::domain::{
     Act, Item, Line, Mode, MovementKind, Reply, Reservation, State, Trigger, Verdict, decide, fell_low,
     sum_per_sku,
 };
-use crate::{events, store};
+use crate::{Metrics, events, store};
 
 /// Where commands are handled.
 pub struct Desk {
     outbox: Outbox,
     clock: Arc<dyn Clock>,
     config: Config,
+    metrics: Metrics,
 }
 
 /// What a reserve asks for; nothing for the other commands.
@@ -45,8 +46,8 @@ enum Effect {
 }
 
 impl Desk {
-    pub fn new(outbox: Outbox, clock: Arc<dyn Clock>, config: Config) -> Self {
-        Self { outbox, clock, config }
+    pub fn new(outbox: Outbox, clock: Arc<dyn Clock>, config: Config, metrics: Metrics) -> Self {
+        Self { outbox, clock, config, metrics }
     }
 
     pub(crate) fn now(&self) -> Timestamp {
@@ -89,17 +90,18 @@ impl Desk {
                 }
             }
         }
-        match reply {
-            Some(reply) => events::answer(&self.outbox, tx, reply, &reservation, cause),
-            None => Ok(()),
+        if let Some(reply) = reply {
+            self.metrics.answered(tx, reply);
+            events::answer(&self.outbox, tx, reply, &reservation, cause)?;
         }
+        Ok(())
     }
 
     /// The order's reservation, expired where its time is over.
     fn standing(&self, tx: &mut Tx<'_>, order_id: OrderId, now: Timestamp) -> Result<Option<Reservation>> {
         let Some(mut reservation) = store::reservation(tx, order_id)? else { return Ok(None) };
         if reservation.is_due(now) {
-            expire(tx, &mut reservation)?;
+            self.expire(tx, &mut reservation)?;
         }
         Ok(Some(reservation))
     }
@@ -286,12 +288,23 @@ impl Desk {
         Ok(())
     }
 
+    fn expire(&self, tx: &mut Tx<'_>, reservation: &mut Reservation) -> Result<()> {
+        let from = reservation.state;
+        if let Verdict::Done(act) = decide(Some(from), Trigger::Expire).verdict {
+            let_go(tx, reservation)?;
+            reservation.state = act.leads_to();
+            save(tx, reservation, Some(from))?;
+            self.metrics.expired(tx);
+        }
+        Ok(())
+    }
+
     /// Ends reservations whose time is over, a batch at most; answers how many.
     pub(crate) fn expire_due(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
         let due = store::due(tx, now, self.config.expiry_batch)?;
         let count = due.len();
         for mut reservation in due {
-            expire(tx, &mut reservation)?;
+            self.expire(tx, &mut reservation)?;
         }
         Ok(count)
     }
@@ -360,16 +373,6 @@ impl Desk {
         self.tell_if_low(tx, &before, &after, None)?;
         Ok(after)
     }
-}
-
-fn expire(tx: &mut Tx<'_>, reservation: &mut Reservation) -> Result<()> {
-    let from = reservation.state;
-    if let Verdict::Done(act) = decide(Some(from), Trigger::Expire).verdict {
-        let_go(tx, reservation)?;
-        reservation.state = act.leads_to();
-        save(tx, reservation, Some(from))?;
-    }
-    Ok(())
 }
 
 fn let_go(tx: &mut Tx<'_>, reservation: &Reservation) -> Result<()> {

@@ -12,6 +12,7 @@ pub mod domain;
 mod events;
 mod http;
 mod jobs;
+mod metrics;
 pub mod oracle;
 mod queries;
 mod store;
@@ -26,6 +27,7 @@ use host::{Context, Service, StartError};
 pub use commands::Desk;
 pub use config::Config;
 pub use http::{Adjustment, MovementView, Settings, StockView};
+pub use metrics::Metrics;
 
 /// How often reservations whose time is over are looked for. They also end when a command or a reader meets them.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -35,7 +37,8 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: Config = context.config.section("inventory")?;
     config.check()?;
     let mut service = Service::builder("inventory", context, store::MIGRATIONS).await?;
-    let desk = Arc::new(Desk::new(service.outbox(), context.clock.clone(), config));
+    let metrics = context.with_metrics(Metrics::register);
+    let desk = Arc::new(Desk::new(service.outbox(), context.clock.clone(), config, metrics));
     let shop = http::Shop { db: service.db(), desk: desk.clone(), edge: context.edge.clone() };
     service.routes(http::routes(), shop);
     service.consume(events::consumer(&desk)).await?;

@@ -169,6 +169,17 @@ async fn a_reservation_is_extended_by_asking_again_and_never_beyond_its_longest_
 }
 
 #[tokio::test]
+async fn a_reservation_whose_time_is_over_is_not_extended() {
+    let bench = Bench::in_memory().await;
+    bench.adjust("TEA", 5).await.unwrap();
+    let order = bench.order();
+    let reserved = bench.reserve(order, &[("TEA", 1)]).await;
+    bench.clock.advance(TEN_MINUTES);
+    assert_eq!(bench.reserve(order, &[("TEA", 1)]).await, reserved);
+    assert_eq!((bench.stock("TEA").await, bench.state(order).await), ((5, 0), Some(State::Expired)));
+}
+
+#[tokio::test]
 async fn other_lines_for_a_held_order_are_refused_and_the_hold_stays() {
     let bench = Bench::in_memory().await;
     bench.adjust("TEA", 5).await.unwrap();

@@ -74,7 +74,7 @@ fn answers(house: &House) -> HashMap<OrderId, usize> {
 #[tokio::test]
 async fn commands_in_any_order_and_number_keep_the_invariants_and_have_one_answer_each() {
     for seed in 0..50 {
-        let house = house(seed).await;
+        let mut house = house(seed).await;
         let mut sent: HashMap<OrderId, usize> = HashMap::new();
         let orders: Vec<(OrderId, Vec<StockLine>)> = (0..12)
             .map(|_| {
@@ -90,6 +90,11 @@ async fn commands_in_any_order_and_number_keep_the_invariants_and_have_one_answe
             *sent.entry(*order).or_insert(0) += send_any(&house, *order, lines).await;
             for _ in 0..house.random(4) {
                 house.step_any().await;
+            }
+            if house.random(30) == 0 {
+                house
+                    .restart(async |context| Ok::<_, host::StartError>(vec![crate::service(context).await?]))
+                    .await;
             }
             if house.random(10) == 0 {
                 house.clock.advance(Duration::from_secs(60 * house.random(8)));

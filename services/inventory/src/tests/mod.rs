@@ -21,7 +21,7 @@ use testkit::NOON;
 
 use crate::commands::Ask;
 use crate::domain::{Item, Mode, State, Trigger};
-use crate::{Config, Desk, oracle as sut, store};
+use crate::{Config, Desk, Metrics, oracle as sut, store};
 
 pub(crate) const TEN_MINUTES: Duration = Duration::from_secs(600);
 
@@ -51,7 +51,7 @@ impl Bench {
         let ids = IdSource::new(shared.clone(), 11);
         db.migrate(store::MIGRATIONS).await.unwrap();
         let outbox = Outbox::new("inventory", shared.clone(), ids.clone());
-        let desk = Arc::new(Desk::new(outbox, shared, config));
+        let desk = Arc::new(Desk::new(outbox, shared, config, Metrics::default()));
         Self { db, desk, clock, ids }
     }
 
