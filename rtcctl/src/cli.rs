@@ -29,8 +29,8 @@ const STYLES: Styles = Styles::styled()
     subcommand_required = true,
     disable_help_subcommand = true,
     styles = STYLES,
-    after_help = "Answers go to stdout, talk to stderr. `rtcctl explain` lists every error code, \
-                  `rtcctl explain exit-codes` every exit code."
+    after_help = "Answers go to stdout, talk to stderr; under -o json an error is one JSON object on the last line of \
+                  stderr. `rtcctl explain` lists every error code, `rtcctl explain exit-codes` every exit code."
 )]
 pub struct Cli {
     #[command(flatten)]

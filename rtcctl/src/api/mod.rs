@@ -86,6 +86,7 @@ impl Platform {
         run: Option<RunFile>,
     ) -> Result<Self> {
         let deadline = context.timeout_or(REQUEST_TIMEOUT);
+        context.progress.detail(format!("the API is {api_url}, the admin port {admin_url}"));
         Ok(Self {
             api: Endpoint::new("the API", api_url, None, deadline)?,
             admin: Endpoint::new("the admin port", admin_url, token, deadline)?,

@@ -144,7 +144,7 @@ impl Reporter {
         };
         let bar = self.0.bars.as_ref().map(|bars| {
             let bar = bars.add(ProgressBar::new_spinner().with_message(message.clone()));
-            bar.set_style(style("{spinner} {msg}"));
+            bar.set_style(style("{spinner} {wide_msg}"));
             bar.enable_steady_tick(Duration::from_millis(120));
             bar
         });

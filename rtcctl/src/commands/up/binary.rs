@@ -86,6 +86,7 @@ pub(super) async fn build(context: &Context, root: &Path) -> Result<PathBuf> {
         // Left over from `cargo run`; they belong to this program and not to what is built.
         command.env_remove(name);
     }
+    context.progress.detail(format!("running {:?}", command.as_std()));
     let mut child = command
         .spawn()
         .map_err(|error| Error::new(&codes::RUN002, "cannot start cargo").with_source(&error))?;

@@ -98,6 +98,7 @@ pub(super) async fn start(context: &Context, wanted: Wanted) -> Result<Started> 
     if let Some(only) = only {
         command.args(["--only", &only]);
     }
+    context.progress.detail(format!("running {:?}", command.as_std()));
     let mut child = command.spawn().map_err(|error| {
         Error::new(&codes::RUN001, format!("cannot start {}", program.display())).with_source(&error)
     })?;

@@ -80,14 +80,23 @@ impl Bench {
         Box::pin(crate::run(words, io, interrupts, Arc::new(SystemClock))).await.code()
     }
 
-    fn process(&self) -> Process {
-        let run = std::fs::read(self.data().join("run.json")).unwrap();
-        let run: Value = serde_json::from_slice(&run).unwrap();
-        Process::new(i32::try_from(run["pid"].as_i64().unwrap()).unwrap()).unwrap()
+    /// The stand-in, as it announced itself.
+    fn process(&self) -> Option<Process> {
+        let run = std::fs::read(self.data().join("run.json")).ok()?;
+        let run: Value = serde_json::from_slice(&run).ok()?;
+        Process::new(i32::try_from(run["pid"].as_i64()?).ok()?)
     }
 
     fn data(&self) -> std::path::PathBuf {
         self.folder.path().join("data")
+    }
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if let Some(process) = self.process() {
+            let _ = process.terminate();
+        }
     }
 }
 
@@ -97,7 +106,7 @@ fn nothing() -> OnStatus {
 
 #[tokio::test]
 async fn detached_it_starts_seeds_says_where_everything_is_and_leaves_it_running() {
-    let bench = Bench::new(&serve(nothing()).await, "exec sleep 600");
+    let bench = Bench::new(&serve(nothing()).await, "exec sleep 20");
     let (_trigger, interrupts) = Interrupts::new();
     let exit = bench.up(&["--detach", "-o", "json"], interrupts).await;
     assert_eq!(exit, 0, "{}", bench.stderr.text());
@@ -105,9 +114,7 @@ async fn detached_it_starts_seeds_says_where_everything_is_and_leaves_it_running
     assert_eq!(document["data"]["demo_shopper"]["email"], "demo@rtc.local");
     assert_eq!(document["data"]["seeded"]["created"], super::goods::GOODS.len());
     assert!(Path::new(document["data"]["log"].as_str().unwrap()).exists());
-    let process = bench.process();
-    assert!(process.is_alive());
-    process.terminate().unwrap();
+    assert!(bench.process().unwrap().is_alive());
 }
 
 #[tokio::test]
@@ -115,12 +122,12 @@ async fn ctrl_c_while_it_shows_live_status_stops_what_it_started() {
     let (trigger, interrupts) = Interrupts::new();
     let trigger: Arc<Mutex<Trigger>> = Arc::new(Mutex::new(trigger));
     let on_status = Arc::new(move || trigger.lock().unwrap().fire(Signal::Interrupt));
-    let bench = Bench::new(&serve(on_status).await, "exec sleep 600");
+    let bench = Bench::new(&serve(on_status).await, "exec sleep 20");
     let exit = bench.up(&["--seed", "none"], interrupts).await;
     assert_eq!(exit, 130, "{}", bench.stderr.text());
     assert!(bench.stdout.text().contains("The platform is ready."), "{}", bench.stdout.text());
     assert!(bench.stderr.text().contains("rtcd has drained and stopped"), "{}", bench.stderr.text());
-    assert!(!bench.process().is_alive());
+    assert!(!bench.process().unwrap().is_alive());
 }
 
 #[tokio::test]
@@ -138,12 +145,10 @@ async fn a_crash_while_it_is_watched_is_an_error_with_the_way_on() {
 
 #[tokio::test]
 async fn what_is_not_ready_in_time_is_left_running_and_told() {
-    let bench = Bench::new("http://127.0.0.1:1", "exec sleep 600");
+    let bench = Bench::new("http://127.0.0.1:1", "exec sleep 20");
     let (_trigger, interrupts) = Interrupts::new();
-    let exit = bench.up(&["--timeout", "300ms"], interrupts).await;
+    let exit = bench.up(&["--timeout", "1s"], interrupts).await;
     assert_eq!(exit, 6, "{}", bench.stderr.text());
     assert!(bench.stderr.text().contains("error[RUN007]"), "{}", bench.stderr.text());
-    let process = bench.process();
-    assert!(process.is_alive());
-    process.terminate().unwrap();
+    assert!(bench.process().unwrap().is_alive());
 }

@@ -97,22 +97,25 @@ impl View {
 
 fn describe(status: &Status, rate: f64) -> String {
     let ready = status.services.iter().filter(|service| service.state == "ready").count();
-    let mut line = format!("serving: {ready}/{} services ready", status.services.len());
-    if status.orders_total() > 0 {
-        line.push_str(&format!(", {} orders (", status.orders_total()));
-        let states: Vec<String> =
-            status.orders.by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
-        line.push_str(&states.join(", "));
-        line.push_str(&format!("), {rate:.0}/s"));
-    } else {
-        line.push_str(", no orders yet");
-    }
-    line.push_str(&format!(", outbox {}", status.outbox_depth()));
+    // A narrow terminal cuts the end off, so what changes most and matters most stands first.
+    let mut line = format!(
+        "serving: {ready}/{} services ready, {rate:.0} orders/s, outbox {}",
+        status.services.len(),
+        status.outbox_depth()
+    );
     if status.dead_letters() > 0 {
         line.push_str(&format!(", {} dead letters", status.dead_letters()));
     }
     if status.resident_bytes > 0 {
         line.push_str(&format!(", {}", human::bytes(status.resident_bytes)));
+    }
+    match status.orders_total() {
+        0 => line.push_str(", no orders yet"),
+        total => {
+            let states: Vec<String> =
+                status.orders.by_state.iter().map(|(state, count)| format!("{count} {state}")).collect();
+            line.push_str(&format!(", {total} orders: {}", states.join(", ")));
+        }
     }
     line
 }
@@ -154,7 +157,7 @@ mod tests {
         let second = view.take(status(110, "ready", 1), start + Duration::from_secs(2));
         assert_eq!(
             second.line,
-            "serving: 1/1 services ready, 110 orders (110 confirmed), 50/s, outbox 2, 1 dead letters, 45 MB"
+            "serving: 1/1 services ready, 50 orders/s, outbox 2, 1 dead letters, 45 MB, 110 orders: 110 confirmed"
         );
         assert_eq!(second.changed.as_deref(), Some("orders is ready, orders has 1 dead letters"));
         assert!(view.take(status(110, "ready", 1), start + Duration::from_secs(3)).changed.is_none());
