@@ -6,9 +6,9 @@ codes! { LOAD;
     LOD001 (BREACHED) "a threshold of the load is breached",
         "availability fell below --min-availability, or the 99th percentile rose above --max-p99",
         "compare the errors by kind with rtcctl status and the log of rtcd in that time";
-    LOD002 (INCONCLUSIVE) "there are too few samples to judge the load",
-        "a 99th percentile takes 100 answers, an availability as many requests as let one failure be allowed (1,000 for 99.9)",
-        "raise --rate or --duration";
+    LOD002 (INCONCLUSIVE) "the load cannot be judged",
+        "there are too few samples (a 99th percentile takes 100 answers, an availability as many requests as let one failure be allowed: 1,000 for 99.9), or most requests were refused",
+        "raise --rate or --duration; where requests were refused, look at the errors by kind";
     LOD003 (NOT_FOUND) "there is nothing to buy",
         "the catalogue has no active product",
         "seed the shop with rtcctl up --seed demo, or create products";

@@ -163,6 +163,7 @@ impl Measures {
             requests: self.requests,
             answered: self.answered,
             unavailable: self.unavailable(),
+            refused: self.errors() - self.unavailable(),
             availability_percent: (self.requests > 0).then(|| 100.0 * available / self.requests as f64),
             errors,
             latency: self.latency.spread(),
@@ -182,6 +183,8 @@ pub struct Figures {
     pub answered: u64,
     /// No answer, or one of 5xx.
     pub unavailable: u64,
+    /// Answered with a refusal (4xx).
+    pub refused: u64,
     pub availability_percent: Option<f64>,
     pub errors: BTreeMap<String, u64>,
     pub latency: Option<Spread>,

@@ -237,10 +237,11 @@ pub async fn follow<D: Dial + 'static>(
         let mut asking = JoinSet::new();
         for _ in 0..lanes.min(unsettled.len()) {
             let (dial, shop, unsettled, next) = (dial.clone(), shop.clone(), unsettled.clone(), next.clone());
+            let stop = stop.clone();
             asking.spawn_local(async move {
                 let mut lane = Lane::new(dial);
                 while let Some(&place) = unsettled.get(next.replace(next.get() + 1)) {
-                    if Instant::now() >= give_up_at {
+                    if Instant::now() >= give_up_at || stop.is_asked() {
                         return;
                     }
                     ask(&mut lane, &shop, place, patience.request).await;

@@ -26,12 +26,18 @@ const P99_SAMPLES: u64 = 100;
 /// The fewest requests that an availability is told of.
 const AVAILABILITY_REQUESTS: u64 = 100;
 
-/// Compares. Without thresholds only an empty run is inconclusive.
+/// Compares. Without thresholds a run is inconclusive when it was empty or mostly refused.
 pub fn judge(figures: &Figures, thresholds: &Thresholds) -> Verdict {
     let mut breaches = Vec::new();
     let mut doubts = Vec::new();
     if figures.requests == 0 {
         return Verdict::Inconclusive("no request was sent".to_owned());
+    }
+    if figures.refused * 2 > figures.requests {
+        doubts.push(format!(
+            "{} of {} requests were refused (4xx), so little of the platform was under load",
+            figures.refused, figures.requests
+        ));
     }
     if let (Some(wanted), Some(found)) = (thresholds.min_availability_percent, figures.availability_percent) {
         let needed = requests_needed(wanted);
@@ -121,6 +127,19 @@ mod tests {
         assert_eq!(judge(&run(100, 0, 5), &below(10)), Verdict::Kept);
         assert!(matches!(judge(&run(100, 0, 50), &below(10)), Verdict::Breached(_)));
         assert!(matches!(judge(&run(99, 50, 50), &below(10)), Verdict::Inconclusive(_)));
+    }
+
+    #[test]
+    fn a_load_that_is_mostly_refused_proves_nothing() {
+        let mut measures = Measures::default();
+        (0..1_000).for_each(|number| {
+            let failure = (number % 3 > 0).then_some(Failure::Status(401));
+            measures.end(Duration::from_millis(1), failure);
+        });
+        let figures = measures.figures(Duration::from_secs(1));
+        assert_eq!((figures.refused, figures.availability_percent), (666, Some(100.0)));
+        assert!(matches!(judge(&figures, &at_least(99.0)), Verdict::Inconclusive(_)));
+        assert!(matches!(judge(&figures, &Thresholds::default()), Verdict::Inconclusive(_)));
     }
 
     #[test]
