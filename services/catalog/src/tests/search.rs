@@ -1,5 +1,6 @@
 //! Search: Korean and English, by parts and beginnings, whatever the user types, and never with an old price.
 
+use host::Databases;
 use serde_json::{Value, json};
 
 use super::*;
@@ -199,4 +200,66 @@ async fn an_index_ahead_of_the_catalogue_is_built_anew() {
     house.settle().await;
     assert_eq!(find(&house, "홍차").await, ["TEA-2"]);
     assert!(find(&house, "headphones").await.is_empty());
+}
+
+/// A house with database files of its own.
+async fn house_in(directory: &std::path::Path) -> House {
+    let files = Databases::Directory(directory.to_owned());
+    House::build(&[], async |context| {
+        let mut context = context.clone();
+        context.databases = files;
+        Ok::<_, host::StartError>(vec![crate::service(&context).await?])
+    })
+    .await
+}
+
+/// Settles; what the relay leaves to the next commit goes with one.
+async fn settle_files(house: &House) {
+    house.settle().await;
+    house.service("catalog").db.write(|_| Ok::<_, db::Error>(())).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_was_deleted_or_damaged_comes_back_at_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("catalog_search.db");
+    {
+        let house = house_in(directory.path()).await;
+        create(&house, &tea("TEA-1")).await;
+        settle_files(&house).await;
+        assert_eq!(find(&house, "녹차").await, ["TEA-1"]);
+        // Not only once it is closed: the file in use may go, too.
+        std::fs::remove_file(&file).unwrap();
+    }
+    {
+        let house = house_in(directory.path()).await;
+        settle_files(&house).await;
+        assert_eq!(find(&house, "녹차").await, ["TEA-1"]);
+    }
+    for suffix in ["-wal", "-shm"] {
+        let _ = std::fs::remove_file(directory.path().join(format!("catalog_search.db{suffix}")));
+    }
+    std::fs::write(&file, "this is no database, and long enough to be looked at".repeat(100)).unwrap();
+    let house = house_in(directory.path()).await;
+    settle_files(&house).await;
+    assert_eq!(find(&house, "녹차").await, ["TEA-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn products_made_at_once_in_files_are_all_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let house = std::sync::Arc::new(house_in(directory.path()).await);
+    let makers: Vec<_> = (0..40)
+        .map(|n| {
+            let house = house.clone();
+            tokio::spawn(async move { create(&house, &tea(&format!("TEA-{n:02}"))).await })
+        })
+        .collect();
+    for maker in makers {
+        let id = maker.await.unwrap();
+        assert_eq!(show(&house, &id).await.status, 200);
+    }
+    settle_files(&house).await;
+    let expected: Vec<_> = (0..40).map(|n| format!("TEA-{n:02}")).collect();
+    assert_eq!(find(&house, "녹차").await, expected);
 }
