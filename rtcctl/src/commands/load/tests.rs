@@ -19,7 +19,7 @@ use crate::signals::Signal;
 struct Shop {
     products: usize,
     orders: BTreeMap<String, String>,
-    funded: usize,
+    funded: std::collections::BTreeSet<String>,
     restocked: usize,
     sales: usize,
     seen: u64,
@@ -35,7 +35,8 @@ type Shared = Arc<Mutex<Shop>>;
 async fn shoppers(headers: HeaderMap, Json(body): Json<Value>) -> Json<Value> {
     assert_eq!(headers["authorization"], "Bearer the admin token");
     let count = body["count"].as_u64().unwrap();
-    let made: Vec<Value> = (0..count)
+    let first = body["first"].as_u64().unwrap_or(1);
+    let made: Vec<Value> = (first..first + count)
         .map(|number| json!({ "user_id": format!("usr_{number}"), "access_token": format!("shopper-{number}") }))
         .collect();
     Json(json!({ "data": made }))
@@ -44,7 +45,8 @@ async fn shoppers(headers: HeaderMap, Json(body): Json<Value>) -> Json<Value> {
 async fn fund(State(shop): State<Shared>, Json(body): Json<Value>) -> Json<Value> {
     assert_eq!(body["amount"]["currency"], "KRW");
     let count = body["user_ids"].as_array().unwrap().len();
-    shop.lock().unwrap().funded += count;
+    let mut shop = shop.lock().unwrap();
+    shop.funded.extend(body["user_ids"].as_array().unwrap().iter().map(|id| id.as_str().unwrap().to_owned()));
     Json(json!({ "funded": count }))
 }
 
@@ -147,7 +149,7 @@ async fn a_shop_under_load_is_reported_and_its_journal_is_what_the_shop_has() {
         "--rate",
         "400",
         "--shoppers",
-        "30",
+        "600",
         "--journal",
         "orders.ndjson",
         "--min-availability",
@@ -167,7 +169,7 @@ async fn a_shop_under_load_is_reported_and_its_journal_is_what_the_shop_has() {
     );
     let shop = shared.lock().unwrap();
     let accepted = data["orders"]["accepted"].as_u64().unwrap();
-    assert_eq!((accepted, shop.funded, shop.restocked), (shop.orders.len() as u64, 30, 7));
+    assert_eq!((accepted, shop.funded.len(), shop.restocked), (shop.orders.len() as u64, 600, 7));
     assert!((100..180).contains(&accepted), "seven of ten are orders: {accepted}");
     assert_eq!(data["orders"]["by_state"], json!({ "confirmed": accepted }));
     assert_eq!(data["orders"]["settling"]["p50_ms"].as_f64().map(f64::round), Some(30.0));
