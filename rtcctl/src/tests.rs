@@ -309,3 +309,21 @@ async fn ctrl_c_ends_a_command_that_only_reads_and_says_so() {
         assert!(stderr.text().starts_with(&format!("error[{word}]")), "{}", stderr.text());
     }
 }
+
+#[tokio::test]
+async fn a_question_is_answered_at_the_terminal_and_only_yes_means_yes() {
+    for (answer, code) in [("y\n", 9), ("YES\n", 9), ("n\n", 7), ("\n", 7), ("", 7)] {
+        let mut seat = seat(&[("NO_COLOR", "1")], Sink::new(Captured::default()));
+        seat.io.stdin = Box::new(answer.as_bytes());
+        seat.io.stdin_is_terminal = true;
+        let stderr = seat.stderr.clone();
+        // Whoever says yes learns that nothing runs; whoever does not is refused before that.
+        assert_eq!(sit(seat, &["events", "dlq", "replay"]).await, code, "{answer:?}");
+        assert!(
+            stderr.text().starts_with("This will give every dead letter back to its consumer. Go on? [y/N] ")
+        );
+    }
+    let mut seat = seat(&[], Sink::new(Captured::default()));
+    seat.io.stdin_is_terminal = true;
+    assert_eq!(sit(seat, &["events", "dlq", "replay", "--no-input"]).await, 7);
+}

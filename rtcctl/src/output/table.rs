@@ -83,18 +83,30 @@ impl Table {
     }
 }
 
-/// Names in one column, values in a second one, wrapped under themselves.
+/// Names in one column, values in a second one, wrapped under themselves between words. A word that is longer than the
+/// line stays whole: it is most often a path or an address that somebody wants to copy.
 pub(super) fn render_pairs(pairs: &[(String, String)], width: Option<usize>) -> String {
-    let mut builder = Builder::default();
+    let indent = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0) + 2;
+    let room = width.map_or(usize::MAX, |width| width.saturating_sub(indent).max(20));
+    let mut text = String::new();
     for (name, value) in pairs {
-        builder.push_record([printable(name), printable(value)]);
+        text.push_str(&format!("{:indent$}", printable(name)));
+        let mut used = 0;
+        for word in printable(value).split(' ') {
+            let length = word.chars().count();
+            if used > 0 && used + 1 + length > room {
+                text.push_str(&format!("\n{:indent$}", ""));
+                used = 0;
+            } else if used > 0 {
+                text.push(' ');
+                used += 1;
+            }
+            text.push_str(word);
+            used += length;
+        }
+        text.push('\n');
     }
-    let mut table = builder.build();
-    table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
-    if let Some(width) = width {
-        table.with(Width::wrap(width.max(20)).priority(Priority::max(true)));
-    }
-    without_trailing_spaces(&table.to_string())
+    without_trailing_spaces(&text)
 }
 
 /// Text from outside must not move the cursor: control characters are shown, not obeyed.

@@ -72,3 +72,13 @@ fn control_characters_from_outside_are_not_obeyed() {
     table.push(["\x1b[2Jgone"]);
     assert!(!Report::new("x", ()).with_table(table).render(Format::Table, None).contains('\x1b'));
 }
+
+#[test]
+fn values_wrap_between_words_and_a_path_stays_whole() {
+    let path = "/a/very/long/path/that/is/longer/than/the/whole/line/of/this/terminal";
+    let report = Report::new("x", ()).with_pairs([("a", "one two three four five six"), ("path", path)]);
+    assert_eq!(
+        report.render(Format::Table, Some(26)),
+        format!("a     one two three four\n      five six\npath  {path}\n")
+    );
+}
