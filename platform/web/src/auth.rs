@@ -85,6 +85,8 @@ pub struct Revocations {
 struct Revoked {
     /// Until when to remember: after that the session's tokens have expired by themselves.
     sessions: HashMap<SessionId, Timestamp>,
+    /// From when a session's tokens are good, and until when to remember it.
+    sessions_valid_from: HashMap<SessionId, (Timestamp, Timestamp)>,
     tokens_valid_from: HashMap<UserId, Timestamp>,
 }
 
@@ -100,9 +102,18 @@ impl Revocations {
         *entry = (*entry).max(from);
     }
 
+    /// Tokens of this session issued before `from` are no longer good: they were replaced. `until` is when the last
+    /// of them has expired by itself.
+    pub fn require_newer_in_session(&self, session: SessionId, from: Timestamp, until: Timestamp) {
+        let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
+        let entry = state.sessions_valid_from.entry(session).or_insert((from, until));
+        *entry = (entry.0.max(from), entry.1.max(until));
+    }
+
     pub fn forget_before(&self, now: Timestamp) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.sessions.retain(|_, until| *until > now);
+        state.sessions_valid_from.retain(|_, (_, until)| *until > now);
         let horizon = now.minus(Duration::from_secs(24 * 3600));
         state.tokens_valid_from.retain(|_, from| *from > horizon);
     }
@@ -110,6 +121,10 @@ impl Revocations {
     fn allows(&self, principal: &Principal) -> bool {
         let state = self.state.read().unwrap_or_else(PoisonError::into_inner);
         !state.sessions.contains_key(&principal.session_id)
+            && state
+                .sessions_valid_from
+                .get(&principal.session_id)
+                .is_none_or(|(from, _)| principal.issued_at >= *from)
             && state.tokens_valid_from.get(&principal.user_id).is_none_or(|from| principal.issued_at >= *from)
     }
 }

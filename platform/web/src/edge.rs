@@ -21,6 +21,21 @@ use crate::{Policy, Problem};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RequestId(pub String);
 
+/// Where a request came from, as far as our own proxies vouch for it; unknown where there is no connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ClientAddress(pub Option<IpAddr>);
+
+impl<S: Send + Sync> axum::extract::FromRequestParts<S> for ClientAddress {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(
+        parts: &mut axum::http::request::Parts,
+        _: &S,
+    ) -> Result<Self, Self::Rejection> {
+        Ok(parts.extensions.get::<ClientAddress>().copied().unwrap_or(ClientAddress(None)))
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct EdgeConfig {
     /// How long a handler may take, unless its route says otherwise.
@@ -141,8 +156,10 @@ async fn admit(edge: &Edge, guard: Guard, mut request: Request, next: axum::midd
         Err(error) => return Problem(error).into_response(),
     };
     let mut left = None;
+    let address = edge.address(&request);
+    request.extensions_mut().insert(ClientAddress(address));
     if let Some(limit) = guard.limit {
-        match edge.limits.take(limit, edge.address(&request), caller.map(|caller| caller.user_id)) {
+        match edge.limits.take(limit, address, caller.map(|caller| caller.user_id)) {
             Ok(taken) => left = taken,
             Err(refused) => {
                 let (error, left) = *refused;

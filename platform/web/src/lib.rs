@@ -24,7 +24,7 @@ mod tests;
 pub use auth::{Caller, Policy, Principal, Revocations, TokenVerifier};
 pub use body::{Json, Path, Query};
 pub use client::Client;
-pub use edge::{Edge, EdgeConfig, RequestId};
+pub use edge::{ClientAddress, Edge, EdgeConfig, RequestId};
 pub use etag::{ETag, IfMatch, not_modified};
 pub use idempotency::{
     Answer, Keyed, MIGRATIONS as IDEMPOTENCY_MIGRATIONS, MaybeKeyed, RequestKey, once, sweep,

@@ -271,7 +271,18 @@ async fn an_ended_session_and_a_changed_role_end_tokens_at_once() {
     assert_eq!(status().await, 401);
     let other = house.claims(2, Role::Admin);
     let value = format!("Bearer {}", house.sign(&other));
-    house.revocations.revoke_session(other.sid, house.clock.now().plus(Duration::from_secs(900)));
+    let until = house.clock.now().plus(Duration::from_secs(900));
+    house.revocations.require_newer_in_session(claims.sid, until, until);
+    assert_eq!(house.send("GET", "/api/v1/admin", &[("authorization", &value)], "").await.0.as_u16(), 200);
+    house.revocations.require_newer_in_session(other.sid, house.clock.now(), until);
+    assert_eq!(house.send("GET", "/api/v1/admin", &[("authorization", &value)], "").await.0.as_u16(), 200);
+    let later = house.clock.now().plus(Duration::from_millis(1));
+    house.revocations.require_newer_in_session(other.sid, later, until);
+    assert_eq!(house.send("GET", "/api/v1/admin", &[("authorization", &value)], "").await.0.as_u16(), 401);
+    let third = house.claims(3, Role::Admin);
+    let value = format!("Bearer {}", house.sign(&third));
+    assert_eq!(house.send("GET", "/api/v1/admin", &[("authorization", &value)], "").await.0.as_u16(), 200);
+    house.revocations.revoke_session(third.sid, until);
     assert_eq!(house.send("GET", "/api/v1/admin", &[("authorization", &value)], "").await.0.as_u16(), 401);
 }
 
