@@ -1,0 +1,71 @@
+//! Ten failures in fifteen minutes lock a pair of address and account out, and nobody else.
+
+use std::time::Duration;
+
+use super::{PASSWORD, another_process, fixture, sections};
+
+const HERE: &str = "198.51.100.7";
+const THERE: &str = "203.0.113.9";
+
+#[tokio::test]
+async fn ten_failures_lock_the_pair_out_and_only_the_pair() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    f.register("lee@example.kr").await;
+    for _ in 0..10 {
+        let wrong = f.try_sign_in_from(HERE, "kim@example.kr", "a wrong password 1").await;
+        wrong.expect_problem(401, "credentials_wrong");
+    }
+    let before = f.users.hasher.verifications();
+    let locked = f.try_sign_in_from(HERE, "kim@example.kr", PASSWORD).await;
+    assert_eq!(locked.header("retry-after"), Some("900"));
+    locked.expect_problem(429, "locked_out");
+    assert_eq!(f.users.hasher.verifications(), before);
+    f.try_sign_in_from(THERE, "kim@example.kr", PASSWORD).await.expect(201);
+    f.try_sign_in_from(HERE, "lee@example.kr", PASSWORD).await.expect(201);
+
+    // A restart forgets nothing.
+    let restarted = another_process(&f, &sections()).await;
+    let again = restarted.try_sign_in_from(HERE, "kim@example.kr", PASSWORD).await;
+    again.expect_problem(429, "locked_out");
+
+    f.house.advance(Duration::from_secs(899)).await;
+    f.try_sign_in_from(HERE, "kim@example.kr", PASSWORD).await.expect_problem(429, "locked_out");
+    f.house.advance(Duration::from_secs(1)).await;
+    f.try_sign_in_from(HERE, "kim@example.kr", PASSWORD).await.expect(201);
+}
+
+#[tokio::test]
+async fn a_success_forgets_the_failures_before_it() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    for _ in 0..3 {
+        for _ in 0..9 {
+            let wrong = f.try_sign_in_from(HERE, "kim@example.kr", "a wrong password 1").await;
+            wrong.expect_problem(401, "credentials_wrong");
+        }
+        f.try_sign_in_from(HERE, "kim@example.kr", PASSWORD).await.expect(201);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_does_not_exist_is_locked_in_the_same_way() {
+    let f = fixture().await;
+    for _ in 0..10 {
+        let wrong = f.try_sign_in_from(HERE, "nobody@example.kr", "a wrong password 1").await;
+        wrong.expect_problem(401, "credentials_wrong");
+    }
+    let locked = f.try_sign_in_from(HERE, "nobody@example.kr", "a wrong password 1").await;
+    locked.expect_problem(429, "locked_out");
+}
+
+#[tokio::test]
+async fn attempts_at_the_same_moment_do_not_get_past_the_limit_together() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    let before = f.users.hasher.verifications();
+    let attempts = (0..20).map(|_| f.try_sign_in_from(HERE, "kim@example.kr", "a wrong password 1"));
+    let answers = futures_util::future::join_all(attempts).await;
+    let refused = answers.iter().filter(|answer| answer.status == 429).count();
+    assert_eq!((refused, f.users.hasher.verifications() - before), (10, 10));
+}
