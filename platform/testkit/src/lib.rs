@@ -7,7 +7,9 @@
 mod call;
 mod hostile;
 mod house;
+mod walk;
 
 pub use call::{Answer, Call};
 pub use hostile::{Faults, HostileBus};
 pub use house::{House, NOON};
+pub use walk::walk_routes;
