@@ -131,6 +131,26 @@ async fn a_product_is_described_by_its_latest_line_in_whatever_order_they_come()
     }
 }
 
+#[tokio::test]
+async fn of_two_descriptions_at_one_time_the_greater_stays_in_whatever_order_they_come() {
+    let named = |n: i64, text: &str| {
+        let mut item = super::item(n);
+        item["sku"] = json!("TEA-1");
+        item["description"] = json!(text);
+        item
+    };
+    for (first, second) in [("A", "B"), ("B", "A")] {
+        let house = house().await;
+        send(&house, "shop", &[named(1, first)]).await.expect(200);
+        send(&house, "shop", &[named(2, second)]).await.expect(200);
+        send(&house, "till", &[named(1, first), named(2, second)]).await.expect(200);
+        for source in ["shop", "till"] {
+            let top = get(&house, &format!("analytics/top-products?source={source}")).await;
+            assert_eq!(top["data"][0]["description"], "B");
+        }
+    }
+}
+
 async fn file_db(folder: &tempfile::TempDir) -> Db {
     let db = Db::open_sqlite(&folder.path().join("analytics.db")).unwrap();
     db.migrate(crate::MIGRATIONS).await.unwrap();
