@@ -171,7 +171,13 @@ impl Desk {
         match say {
             Say::Held => {
                 let Some(amount) = money(payment.held_minor) else { return Ok(()) };
-                self.outbox.send(tx, topic, &subject, &PaymentHeld { order_id, payment_id, amount }, cause)?;
+                self.outbox.send(
+                    tx,
+                    topic,
+                    &subject,
+                    &PaymentHeld { order_id, payment_id, amount },
+                    cause,
+                )?;
             }
             Say::Declined => {
                 self.outbox.send(tx, topic, &subject, &PaymentDeclined { order_id, code: code() }, cause)?;

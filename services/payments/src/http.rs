@@ -183,8 +183,7 @@ async fn open(
     let (owner, currency, now) = (caller.user_id, body.currency, api.clock.now());
     // The request's own fingerprint is a plain digest of its body, from which a PIN could be guessed.
     let content = format!("{currency} {}", api.pins.index(&body.pin));
-    let key =
-        RequestKey::new(&owner.to_string(), "POST /api/v1/accounts", key.as_str(), content.as_bytes());
+    let key = RequestKey::new(&owner.to_string(), "POST /api/v1/accounts", key.as_str(), content.as_bytes());
     let answer = api.db.write(move |tx| {
         once(tx, &key, now, |tx| {
             let account = accounts::open(tx, owner, currency, Some(&pin_hash), now)?;
@@ -205,10 +204,7 @@ async fn list(
     let after: i64 = api.pages.decode(&scope, params.cursor.as_deref())?.unwrap_or(0);
     let rows = api.db.read(move |tx| accounts::list(tx, owner, after, limit + 1)).await?;
     let page = api.pages.page(&scope, limit, rows, |account| account.id)?;
-    Ok(Json(Page {
-        data: page.data.iter().map(AccountView::from).collect(),
-        next_cursor: page.next_cursor,
-    }))
+    Ok(Json(Page { data: page.data.iter().map(AccountView::from).collect(), next_cursor: page.next_cursor }))
 }
 
 async fn show(
@@ -414,13 +410,17 @@ pub(crate) fn routes() -> Routes<Api> {
         .get(
             "/api/v1/accounts",
             Policy::SignedIn,
-            Op::new("List one's own accounts").query::<PageParams>().answers::<Page<AccountView>>(200, "A page"),
+            Op::new("List one's own accounts")
+                .query::<PageParams>()
+                .answers::<Page<AccountView>>(200, "A page"),
             list,
         )
         .get(
             "/api/v1/accounts/{number}",
             Policy::SignedIn,
-            Op::new("Show an account").answers::<AccountView>(200, "The account").fails(404, "account_not_found"),
+            Op::new("Show an account")
+                .answers::<AccountView>(200, "The account")
+                .fails(404, "account_not_found"),
             show,
         )
         .post(

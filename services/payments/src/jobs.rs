@@ -108,8 +108,7 @@ fn compare_line(line: &StatementLine, payment: Option<&Payment>) -> Option<Strin
     let told = match line.action {
         Action::Capture => payment.captured_minor,
         Action::Refund => payment.refunded_minor,
-        Action::Hold => return None,
-        Action::Release | Action::Expire | Action::Deposit => return None,
+        Action::Hold | Action::Release | Action::Expire | Action::Deposit => return None,
     };
     (told != line.amount_minor).then(|| {
         format!("{order}: the bank's {} is {}, the payment's {told}", line.action, line.amount_minor)
@@ -179,9 +178,9 @@ impl Reconcile {
                 found.extend(compare_payment(payment, hold));
                 // The call-back of the expiry was lost: not a difference, it is made good here.
                 if payment.state == State::Held && hold.is_some_and(|hold| hold.state == HoldState::Expired) {
-                    let callbacks = Answer::expired();
+                    let answer = Answer::expired();
                     let (desk, order_id) = (self.desk.clone(), payment.order_id);
-                    self.db.write(move |tx| desk.learn(tx, order_id, None, &callbacks)).await?;
+                    self.db.write(move |tx| desk.learn(tx, order_id, None, &answer)).await?;
                 }
             }
             place.payments = next.clone().unwrap_or_default();

@@ -21,15 +21,16 @@ pub struct PaymentFacts {
 /// Every order's payment.
 pub async fn payments(db: &Db) -> Result<HashMap<OrderId, PaymentFacts>, db::Error> {
     db.read(|tx| {
-        let rows = tx.query("SELECT order_id, state, held, captured, refunded FROM payments", params![], |row| {
-            let facts = PaymentFacts {
-                state: row.get(1)?,
-                held: row.get(2)?,
-                captured: row.get(3)?,
-                refunded: row.get(4)?,
-            };
-            Ok((row.parse(0)?, facts))
-        })?;
+        let rows =
+            tx.query("SELECT order_id, state, held, captured, refunded FROM payments", params![], |row| {
+                let facts = PaymentFacts {
+                    state: row.get(1)?,
+                    held: row.get(2)?,
+                    captured: row.get(3)?,
+                    refunded: row.get(4)?,
+                };
+                Ok((row.parse(0)?, facts))
+            })?;
         Ok(rows.into_iter().collect())
     })
     .await
@@ -42,9 +43,8 @@ pub async fn verdicts(db: &Db) -> Result<Vec<Verdict>, db::Error> {
 
 /// Looks at every row of `sql`, whose columns are a name, what is, and what should be.
 fn compare(tx: &mut Tx<'_>, verdict: &mut Verdict, what: &str, sql: &str) -> Result<(), db::Error> {
-    let rows = tx.query(sql, params![], |row| {
-        Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?))
-    })?;
+    let rows =
+        tx.query(sql, params![], |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<i64>(2)?)))?;
     for (name, found, wanted) in rows {
         verdict.look((found != wanted).then(|| format!("{name}: {what} is {found}, should be {wanted}")));
     }

@@ -76,7 +76,10 @@ pub(crate) fn open(
     let sql = "SELECT COUNT(*) FROM bank_accounts WHERE owner_id = ?";
     let count: i64 = tx.query_one(sql, params![owner.to_string()], |row| row.get(0))?;
     if count >= PER_OWNER_MAX {
-        return Err(Error::conflict("too_many_accounts", format!("a user has at most {PER_OWNER_MAX} accounts")));
+        return Err(Error::conflict(
+            "too_many_accounts",
+            format!("a user has at most {PER_OWNER_MAX} accounts"),
+        ));
     }
     tx.execute("UPDATE bank_counters SET next_value = next_value + 1 WHERE name = 'account'", params![])?;
     let sql = "SELECT next_value - 1 FROM bank_counters WHERE name = 'account'";

@@ -73,7 +73,9 @@ impl Refusal {
     pub fn into_error(self) -> Error {
         let (kind, status, message) = match self {
             Refusal::AccountNotFound => (Kind::NotFound, 404, "there is no such account"),
-            Refusal::InsufficientFunds => (Kind::Conflict, 402, "the account does not have that much available"),
+            Refusal::InsufficientFunds => {
+                (Kind::Conflict, 402, "the account does not have that much available")
+            }
             Refusal::Declined => (Kind::Conflict, 402, "the bank declined"),
             Refusal::AmountInvalid => (Kind::Invalid, 422, "the amount is not valid"),
             Refusal::AmountTooLarge => (Kind::Invalid, 422, "that is more than is left of the hold"),
@@ -211,8 +213,12 @@ pub trait Bank: Send + Sync {
     async fn status(&self, key: &str) -> Result<Option<Reply>, BankError>;
 
     /// The operation log after a position, up to an instant of the bank's clock.
-    async fn statement(&self, after: i64, until: Timestamp, limit: u32)
-    -> Result<Vec<StatementLine>, BankError>;
+    async fn statement(
+        &self,
+        after: i64,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StatementLine>, BankError>;
 
     /// The holds with these keys.
     async fn holds(&self, hold_keys: Vec<String>) -> Result<HashMap<String, HoldFacts>, BankError>;

@@ -76,7 +76,16 @@ impl Operation<'_> {
         tx.execute(
             "INSERT INTO bank_operations (op_key, action, hold_key, asked, outcome, amount, hold_id, at) \
              VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            params![self.key, self.action.as_str(), self.hold_key, self.asked, outcome, amount, hold_id, self.at],
+            params![
+                self.key,
+                self.action.as_str(),
+                self.hold_key,
+                self.asked,
+                outcome,
+                amount,
+                hold_id,
+                self.at
+            ],
         )?;
         Ok(Reply { result, replayed: false })
     }

@@ -79,7 +79,8 @@ impl Pins {
     pub(crate) async fn hash(&self, pin: &Pin) -> Result<String, Error> {
         let (index, salt) = (self.index(pin), self.vault.random_token(16)?);
         self.on_a_blocking_thread(move || {
-            let salt = SaltString::encode_b64(salt.as_bytes()).map_err(|error| Error::internal(error.to_string()))?;
+            let salt = SaltString::encode_b64(salt.as_bytes())
+                .map_err(|error| Error::internal(error.to_string()))?;
             let hash = Argon2::default().hash_password(index.as_bytes(), &salt);
             Ok(hash.map_err(|error| Error::internal(error.to_string()))?.to_string())
         })
@@ -118,11 +119,12 @@ impl Pins {
                 })?;
                 let (hash, failures, locked_until) =
                     found.ok_or_else(|| Refusal::AccountNotFound.into_error())?;
-                let hash =
-                    hash.ok_or_else(|| Error::conflict("pin_not_set", "this account was opened without a PIN"))?;
+                let hash = hash
+                    .ok_or_else(|| Error::conflict("pin_not_set", "this account was opened without a PIN"))?;
                 if let Some(until) = locked_until.filter(|until| *until > now) {
                     let wait_s = u32::try_from(until.since(now).as_secs() + 1).unwrap_or(u32::MAX);
-                    let error = Error::new(Kind::TooMany, "pin_locked", "too many wrong PINs: try again later");
+                    let error =
+                        Error::new(Kind::TooMany, "pin_locked", "too many wrong PINs: try again later");
                     return Err(error.with_retry_after(wait_s));
                 }
                 let tries = if locked_until.is_some() { 1 } else { failures + 1 };

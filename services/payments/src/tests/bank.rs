@@ -59,7 +59,13 @@ impl Counter {
 }
 
 fn ask(key: &str, owner: UserId, minor: i64) -> HoldRequest {
-    HoldRequest { key: format!("{key}:hold"), hold_key: key.to_owned(), owner, account: None, amount: krw(minor) }
+    HoldRequest {
+        key: format!("{key}:hold"),
+        hold_key: key.to_owned(),
+        owner,
+        account: None,
+        amount: krw(minor),
+    }
 }
 
 fn on(key: &str, action: &str, amount_minor: Option<i64>) -> OnHold {

@@ -88,8 +88,7 @@ async fn nobody_pays_from_another_users_account() {
     let (house, user) = funded(1_000).await;
     let number = account(&house, user).await["number"].as_str().unwrap().to_owned();
     let thief = House::user(2);
-    let command =
-        HoldPayment { order_id: order(1), user_id: thief, amount: krw(10), account: Some(number) };
+    let command = HoldPayment { order_id: order(1), user_id: thief, amount: krw(10), account: Some(number) };
     send(&house, order(1), &command).await;
     house.settle().await;
     assert_eq!(house.published::<PaymentDeclined>(topics::PAYMENTS)[0].code, "account_not_found");
@@ -129,16 +128,12 @@ async fn a_hold_expires_after_seven_days_and_its_capture_is_refused() {
     hold(&house, order(1), user, 400).await;
     house.settle().await;
     house.advance(WEEK).await;
-    assert_eq!(balances_after_expiry(&house, user).await, [1_000, 0]);
+    assert_eq!(balances(&house, user).await, [1_000, 0]);
     assert_eq!(state_of(&house, 1).await, "expired");
     capture(&house, order(1)).await;
     house.settle().await;
     assert_eq!(house.published::<PaymentCaptureRefused>(topics::PAYMENTS)[0].code, "hold_expired");
     assert_sound(&house).await;
-}
-
-async fn balances_after_expiry(house: &House, user: UserId) -> [i64; 2] {
-    balances(house, user).await
 }
 
 #[tokio::test]

@@ -54,12 +54,9 @@ pub(crate) async fn refund(house: &House, order_id: OrderId) {
 pub(crate) async fn fund(house: &House, users: &[UserId], minor: i64) {
     let router = house.service("payments").admin.clone();
     let body = json!({ "user_ids": users, "amount": krw(minor) });
-    let answer = testkit::Call::new(router, http_method(), "/shoppers/fund").json(&body).send().await;
+    let call = testkit::Call::new(router, axum::http::Method::POST, "/shoppers/fund");
+    let answer = call.json(&body).send().await;
     assert_eq!(answer.expect(200)["funded"], users.len());
-}
-
-fn http_method() -> axum::http::Method {
-    axum::http::Method::POST
 }
 
 /// The user's first account, as the API shows it.

@@ -22,14 +22,8 @@ enum Plan {
     Refund,
 }
 
-const PLANS: [Plan; 6] = [
-    Plan::Capture,
-    Plan::Release,
-    Plan::ReleaseAtOnce,
-    Plan::ReleaseFirst,
-    Plan::Refund,
-    Plan::Capture,
-];
+const PLANS: [Plan; 6] =
+    [Plan::Capture, Plan::Release, Plan::ReleaseAtOnce, Plan::ReleaseFirst, Plan::Refund, Plan::Capture];
 
 /// What the orders service has heard of one order.
 #[derive(Default)]
@@ -49,9 +43,11 @@ fn heard(house: &House, wanted: OrderId) -> Heard {
         held: any(house.published::<PaymentHeld>(topic).iter().map(|event| event.order_id).collect()),
         declined: any(house.published::<PaymentDeclined>(topic).iter().map(|event| event.order_id).collect()),
         captured: any(house.published::<PaymentCaptured>(topic).iter().map(|event| event.order_id).collect()),
-        capture_refused: any(
-            house.published::<PaymentCaptureRefused>(topic).iter().map(|event| event.order_id).collect()
-        ),
+        capture_refused: any(house
+            .published::<PaymentCaptureRefused>(topic)
+            .iter()
+            .map(|event| event.order_id)
+            .collect()),
         released: any(house.published::<PaymentReleased>(topic).iter().map(|event| event.order_id).collect()),
         refunded: any(house.published::<PaymentRefunded>(topic).iter().map(|event| event.order_id).collect()),
     }
@@ -190,7 +186,10 @@ async fn server_errors_and_resets_leave_the_outcome_open_until_asked() {
 
 #[tokio::test]
 async fn call_backs_late_twice_and_out_of_order_apply_each_transition_once() {
-    storms(json!({ "callbacks": 100, "duplicate_callbacks": 60, "late_callbacks": 60, "timeouts_after": 20 })).await;
+    storms(
+        json!({ "callbacks": 100, "duplicate_callbacks": 60, "late_callbacks": 60, "timeouts_after": 20 }),
+    )
+    .await;
 }
 
 #[tokio::test]

@@ -43,7 +43,8 @@ fn written(decision: Decision) -> String {
 
 #[test]
 fn every_trigger_in_every_state_is_done_already_done_or_refused() {
-    let states: Vec<Option<State>> = std::iter::once(None).chain(State::ALL.iter().copied().map(Some)).collect();
+    let states: Vec<Option<State>> =
+        std::iter::once(None).chain(State::ALL.iter().copied().map(Some)).collect();
     assert_eq!(states.len(), TABLE.len());
     for ((name, line), state) in TABLE.iter().zip(states) {
         assert_eq!(*name, state.map_or("none", State::as_str));
