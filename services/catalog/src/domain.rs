@@ -51,6 +51,7 @@ pub struct Product {
 }
 
 /// What became of a wish to change a product.
+#[expect(clippy::large_enum_variant, reason = "lives for one call and is never stored")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     AlreadySo,

@@ -139,7 +139,8 @@ async fn a_product_that_was_missing_appears_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn nobody_reads_an_older_version_than_one_already_answered() {
-    let house = Arc::new(house().await);
+    let directory = tempfile::tempdir().unwrap();
+    let house = Arc::new(house_in(directory.path()).await);
     let product = create(&house, &tea("TEA-1")).await;
     let answered = Arc::new(std::sync::atomic::AtomicI64::new(1));
     let readers: Vec<_> = (0..3)
@@ -162,5 +163,5 @@ async fn nobody_reads_an_older_version_than_one_already_answered() {
     for reader in readers {
         reader.await.unwrap();
     }
-    house.settle().await;
+    settle_files(&house).await;
 }

@@ -7,6 +7,7 @@ mod products;
 mod search;
 
 use contracts::Role;
+use host::Databases;
 use serde_json::{Value, json};
 use testkit::{Answer, Faults, House};
 
@@ -73,4 +74,21 @@ async fn show(house: &House, id: &str) -> Answer {
 fn skus(page: &Value) -> Vec<String> {
     let data = page["data"].as_array().expect("a page");
     data.iter().map(|product| product["sku"].as_str().expect("a sku").to_owned()).collect()
+}
+
+/// A house with database files of its own.
+async fn house_in(directory: &std::path::Path) -> House {
+    let files = Databases::Directory(directory.to_owned());
+    House::build(&[], async |context| {
+        let mut context = context.clone();
+        context.databases = files;
+        Ok::<_, host::StartError>(vec![crate::service(&context).await?])
+    })
+    .await
+}
+
+/// Settles; what the relay leaves to the next commit goes with one.
+async fn settle_files(house: &House) {
+    house.settle().await;
+    house.service("catalog").db.write(|_| Ok::<_, db::Error>(())).await.unwrap();
 }

@@ -1,6 +1,5 @@
 //! Search: Korean and English, by parts and beginnings, whatever the user types, and never with an old price.
 
-use host::Databases;
 use serde_json::{Value, json};
 
 use super::*;
@@ -200,23 +199,6 @@ async fn an_index_ahead_of_the_catalogue_is_built_anew() {
     house.settle().await;
     assert_eq!(find(&house, "홍차").await, ["TEA-2"]);
     assert!(find(&house, "headphones").await.is_empty());
-}
-
-/// A house with database files of its own.
-async fn house_in(directory: &std::path::Path) -> House {
-    let files = Databases::Directory(directory.to_owned());
-    House::build(&[], async |context| {
-        let mut context = context.clone();
-        context.databases = files;
-        Ok::<_, host::StartError>(vec![crate::service(&context).await?])
-    })
-    .await
-}
-
-/// Settles; what the relay leaves to the next commit goes with one.
-async fn settle_files(house: &House) {
-    house.settle().await;
-    house.service("catalog").db.write(|_| Ok::<_, db::Error>(())).await.unwrap();
 }
 
 #[tokio::test]
