@@ -1,18 +1,25 @@
 //! Commands in, events out, one order at a time.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use contracts::payments::*;
 use contracts::{UserId, topics};
+use messaging::{Progress, Pump};
 use serde_json::json;
 use testkit::House;
 
 use super::*;
-use crate::bank::{Action, Callback, Callbacks, Done, Reply};
+use crate::bank::{
+    Action, Bank, BankError, Callback, Callbacks, Done, HoldFacts, HoldRequest, MockBank, OnHold, Reply,
+    StatementLine,
+};
 use crate::commands::Desk;
+use crate::domain::{Command, Payment};
+use crate::driver::Driver;
 use crate::jobs::TakeCallbacks;
-use crate::oracle;
+use crate::{oracle, store};
 
 async fn funded(minor: i64) -> (House, UserId) {
     let house = house(&[]).await;
@@ -136,6 +143,18 @@ async fn a_hold_expires_after_seven_days_and_its_capture_is_refused() {
     assert_sound(&house).await;
 }
 
+/// A desk beside the service's own.
+fn desk(house: &House) -> Desk {
+    let metrics = crate::metrics::Metrics::register(&mut prometheus_client::registry::Registry::default());
+    Desk {
+        outbox: messaging::Outbox::new("payments", house.context.clock.clone(), house.context.ids.clone()),
+        clock: house.context.clock.clone(),
+        ids: house.context.ids.clone(),
+        wake: Arc::default(),
+        metrics,
+    }
+}
+
 #[tokio::test]
 async fn a_late_call_back_that_tells_of_a_hold_after_the_release_is_voided_once() {
     let (house, user) = funded(1_000).await;
@@ -143,15 +162,7 @@ async fn a_late_call_back_that_tells_of_a_hold_after_the_release_is_voided_once(
     house.settle().await;
     let service = house.service("payments");
     let callbacks = Arc::new(Callbacks::default());
-    let desk = Desk {
-        outbox: messaging::Outbox::new("payments", house.context.clock.clone(), house.context.ids.clone()),
-        clock: house.context.clock.clone(),
-        ids: house.context.ids.clone(),
-        wake: Arc::default(),
-        metrics: house.context.with_metrics(|_| {
-            crate::metrics::Metrics::register(&mut prometheus_client::registry::Registry::default())
-        }),
-    };
+    let desk = desk(&house);
     let job = TakeCallbacks { db: service.db.clone(), desk, callbacks: callbacks.clone() };
     let reply = Reply { result: Ok(Done { hold_id: None, amount_minor: 400 }), replayed: false };
     for delay in [3_600, 0, 60] {
@@ -218,4 +229,75 @@ async fn the_reconciliation_finds_nothing_where_nothing_is_wrong_and_finds_what_
     assert!(house.context.encode_metrics().contains(&format!("{gauge}1")));
     let verdicts = oracle::verdicts(&house.service("payments").db).await.unwrap();
     assert!(verdicts.iter().any(|verdict| !verdict.holds()));
+}
+
+/// A bank during whose answer to a hold the order is given up.
+struct Overtaken {
+    inner: MockBank,
+    db: db::Db,
+}
+
+#[async_trait::async_trait]
+impl Bank for Overtaken {
+    async fn hold(&self, request: HoldRequest) -> Result<Reply, BankError> {
+        let reply = self.inner.hold(request).await?;
+        let given_up = self.db.write(|tx| -> Result<bool, db::Error> {
+            let mut payment = store::find(tx, order(1))?.ok_or(db::Error::NoRow)?;
+            payment.obey(Command::Release, testkit::NOON);
+            store::save(tx, &payment)
+        });
+        assert!(given_up.await.unwrap());
+        Ok(reply)
+    }
+
+    async fn capture(&self, request: OnHold) -> Result<Reply, BankError> {
+        self.inner.capture(request).await
+    }
+
+    async fn release(&self, request: OnHold) -> Result<Reply, BankError> {
+        self.inner.release(request).await
+    }
+
+    async fn refund(&self, request: OnHold) -> Result<Reply, BankError> {
+        self.inner.refund(request).await
+    }
+
+    async fn status(&self, key: &str) -> Result<Option<Reply>, BankError> {
+        self.inner.status(key).await
+    }
+
+    async fn statement(
+        &self,
+        after: i64,
+        until: kernel::Timestamp,
+        limit: u32,
+    ) -> Result<Vec<StatementLine>, BankError> {
+        self.inner.statement(after, until, limit).await
+    }
+
+    async fn holds(&self, hold_keys: Vec<String>) -> Result<HashMap<String, HoldFacts>, BankError> {
+        self.inner.holds(hold_keys).await
+    }
+}
+
+#[tokio::test]
+async fn a_release_that_comes_during_the_call_for_the_hold_is_not_overwritten_by_its_answer() {
+    let (house, user) = funded(1_000).await;
+    let db = house.service("payments").db.clone();
+    let command = HoldPayment { order_id: order(1), user_id: user, amount: krw(400), account: None };
+    let requested = Payment::requested(&command, house.context.ids.next(), testkit::NOON);
+    assert!(db.write(move |tx| store::insert(tx, &requested)).await.unwrap());
+    let config = crate::PaymentsConfig::default();
+    let (clock, ids) = (house.context.clock.clone(), house.context.ids.clone());
+    let inner = MockBank::new(db.clone(), clock, ids, crate::bank::mock_terms(&config));
+    let bank = Arc::new(Overtaken { inner, db: db.clone() });
+    let driver = Driver::new(db, bank, desk(&house), config);
+    assert_eq!(driver.step().await.unwrap(), Progress::Worked);
+    assert_eq!(state_of(&house, 1).await, "releasing");
+    assert_eq!(driver.step().await.unwrap(), Progress::Worked);
+    house.settle().await;
+    assert_eq!(state_of(&house, 1).await, "released");
+    assert_eq!(balances(&house, user).await, [1_000, 0]);
+    assert!(house.published::<PaymentHeld>(topics::PAYMENTS).is_empty());
+    assert_sound(&house).await;
 }
