@@ -105,7 +105,7 @@ fn decode_words(value: &str) -> String {
     let (mut rest, mut after_word) = (value, false);
     while let Some(start) = rest.find("=?") {
         let (before, from) = rest.split_at(start);
-        let word = from.get(2..).and_then(|inner| inner.split_once("?=").map(|(word, tail)| (word, tail)));
+        let word = from.get(2..).and_then(|inner| inner.split_once("?="));
         let bytes = word.and_then(|(word, tail)| {
             let (charset, rest) = word.split_once('?')?;
             let (encoding, packed) = rest.split_once('?')?;

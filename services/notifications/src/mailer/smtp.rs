@@ -44,7 +44,7 @@ impl Trouble {
             reason = format!("{reason}: {error}");
             cause = error.source();
         }
-        let code = error.status().map(|code| u16::from(code));
+        let code = error.status().map(u16::from);
         match code {
             // Closing down, or it wants credentials that we do not have: true for every letter.
             Some(421 | 454 | 530 | 534 | 535 | 538) => Trouble::Server(reason),
