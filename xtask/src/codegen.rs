@@ -18,11 +18,7 @@ pub fn run(mode: Mode) -> Outcome {
     let openapi = output(command(&binary("rtcd"), &["openapi"]))?;
     let topics = output(command(&binary("rtcd"), &["topics"]))?;
     let codes = output(command(&binary("rtcctl"), &["explain", "--color", "never"]))?;
-    let references = [
-        ("openapi.json", openapi),
-        ("topics.txt", topics),
-        ("codes.txt", codes),
-    ];
+    let references = [("openapi.json", openapi), ("topics.txt", topics), ("codes.txt", codes)];
     let mut stale = Vec::new();
     for (name, text) in references {
         let path = root().join("docs/reference").join(name);

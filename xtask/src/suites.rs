@@ -13,7 +13,7 @@ pub fn run(extent: Extent) -> Outcome {
     let mut test = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]);
     test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     if extent == Extent::Whole {
-        test.env("RTC_SIM_SEEDS", "2000").env("RTC_KILL_ROUNDS", "100");
+        test.env("SIM_SEEDS", "2000").env("KILL_ROUNDS", "100");
     }
     check(test)
 }

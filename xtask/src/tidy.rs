@@ -78,7 +78,9 @@ fn edges(findings: &mut Vec<String>) -> Outcome {
                 _ => false,
             };
             if !allowed {
-                findings.push(format!("{package} may not use {dependency} (ARCHITECTURE.md, crates and who may see whom)"));
+                findings.push(format!(
+                    "{package} may not use {dependency} (ARCHITECTURE.md, crates and who may see whom)"
+                ));
             }
         }
     }

@@ -348,7 +348,7 @@ struct Member {
 
 impl Member {
     /// What the tail holds from `offset` on, or `None` where the file must be asked.
-    fn from_tail(&self, key: &PartitionKey, offset: i64, limit: usize) -> Option<Vec<Delivery>> {
+    fn in_tail(&self, key: &PartitionKey, offset: i64, limit: usize) -> Option<Vec<Delivery>> {
         let state = lock(&self.log.state);
         let Some(tail) = state.tails.get(key) else { return Some(Vec::new()) };
         if offset < tail.floor {
@@ -371,7 +371,7 @@ impl Subscription for Member {
                 break;
             }
             let offset = self.positions.get(key).copied().unwrap_or(0);
-            let found = match self.from_tail(key, offset, room) {
+            let found = match self.in_tail(key, offset, room) {
                 Some(found) => found,
                 None => self.log.read(&key.0, key.1, offset, room).await?,
             };

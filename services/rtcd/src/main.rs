@@ -1,1 +1,5 @@
-fn main() {}
+//! The binary: parses, runs, says what went wrong.
+
+fn main() -> std::process::ExitCode {
+    rtcd::cli::run()
+}

@@ -1,0 +1,130 @@
+//! The operator's port: probes and metrics for everybody on it, everything else behind the operator's token.
+
+mod dead_letters;
+mod invariants;
+mod status;
+mod topics;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use bus::Bus;
+use db::Db;
+use host::{Context, Service, StartError};
+use kernel::{Error, Timestamp};
+use messaging::{Every, Job, Progress, Pump};
+use web::Problem;
+
+/// What the operator's handlers look at.
+#[derive(Clone)]
+pub struct Operator {
+    context: Context,
+    services: Arc<Vec<(&'static str, Db)>>,
+    log: Db,
+    /// The services' own operator's routes.
+    own: Router,
+    api: SocketAddr,
+    started_at: Timestamp,
+    ready: Arc<AtomicBool>,
+    token: Arc<str>,
+}
+
+impl Operator {
+    fn bus(&self) -> &dyn Bus {
+        self.context.bus.as_ref()
+    }
+}
+
+pub fn router(
+    context: &Context,
+    services: &[Service],
+    log: Db,
+    api: SocketAddr,
+    started_at: Timestamp,
+    ready: Arc<AtomicBool>,
+) -> Result<Router, StartError> {
+    let own = services.iter().fold(Router::new(), |router, service| router.merge(service.admin.clone()));
+    let operator = Operator {
+        context: context.clone(),
+        services: Arc::new(services.iter().map(|service| (service.name, service.db.clone())).collect()),
+        log,
+        own: own.clone(),
+        api,
+        started_at,
+        ready,
+        token: context.secrets.get("admin_token")?.into(),
+    };
+    let guarded = Router::new()
+        .route("/status", get(status::show))
+        .route("/topics", get(topics::list))
+        .route("/topics/{topic}/messages", get(topics::messages))
+        .route("/lag", get(topics::lag))
+        .route("/dead-letters", get(dead_letters::list))
+        .route("/dead-letters/replay", post(dead_letters::replay))
+        .route("/invariants", get(invariants::check))
+        .with_state(operator.clone())
+        .merge(own)
+        .layer(middleware::from_fn_with_state(operator.clone(), require_token));
+    Ok(Router::new()
+        .route("/livez", get(async || "ok"))
+        .route("/readyz", get(readiness))
+        .route("/startupz", get(readiness))
+        .route("/metrics", get(metrics))
+        .with_state(operator)
+        .nest("/admin", guarded)
+        .fallback(async || Problem(Error::not_found("no_such_route", "there is nothing under this address"))))
+}
+
+async fn require_token(State(operator): State<Operator>, request: Request, next: Next) -> Response {
+    let token = match web::auth::bearer(request.headers()) {
+        Ok(token) => token.unwrap_or("").as_bytes(),
+        Err(error) => return Problem(error).into_response(),
+    };
+    let same = aws_lc_rs::constant_time::verify_slices_are_equal(token, operator.token.as_bytes());
+    if same.is_err() {
+        let error =
+            Error::unauthenticated("operator_token", "this needs the operator's token (secrets/admin_token)");
+        return Problem(error).into_response();
+    }
+    next.run(request).await
+}
+
+async fn readiness(State(operator): State<Operator>) -> Response {
+    if operator.ready.load(Ordering::Acquire) {
+        return "ready".into_response();
+    }
+    (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response()
+}
+
+async fn metrics(State(operator): State<Operator>) -> Response {
+    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([("content-type", content_type)], operator.context.encode_metrics()).into_response()
+}
+
+struct LogSweep {
+    context: Context,
+}
+
+#[async_trait]
+impl Job for LogSweep {
+    async fn run(&self) -> kernel::Result<Progress> {
+        self.context.bus.sweep(self.context.clock.now()).await?;
+        self.context.revocations.forget_before(self.context.clock.now());
+        Ok(Progress::Idle)
+    }
+}
+
+/// Deletes what the log has kept long enough.
+pub fn log_sweep(context: &Context) -> Arc<dyn Pump> {
+    let job = LogSweep { context: context.clone() };
+    Arc::new(Every::new("log.sweep", Duration::from_secs(3_600), job))
+}

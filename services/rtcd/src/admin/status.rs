@@ -1,0 +1,104 @@
+//! `GET /admin/status`: one look at everything.
+
+use std::path::Path;
+
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::Request;
+use kernel::Timestamp;
+use serde::Serialize;
+use serde_json::Value;
+use std::sync::atomic::Ordering;
+use tower::ServiceExt;
+use web::{ApiResult, Json};
+
+use super::Operator;
+
+#[derive(Serialize)]
+pub struct Status {
+    version: &'static str,
+    pid: u32,
+    profile: host::Profile,
+    started_at: Timestamp,
+    uptime_s: u64,
+    api_url: String,
+    services: Vec<ServiceStatus>,
+    log: LogStatus,
+    orders: Value,
+    resident_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct ServiceStatus {
+    name: &'static str,
+    state: &'static str,
+    outbox_depth: i64,
+    dead_letters: i64,
+    database_bytes: u64,
+    /// Commands and commits since the start: how well group commit works.
+    commands: u64,
+    commits: u64,
+}
+
+/// The event log: what was written, in how many commits.
+#[derive(Serialize)]
+struct LogStatus {
+    commands: u64,
+    commits: u64,
+    database_bytes: u64,
+}
+
+pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
+    let mut services = Vec::new();
+    let data = &operator.context.config.data;
+    let state = if operator.ready.load(Ordering::Acquire) { "ready" } else { "draining" };
+    for (name, db) in operator.services.iter() {
+        let stats = db.stats();
+        services.push(ServiceStatus {
+            name,
+            state,
+            outbox_depth: messaging::outbox_depth(db).await?,
+            dead_letters: messaging::count_dead_letters(db).await?,
+            database_bytes: database_bytes(data, name),
+            commands: stats.commands,
+            commits: stats.commits,
+        });
+    }
+    let now = operator.context.clock.now();
+    Ok(Json(Status {
+        version: env!("CARGO_PKG_VERSION"),
+        pid: std::process::id(),
+        profile: operator.context.config.profile,
+        started_at: operator.started_at,
+        uptime_s: now.since(operator.started_at).as_secs(),
+        api_url: format!("http://{}", operator.api),
+        services,
+        log: LogStatus {
+            commands: operator.log.stats().commands,
+            commits: operator.log.stats().commits,
+            database_bytes: database_bytes(data, "log"),
+        },
+        orders: orders(&operator).await,
+        resident_bytes: resident_bytes(),
+    }))
+}
+
+/// Asks the orders service, where it runs here.
+async fn orders(operator: &Operator) -> Value {
+    let request = Request::builder().uri("/orders").body(Body::empty()).unwrap_or_default();
+    let Ok(response) = operator.own.clone().oneshot(request).await;
+    let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await.unwrap_or_default();
+    serde_json::from_slice(&body).unwrap_or_else(|_| serde_json::json!({ "by_state": {} }))
+}
+
+fn database_bytes(data: &Path, name: &str) -> u64 {
+    let size = |file: String| std::fs::metadata(data.join(file)).map_or(0, |metadata| metadata.len());
+    size(format!("{name}.db")) + size(format!("{name}.db-wal"))
+}
+
+/// What this process holds in memory (Linux: the second field of `/proc/self/statm`, in pages).
+pub fn resident_bytes() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let pages: u64 = statm.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
+    pages * rustix::param::page_size() as u64
+}

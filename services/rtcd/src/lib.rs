@@ -1,0 +1,15 @@
+//! All services of RTC in one process, or some of them: `rtcd serve --only orders,payments`.
+//!
+//! Invariant: this crate composes and decides nothing about commerce; it is the only one that sees every service.
+
+mod admin;
+pub mod cli;
+mod data_dir;
+pub mod invariants;
+mod serve;
+mod targets;
+#[cfg(test)]
+mod tests;
+
+pub use serve::{Options, Running, start};
+pub use targets::{Target, all, select};

@@ -1,0 +1,5 @@
+//! The whole shop in one process.
+
+mod routes;
+mod shop;
+mod simulation;

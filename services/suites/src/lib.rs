@@ -1,0 +1,14 @@
+//! Tests of the binaries as processes: started, killed, starved and asked, over loopback.
+
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
+mod kill;
+#[cfg(test)]
+mod platform;
+#[cfg(test)]
+mod readme;
+#[cfg(test)]
+mod replay;
+#[cfg(test)]
+mod startup;

@@ -1,0 +1,178 @@
+//! A platform of processes in a directory of its own.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::process::{Child, Command};
+
+/// The folder with rtcd and rtcctl, built if need be: `cargo test -p rtc-suites` alone does not build them.
+pub fn binaries() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = std::process::Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--locked", "-p", "rtcd", "-p", "rtcctl"])
+            .current_dir(root())
+            .status()
+            .expect("cargo can be run");
+        assert!(built.success(), "rtcd and rtcctl do not build");
+        let test = std::env::current_exe().expect("the path of this test");
+        test.ancestors().nth(2).expect("a target folder").to_owned()
+    })
+}
+
+/// The root of the workspace.
+pub fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.ancestors()
+        .find(|folder| folder.join("rtc.toml").is_file())
+        .expect("the workspace's root")
+        .to_owned()
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: i32,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The document that `-o json` gives.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+    }
+
+    #[track_caller]
+    pub fn expect(self, code: i32) -> Self {
+        assert_eq!(self.code, code, "stdout: {}\nstderr: {}", self.stdout, self.stderr);
+        self
+    }
+}
+
+pub fn program(name: &str) -> Command {
+    let mut command = Command::new(binaries().join(name));
+    command.stdin(Stdio::null()).kill_on_drop(true).env("NO_COLOR", "1");
+    command
+}
+
+pub async fn run(mut command: Command) -> Ended {
+    let output = tokio::time::timeout(Duration::from_secs(300), command.output());
+    let output = output.await.expect("an end within five minutes").expect("a program that can be run");
+    Ended {
+        code: output.status.code().unwrap_or(-1),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// rtcctl with the data directory of a platform.
+pub async fn rtcctl(data: &Path, arguments: &[&str]) -> Ended {
+    let mut command = program("rtcctl");
+    command.args(arguments).arg("--data").arg(data).arg("--no-input").current_dir(root());
+    run(command).await
+}
+
+/// A running rtcd.
+pub struct Platform {
+    child: Child,
+    pub run: Value,
+    pub data: PathBuf,
+}
+
+impl Platform {
+    pub fn command(data: &Path, api_port: u16, admin_port: u16) -> Command {
+        let mut command = program("rtcd");
+        command
+            .args(["serve", "--api-bind", &format!("127.0.0.1:{api_port}")])
+            .args(["--admin-bind", &format!("127.0.0.1:{admin_port}"), "--data"])
+            .arg(data)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        command
+    }
+
+    /// Starts it on free ports and waits until it is ready.
+    pub async fn start(data: &Path) -> Self {
+        Self::spawn(Self::command(data, 0, 0), data).await
+    }
+
+    /// Waits for the announcement of this very process: a killed one leaves its own behind.
+    pub async fn spawn(mut command: Command, data: &Path) -> Self {
+        let mut child = command.spawn().expect("rtcd can be started");
+        let pid = child.id().expect("a process id");
+        for _ in 0..3_000 {
+            if let Ok(Some(status)) = child.try_wait() {
+                panic!("rtcd ended at once: {status}");
+            }
+            let text = std::fs::read_to_string(data.join("run.json")).unwrap_or_default();
+            if let Ok(run) = serde_json::from_str::<Value>(&text)
+                && run["pid"] == pid
+            {
+                return Self { child, run, data: data.to_owned() };
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("rtcd is not ready after 30 s");
+    }
+
+    pub fn port(&self, which: &str) -> u16 {
+        let url = self.run[which].as_str().expect("an address");
+        url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
+    }
+
+    /// SIGKILL: no drain, no goodbye.
+    pub async fn kill(mut self) {
+        self.child.kill().await.expect("a process that can be killed");
+    }
+
+    /// SIGTERM, and how it ended.
+    pub async fn stop(mut self) -> i32 {
+        let pid =
+            self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
+        rustix::process::kill_process(pid.expect("a running process"), rustix::process::Signal::TERM)
+            .expect("a process that takes signals");
+        let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
+        ended.expect("an end within 40 s").expect("a status").code().unwrap_or(-1)
+    }
+
+    pub async fn get(&self, port: &str, path: &str, token: &str) -> (u16, Value) {
+        let url = format!("{}{path}", self.run[port].as_str().expect("an address"));
+        let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().expect("a client");
+        let answer = client.get(url).bearer_auth(token).send().await.expect("an answer");
+        let status = answer.status().as_u16();
+        (status, answer.json().await.unwrap_or_default())
+    }
+
+    pub fn operator_token(&self) -> String {
+        let path = self.data.join("secrets/admin_token");
+        std::fs::read_to_string(path).expect("the operator's token").trim().to_owned()
+    }
+
+    /// Every invariant, as `rtcctl status --invariants` sees it.
+    pub async fn invariants_hold(&self) {
+        let (status, verdicts) = self.get("admin_url", "/admin/invariants", &self.operator_token()).await;
+        assert_eq!(status, 200, "{verdicts}");
+        let verdicts = verdicts["data"].as_array().expect("verdicts");
+        assert!(verdicts.len() >= 10);
+        for verdict in verdicts {
+            assert_eq!(verdict["holds"], true, "{verdict}");
+        }
+    }
+}
+
+/// A directory with a seeded shop, not running.
+pub async fn seeded() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let rtcd = binaries().join("rtcd");
+    let rtcd = rtcd.to_str().expect("a path in UTF-8");
+    rtcctl(&data, &["up", "--detach", "--port", "0", "--rtcd", rtcd]).await.expect(0);
+    rtcctl(&data, &["down"]).await.expect(0);
+    directory
+}
