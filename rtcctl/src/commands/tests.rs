@@ -244,6 +244,8 @@ async fn an_unknown_topic_is_told_the_nearest_one() {
     let came = typed().await.run(&["events", "tail", "rtc.ordres"]).await;
     assert_eq!(came.exit, 5);
     assert!(came.stderr.contains("did you mean rtc.orders?"), "{}", came.stderr);
+    let came = typed().await.run(&["events", "tail", "payments"]).await;
+    assert!(came.stderr.contains("did you mean rtc.payments?"), "{}", came.stderr);
 }
 
 #[tokio::test]

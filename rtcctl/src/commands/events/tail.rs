@@ -237,7 +237,9 @@ fn one_line(message: &Message, format: Format, width: Option<usize>) -> String {
 async fn unknown_topic(topic: &str, context: &Context) -> Error {
     let error = Error::new(&codes::EVT001, format!("there is no topic {topic:?}"));
     let topics = list_topics(context).await.unwrap_or_default();
-    match nearest(topic, topics.iter().map(|topic| topic.name.as_str())) {
+    let names = || topics.iter().map(|topic| topic.name.as_str());
+    let whole = names().find(|name| name.strip_suffix(topic).is_some_and(|rest| rest.ends_with('.')));
+    match whole.or_else(|| nearest(topic, names())) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error.with_hint("rtcctl events topics lists them"),
     }

@@ -115,7 +115,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let seeded = match config.choice::<Seed>("seed") {
         Some(Seed::None) => Ok(None),
         _ => tokio::select! {
-            seeded = seed::seed(&context.progress, &platform.api, &data) => seeded.map(Some),
+            seeded = seed::seed(&context.progress, &platform, &data) => seeded.map(Some),
             signal = context.interrupts.wait() => {
                 started.stop(context).await?;
                 return Err(signal.error("rtcd has stopped again; the shop is partly seeded and the next up goes on"));

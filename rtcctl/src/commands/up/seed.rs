@@ -1,4 +1,4 @@
-//! The demo shop: products and stock, put in through the public API.
+//! The demo shop: products and stock, put in through the public API, and money for the demo shopper.
 //!
 //! Invariant: seeding twice is seeding once. What exists is found first, and every write carries a key of its own.
 
@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::time::sleep;
 
-use super::ADMIN;
 use super::goods::{GOODS, Good};
-use crate::api::{Call, Endpoint};
+use super::{ADMIN, DEMO_SHOPPER};
+use crate::api::admin::Page;
+use crate::api::{Call, Endpoint, Platform};
 use crate::codes;
 use crate::config::Secret;
 use crate::error::{Error, Result};
@@ -22,6 +23,8 @@ use crate::progress::Reporter;
 
 /// Pieces of every product that a new shop has.
 pub(super) const STOCK_EACH: i64 = 10_000;
+/// In won: what the demo shopper has to spend.
+const SHOPPER_MONEY: i64 = 10_000_000;
 const AT_ONCE: usize = 4;
 /// How long the stock of a new product may take to appear: it travels as an event.
 const STOCK_WAIT: Duration = Duration::from_millis(50);
@@ -33,6 +36,8 @@ pub(super) struct Seeded {
     pub products: usize,
     pub created: usize,
     pub stocked: usize,
+    /// Whether the demo shopper was given money now.
+    pub funded: bool,
 }
 
 impl Seeded {
@@ -47,6 +52,12 @@ impl Seeded {
 #[derive(Deserialize)]
 struct Session {
     access_token: String,
+    user: Option<User>,
+}
+
+#[derive(Deserialize)]
+struct User {
+    id: String,
 }
 
 #[derive(Deserialize)]
@@ -67,9 +78,10 @@ struct Stock {
     on_hand: i64,
 }
 
-pub(super) async fn seed(progress: &Reporter, api: &Endpoint, data: &DataDir) -> Result<Seeded> {
+pub(super) async fn seed(progress: &Reporter, platform: &Platform, data: &DataDir) -> Result<Seeded> {
     let task = progress.task("seed", "seeding the demo shop");
-    let token = sign_in(api, data).await.map_err(incomplete)?;
+    let api = &platform.api;
+    let token = sign_in_as_admin(api, data).await.map_err(incomplete)?;
     let known = skus(api).await.map_err(incomplete)?;
     let mut seeded = Seeded { products: GOODS.len(), ..Seeded::default() };
     let mut outcomes =
@@ -82,6 +94,7 @@ pub(super) async fn seed(progress: &Reporter, api: &Endpoint, data: &DataDir) ->
         seeded.stocked += usize::from(outcome.stocked);
         task.position(done, GOODS.len() as u64);
     }
+    seeded.funded = fund_the_shopper(platform).await.map_err(incomplete)?;
     task.done(format!("the shop has {}", seeded.describe()));
     Ok(seeded)
 }
@@ -97,16 +110,38 @@ fn incomplete(error: Error) -> Error {
     wrapped.with_hint("run rtcctl up again, or start without goods: --seed none")
 }
 
-async fn sign_in(api: &Endpoint, data: &DataDir) -> Result<Secret> {
+async fn sign_in_as_admin(api: &Endpoint, data: &DataDir) -> Result<Secret> {
     let Some(password) = data.secret("admin_password")? else {
         return Err(Error::new(
             &codes::API002,
             format!("there is no {}", data.path().join("secrets/admin_password").display()),
         ));
     };
-    let body = json!({"email": ADMIN, "password": password.reveal()});
-    let session: Session = api.json(Call::post(&["api", "v1", "sessions"], body)).await?;
-    Ok(Secret::new(session.access_token))
+    Ok(Secret::new(sign_in(api, ADMIN, password.reveal()).await?.access_token))
+}
+
+async fn sign_in(api: &Endpoint, email: &str, password: &str) -> Result<Session> {
+    api.json(Call::post(&["api", "v1", "sessions"], json!({"email": email, "password": password}))).await
+}
+
+/// Opens an account with test money for the demo shopper, unless there is an account already.
+async fn fund_the_shopper(platform: &Platform) -> Result<bool> {
+    let (email, password) = DEMO_SHOPPER;
+    let session = match sign_in(&platform.api, email, password).await {
+        Ok(session) => session,
+        // Whoever changed the password, or closed the account, does not want it touched.
+        Err(error) if error.exit() == exit::DENIED => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let Some(user) = session.user else { return Ok(false) };
+    let call = Call::get(&["api", "v1", "accounts"]).bearer(Secret::new(session.access_token));
+    let accounts: Page<Value> = platform.api.json(call).await?;
+    if !accounts.data.is_empty() {
+        return Ok(false);
+    }
+    let body = json!({"user_ids": [user.id], "amount": {"amount": SHOPPER_MONEY, "currency": "KRW"}});
+    platform.admin.bytes(Call::post(&["admin", "shoppers", "fund"], body)).await?;
+    Ok(true)
 }
 
 /// Every product's sku that the shop has already.

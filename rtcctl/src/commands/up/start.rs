@@ -228,6 +228,10 @@ fn died(data: &DataDir, status: Option<ExitStatus>) -> Error {
         }
         None => error = error.with_cause(words.tail.join("\n")),
     }
+    if error.causes().iter().any(|cause| cause.contains("listened on")) {
+        error = error
+            .with_hint("rtcctl up takes other ports with --port and --admin-port; --port 0 takes free ones");
+    }
     for hint in words.hints {
         error = error.with_hint(hint);
     }

@@ -33,7 +33,12 @@ async fn serve(on_status: OnStatus) -> String {
                 async { json!({"services": [{"name": "orders", "state": "ready"}]}).to_string() }
             }),
         )
-        .route("/api/v1/sessions", post(|| async { json!({"access_token": "t"}).to_string() }))
+        .route(
+            "/api/v1/sessions",
+            post(|| async { json!({"access_token": "t", "user": {"id": "u"}}).to_string() }),
+        )
+        .route("/api/v1/accounts", get(|| async { json!({"data": []}).to_string() }))
+        .route("/admin/shoppers/fund", post(|| async { "{}" }))
         .route(
             "/api/v1/products",
             get(|| async { json!({"data": []}).to_string() }).post(|| async { (StatusCode::CREATED, "{}") }),

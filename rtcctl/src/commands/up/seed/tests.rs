@@ -21,6 +21,7 @@ struct Shop {
     stock: BTreeMap<String, i64>,
     asked_once: BTreeSet<String>,
     keys: BTreeSet<String>,
+    accounts: Vec<Value>,
 }
 
 type Shared = Arc<Mutex<Shop>>;
@@ -79,15 +80,30 @@ async fn stock_of(State(shop): State<Shared>, Path(sku): Path<String>) -> Respon
 
 async fn sign_in(body: String) -> Response {
     let body: Value = serde_json::from_str(&body).unwrap();
+    let (email, password) = DEMO_SHOPPER;
+    if body == json!({"email": email, "password": password}) {
+        return json!({"access_token": "demo-token", "user": {"id": "usr_demo"}}).to_string().into_response();
+    }
     if body != json!({"email": ADMIN, "password": "admin-password"}) {
         return problem(StatusCode::UNAUTHORIZED, "credentials_wrong");
     }
     json!({"access_token": "admin-token"}).to_string().into_response()
 }
 
+async fn accounts(State(shop): State<Shared>, headers: HeaderMap) -> String {
+    assert_eq!(headers["authorization"], "Bearer demo-token");
+    json!({"data": shop.lock().unwrap().accounts}).to_string()
+}
+
+async fn fund(State(shop): State<Shared>, headers: HeaderMap, body: String) -> &'static str {
+    assert_eq!(headers["authorization"], "Bearer operator-token");
+    shop.lock().unwrap().accounts.push(serde_json::from_str(&body).unwrap());
+    "{}"
+}
+
 struct Bench {
     shop: Shared,
-    api: Endpoint,
+    platform: Platform,
     folder: tempfile::TempDir,
 }
 
@@ -99,15 +115,23 @@ impl Bench {
             .route("/api/v1/products", get(list).post(create))
             .route("/api/v1/stock/{sku}", get(stock_of))
             .route("/api/v1/stock/{sku}/adjustments", post(adjust))
+            .route("/api/v1/accounts", get(accounts))
+            .route("/admin/shoppers/fund", post(fund))
             .with_state(shop.clone());
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        let api = Endpoint::new("the API", &url, None, Duration::from_secs(20)).unwrap();
+        let endpoint = |name, token| Endpoint::new(name, &url, token, Duration::from_secs(20)).unwrap();
+        let operator = Some(Secret::new("operator-token"));
+        let platform = Platform {
+            api: endpoint("the API", None),
+            admin: endpoint("the admin port", operator),
+            run: None,
+        };
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir(folder.path().join("secrets")).unwrap();
         std::fs::write(folder.path().join("secrets/admin_password"), "admin-password\n").unwrap();
-        Self { shop, api, folder }
+        Self { shop, platform, folder }
     }
 
     async fn seed(&self) -> Result<Seeded> {
@@ -120,7 +144,7 @@ impl Bench {
         };
         let stderr = Sink::new(Captured::default());
         let progress = Reporter::new(settings, stderr, Arc::new(kernel::SystemClock));
-        seed(&progress, &self.api, &DataDir::new(self.folder.path().to_owned())).await
+        seed(&progress, &self.platform, &DataDir::new(self.folder.path().to_owned())).await
     }
 }
 
@@ -134,6 +158,8 @@ async fn seeding_twice_is_seeding_once() {
     let shop = bench.shop.lock().unwrap();
     assert_eq!(shop.products.len(), GOODS.len());
     assert!(shop.stock.values().all(|on_hand| *on_hand == STOCK_EACH));
+    assert_eq!((first.funded, second.funded, shop.accounts.len()), (true, false, 1));
+    assert_eq!(shop.accounts[0]["user_ids"], json!(["usr_demo"]));
 }
 
 #[tokio::test]
