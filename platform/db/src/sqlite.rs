@@ -337,13 +337,7 @@ impl MemoryEngine {
 impl Engine for MemoryEngine {
     fn write(&self, job: Box<dyn Job>) {
         lock(&self.queue).push_back(job);
-        // Whoever holds the connection runs the queue; a nested call leaves its job to it. The queue is looked at
-        // again after the connection is let go, so that a job which came in between is not forgotten.
-        while !lock(&self.queue).is_empty() {
-            let Ok(connection) = self.connection.try_lock() else { return };
-            let job = lock(&self.queue).pop_front();
-            run_group(&connection, &self.counters, job.into_iter().collect(), || None);
-        }
+        self.drain();
     }
 
     fn write_lazily(&self, job: Box<dyn Job>) {
@@ -352,6 +346,8 @@ impl Engine for MemoryEngine {
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
         query(&mut Handle(&lock(&self.connection)));
+        // A write that came meanwhile was left to whoever held the connection.
+        self.drain();
         Ok(())
     }
 

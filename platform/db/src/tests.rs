@@ -174,3 +174,17 @@ async fn the_engine_in_memory_keeps_the_same_promises() {
     assert!(matches!(unique, Err(Error::Unique(_))));
     assert_eq!(copies(&db).await, 3);
 }
+
+#[tokio::test]
+async fn a_write_beside_a_reader_in_memory_is_not_forgotten() {
+    let db = Db::in_memory().unwrap();
+    db.migrate(ONE).await.unwrap();
+    let writer = db.clone();
+    // On the same thread, so that the write is certain to find the connection held.
+    db.read_now(|_| -> Result<(), Error> {
+        writer.write_lazily(|tx| tx.execute("INSERT INTO books VALUES ('late', 1)", params![]).map(drop));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!((copies(&db).await, db.stats().commands), (1, 2));
+}
