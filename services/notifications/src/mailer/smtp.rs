@@ -1,7 +1,7 @@
 //! Mail by SMTP (RFC 5321). A batch is shared among a few connections, each used for its whole share.
 //!
 //! Invariants: a connection on which anything went wrong in mid-letter is closed, never used again, so that no answer is
-//! taken for another letter's; no password is sent before TLS, where TLS is asked for; every step has a time-out.
+//! taken for another letter's; what a server says is kept without the addresses in it; no password is sent before TLS, where TLS is asked for; every step has a time-out.
 
 use std::future::Future;
 use std::time::Duration;
@@ -44,6 +44,7 @@ impl Trouble {
             reason = format!("{reason}: {error}");
             cause = error.source();
         }
+        let reason = without_addresses(&reason);
         let code = error.status().map(u16::from);
         match code {
             // Closing down, or it wants credentials that we do not have: true for every letter.
@@ -54,6 +55,12 @@ impl Trouble {
             None => Trouble::Silent(reason),
         }
     }
+}
+
+/// What a server says often names the recipient; neither a row nor a log may.
+fn without_addresses(said: &str) -> String {
+    let word = |word| if str::contains(word, '@') { "<address>" } else { word };
+    said.split_whitespace().map(word).collect::<Vec<_>>().join(" ")
 }
 
 impl Smtp {
@@ -154,7 +161,7 @@ impl Smtp {
             match self.hand_over(&mut connection, &mail).await {
                 Ok(response) => {
                     let said: String = response.message().collect::<Vec<_>>().join(" ");
-                    let provider_id = said.chars().take(200).collect();
+                    let provider_id = without_addresses(&said).chars().take(200).collect();
                     outcomes.push((index, Outcome::Sent { provider_id, place: None }));
                     open = Some(connection);
                 }

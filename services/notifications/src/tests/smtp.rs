@@ -76,7 +76,7 @@ async fn converse(stream: TcpStream, mood: Mood, seen: Arc<Mutex<Seen>>) -> std:
                 to = line.clone();
                 match () {
                     () if to.contains("r450@") => "450 mailbox busy".to_owned(),
-                    () if to.contains("r550@") => "550 no such user".to_owned(),
+                    () if to.contains("r550@") => "550 5.1.1 <R550@x.kr>: no such user".to_owned(),
                     () if to.contains("hangrcpt@") => std::future::pending().await,
                     () => "250 ok".to_owned(),
                 }
@@ -95,7 +95,7 @@ async fn converse(stream: TcpStream, mood: Mood, seen: Arc<Mutex<Seen>>) -> std:
                 match () {
                     () if to.contains("d451@") => "451 out of room".to_owned(),
                     () if to.contains("hang@") => std::future::pending().await,
-                    () => "250 queued as 42".to_owned(),
+                    () => "250 queued as 42 for a@x.kr".to_owned(),
                 }
             }
             "QUIT" => {
@@ -152,13 +152,19 @@ async fn words(config: SmtpConfig, password: Option<&str>, to: &[&str]) -> Vec<&
 async fn a_batch_goes_over_one_connection_and_each_letter_gets_its_own_verdict() {
     let server = serve(Mood::Friendly).await;
     let outcomes = send(config(server.port), None, &["a@x.kr", "b@x.kr"]).await;
-    assert_eq!(outcomes[0], Outcome::Sent { provider_id: "queued as 42".to_owned(), place: None });
+    assert_eq!(
+        outcomes[0],
+        Outcome::Sent { provider_id: "queued as 42 for <address>".to_owned(), place: None }
+    );
     assert_eq!(server.seen.lock().unwrap().connections, 1);
     assert_eq!(server.seen.lock().unwrap().texts[1], "To: b@x.kr\r\n\r\n.a line with a dot\r\n");
 
     let to = ["a@x.kr", "r450@x.kr", "b@x.kr", "r550@x.kr", "d451@x.kr", "c@x.kr"];
     let wanted = ["sent", "deferred", "sent", "refused", "deferred", "sent"];
     assert_eq!(words(config(server.port), None, &to).await, wanted);
+    let refused = send(config(server.port), None, &["r550@x.kr"]).await;
+    let Outcome::Refused { reason } = &refused[0] else { panic!("{refused:?}") };
+    assert!(reason.contains("no such user") && !reason.contains('@'), "{reason}");
     let several = SmtpConfig { connections: 3, ..config(server.port) };
     assert_eq!(words(several, None, &to).await, wanted);
 }
