@@ -1,7 +1,8 @@
 //! Mail by SMTP (RFC 5321). A batch is shared among a few connections, each used for its whole share.
 //!
 //! Invariants: a connection on which anything went wrong in mid-letter is closed, never used again, so that no answer is
-//! taken for another letter's; what a server says is kept without the addresses in it; no password is sent before TLS, where TLS is asked for; every step has a time-out.
+//! taken for another letter's; what a server says is kept without the addresses in it; no password is sent before TLS,
+//! where TLS is asked for; every step has a time-out.
 
 use std::future::Future;
 use std::time::Duration;
