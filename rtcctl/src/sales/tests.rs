@@ -1,3 +1,5 @@
+//! The reader of sales files, the counting and the sending, with files that are as bad as files get.
+
 use std::cell::RefCell;
 use std::io::{self, BufRead, BufReader, Read};
 use std::ops::ControlFlow;

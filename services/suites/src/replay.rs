@@ -76,7 +76,8 @@ async fn api_totals(platform: &Platform) -> serde_json::Value {
     let body = json!({ "email": "admin@rtc.local", "password": password.trim() });
     let session: serde_json::Value = client.post(url).json(&body).send().await.unwrap().json().await.unwrap();
     let token = session["access_token"].as_str().unwrap();
-    let (status, totals) = platform.get("api_url", "/api/v1/analytics/totals", token).await;
+    let (status, totals) =
+        platform.get("api_url", "/api/v1/analytics/totals?source=online-retail", token).await;
     assert_eq!(status, 200, "{totals}");
     totals
 }
