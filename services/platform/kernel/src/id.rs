@@ -139,7 +139,7 @@ macro_rules! define_id {
             type Err = $crate::id::ParseIdError;
 
             fn from_str(text: &str) -> ::std::result::Result<Self, Self::Err> {
-                $crate::id::parse($prefix, text).map(Self)
+                $crate::id::parse(Self::PREFIX, text).map(Self)
             }
         }
 

@@ -214,7 +214,7 @@ fn bank_faults(random: &mut SplitMix, seed: u64) -> Value {
     json!({ "faults": {
         "seed": seed, "declines": percent(10), "timeouts_after": percent(15), "timeouts_before": percent(10),
         "late_arrivals": percent(10), "server_errors": percent(10), "resets": percent(10), "callbacks": percent(50),
-        "duplicate_callbacks": percent(30), "late_callbacks": percent(30), "clock_skew": seed % 3 == 0,
+        "duplicate_callbacks": percent(30), "late_callbacks": percent(30), "clock_skew": seed.is_multiple_of(3),
     } })
 }
 
