@@ -211,27 +211,18 @@ fn measure(data: &Path, case: &Case, seconds: u64) -> Result<Measured, String> {
     let server = start(data, case.only)?;
     let duration = format!("{seconds}s");
     let mut load = command(&release("rtcctl"), &["load", "--duration", &duration]);
-    load.args([
-        "--shoppers",
-        "200",
-        "--restock",
-        "1000000",
-        "--products",
-        "20",
-        "--progress",
-        "none",
-        "--no-input",
-        "-o",
-        "json",
-    ]);
+    load.args(["--shoppers", "200", "--products", "20", "--progress", "none", "--no-input", "-o", "json"]);
+    if case.only.is_none() {
+        // Stock is inventory's, which does not run where accepting is measured alone.
+        load.args(["--restock", "1000000"]);
+    }
     load.args(case.arguments).arg("--data").arg(data);
-    load.stderr(Stdio::null());
     // What is set up first (shoppers, stock) is not part of the measurement, but its commits are few.
     let before = commits(&server)?;
     let ended = load.output().map_err(|error| error.to_string())?;
     let after = commits(&server)?;
     let report: Value = serde_json::from_slice(&ended.stdout)
-        .map_err(|error| format!("{}: {error}: {}", case.name, String::from_utf8_lossy(&ended.stdout)))?;
+        .map_err(|error| format!("{}: {error}: {}", case.name, String::from_utf8_lossy(&ended.stderr)))?;
     let report = &report["data"];
     let orders = report["orders"]["accepted"].as_f64().filter(|orders| *orders > 0.0);
     Ok(Measured {

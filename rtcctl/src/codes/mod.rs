@@ -10,6 +10,7 @@ mod events;
 mod general;
 mod load;
 mod replay;
+mod rtcd;
 mod run;
 mod status;
 
@@ -20,6 +21,7 @@ pub use events::*;
 pub use general::*;
 pub use load::*;
 pub use replay::*;
+pub use rtcd::*;
 pub use run::*;
 pub use status::*;
 
@@ -64,6 +66,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         general::GENERAL,
         config::CONFIG,
         api::API,
+        rtcd::RTD,
         run::RUN,
         status::STATUS,
         doctor::DOCTOR,
