@@ -4,7 +4,7 @@ use contracts::{OrderId, UserId};
 use db::Tx;
 use kernel::{Error, IdSource, Timestamp};
 
-use crate::domain::{OrderState, RequestedLine, price};
+use crate::domain::{OrderState, RequestedLine, check_line_count, price};
 use crate::projections::products;
 use crate::saga::{Advanced, Input, Runner};
 use crate::store::{self, OrderRow};
@@ -25,6 +25,8 @@ pub fn place(
     now: Timestamp,
     request: &PlaceOrder,
 ) -> kernel::Result<OrderRow> {
+    // Before anything is looked up: a look-up a line on the only writer must stay affordable.
+    check_line_count(request.lines.len())?;
     let products: Vec<_> =
         request.lines.iter().map(|line| products::find(tx, line.product_id)).collect::<Result<_, _>>()?;
     let (lines, total) = price(&request.lines, &products)?;

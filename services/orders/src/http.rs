@@ -148,11 +148,15 @@ pub fn routes() -> Routes<State> {
 
 fn sealed_delivery(vault: &Vault, delivery: Option<&DeliveryBody>) -> kernel::Result<Option<String>> {
     let Some(delivery) = delivery else { return Ok(None) };
-    for (pointer, text, most) in
-        [("/delivery/recipient", &delivery.recipient, 100), ("/delivery/address", &delivery.address, 500)]
-    {
-        if text.trim().is_empty() || text.chars().count() > most {
-            return Err(Error::field(pointer, "out_of_range", format!("1 to {most} characters")));
+    let optional = |text: &Option<String>| text.clone().unwrap_or_default();
+    for (pointer, text, least, most) in [
+        ("/delivery/recipient", delivery.recipient.clone(), 1, 100),
+        ("/delivery/address", delivery.address.clone(), 1, 500),
+        ("/delivery/phone", optional(&delivery.phone), 0, 32),
+        ("/delivery/note", optional(&delivery.note), 0, 500),
+    ] {
+        if !(least..=most).contains(&text.trim().chars().count()) {
+            return Err(Error::field(pointer, "out_of_range", format!("{least} to {most} characters")));
         }
     }
     let clear = serde_json::to_string(delivery).map_err(Error::internal)?;
@@ -168,6 +172,9 @@ async fn place(
     if !caller.email_verified {
         let message = "verify your e-mail address first (POST /users/verification), then refresh the session";
         return Err(Error::forbidden("email_not_verified", message).into());
+    }
+    if body.account.as_ref().is_some_and(|account| account.len() > 32) {
+        return Err(Error::field("/account", "out_of_range", "at most 32 characters").into());
     }
     let line = |line: LineBody| RequestedLine {
         product_id: line.product_id,

@@ -4,4 +4,4 @@ mod order;
 mod pricing;
 
 pub use order::{EndReason, OrderState};
-pub use pricing::{KnownProduct, RequestedLine, price};
+pub use pricing::{KnownProduct, RequestedLine, check_line_count, price};

@@ -32,14 +32,19 @@ fn fault(index: usize, field: &str, code: &str, detail: impl Into<String>) -> Fi
     FieldError { pointer: format!("/lines/{index}/{field}"), code: code.to_owned(), detail: detail.into() }
 }
 
+pub fn check_line_count(lines: usize) -> Result<(), Error> {
+    if (1..=LINES_MAX).contains(&lines) {
+        return Ok(());
+    }
+    Err(Error::field("/lines", "out_of_range", format!("an order has 1 to {LINES_MAX} lines")))
+}
+
 /// Prices the lines. `products` holds one entry a line, in their order; lines of one product are put together.
 pub fn price(
     lines: &[RequestedLine],
     products: &[Option<KnownProduct>],
 ) -> Result<(Vec<OrderedLine>, Money), Error> {
-    if lines.is_empty() || lines.len() > LINES_MAX {
-        return Err(Error::field("/lines", "out_of_range", format!("an order has 1 to {LINES_MAX} lines")));
-    }
+    check_line_count(lines.len())?;
     let mut faults = Vec::new();
     let mut changed = Vec::new();
     let mut priced: Vec<OrderedLine> = Vec::with_capacity(lines.len());

@@ -222,6 +222,10 @@ fn reserving(state: &Checkout, input: &Input, policy: Policy) -> Decision {
             Step::Paying,
             vec![Effect::Enter(OrderState::Reserved), Effect::Enter(OrderState::Paying), Effect::HoldPayment],
         ),
+        // No shortage is named: the command came after its own time, as after a long outage.
+        Input::StockRefused { detail } if detail.is_empty() => {
+            release(EndReason::Timeout, "the reservation came too late")
+        }
         // Nothing was taken, so there is nothing to give back.
         Input::StockRefused { detail } => state.to(
             Step::Ended(OrderState::Rejected),

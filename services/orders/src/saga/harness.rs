@@ -71,7 +71,7 @@ const COMMANDS: [Effect; 8] = [
 fn answers() -> [Input; 12] {
     [
         Input::StockReserved,
-        Input::StockRefused { detail: String::new() },
+        Input::StockRefused { detail: "TEA-1: 2 asked, 1 there".to_owned() },
         Input::StockCommitted,
         Input::StockCommitRefused { detail: String::new() },
         Input::StockReleased,

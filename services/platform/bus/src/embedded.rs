@@ -34,6 +34,11 @@ static MIGRATIONS: &[Migrations] = &[Migrations {
     }],
 }];
 
+/// Deletes the old ones among the first thousand of a partition: it reads no further than what goes.
+const SWEEP: &str = "DELETE FROM messages WHERE topic = ? AND part = ? AND pos IN (SELECT pos FROM \
+    (SELECT pos, published_at FROM messages WHERE topic = ? AND part = ? ORDER BY pos LIMIT 1000) oldest \
+    WHERE published_at < ?)";
+
 type PartitionKey = (Arc<str>, u32);
 
 #[derive(Default)]
@@ -71,10 +76,18 @@ impl EmbeddedLog {
     pub async fn open(db: Db, clock: Arc<dyn Clock>) -> Result<Self, db::Error> {
         db.migrate(MIGRATIONS).await?;
         let ends: Vec<(String, u32, i64)> = db
-            .read(|tx| {
-                let sql = "SELECT topic, part, MAX(pos) + 1 FROM messages GROUP BY topic, part \
-                           UNION ALL SELECT topic, part, MAX(pos) FROM group_offsets GROUP BY topic, part";
-                tx.query(sql, params![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+            .read(|tx| -> Result<_, db::Error> {
+                let sql = "SELECT topic, part, MAX(pos) FROM group_offsets GROUP BY topic, part";
+                let mut ends = tx.query(sql, params![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+                for topic in topics::ALL {
+                    for partition in 0..topic.partitions {
+                        let sql = "SELECT MAX(pos) FROM messages WHERE topic = ? AND part = ?";
+                        let last: Option<i64> =
+                            tx.query_one(sql, params![topic.name, partition], |row| row.get(0))?;
+                        ends.extend(last.map(|last| (topic.name.to_owned(), partition, last + 1)));
+                    }
+                }
+                Ok(ends)
             })
             .await?;
         let mut next: HashMap<PartitionKey, i64> = HashMap::new();
@@ -318,14 +331,22 @@ impl Bus for EmbeddedLog {
         for topic in topics::ALL {
             let age = std::time::Duration::from_secs(u64::from(topic.retention_days) * 86_400);
             let before = now.minus(age);
-            let deleted = self
-                .db
-                .write(move |tx| {
-                    let sql = "DELETE FROM messages WHERE topic = ? AND published_at < ?";
-                    tx.execute(sql, params![topic.name, before])
-                })
-                .await?;
-            swept += deleted as u64;
+            for partition in 0..topic.partitions {
+                // From the oldest on, a bounded piece at a time: the writer is everybody's.
+                loop {
+                    let deleted = self
+                        .db
+                        .write(move |tx| {
+                            let place = params![topic.name, partition, topic.name, partition, before];
+                            tx.execute(SWEEP, place)
+                        })
+                        .await?;
+                    swept += deleted as u64;
+                    if deleted == 0 {
+                        break;
+                    }
+                }
+            }
         }
         Ok(swept)
     }
@@ -364,6 +385,7 @@ impl Subscription for Member {
     async fn poll(&mut self, max: usize) -> Result<Vec<Delivery>, Error> {
         let keys: Vec<PartitionKey> = self.positions.keys().cloned().collect();
         let mut batch = Vec::new();
+        let mut moved = Vec::new();
         for index in 0..keys.len() {
             let key = &keys[(index + self.turn) % keys.len()];
             let room = max - batch.len();
@@ -375,11 +397,13 @@ impl Subscription for Member {
                 Some(found) => found,
                 None => self.log.read(&key.0, key.1, offset, room).await?,
             };
-            if let (Some(last), Some(position)) = (found.last(), self.positions.get_mut(key)) {
-                *position = last.offset + 1;
+            if let Some(last) = found.last() {
+                moved.push((key.clone(), last.offset + 1));
             }
             batch.extend(found);
         }
+        // Only now: had a read failed, what was found before it would never be delivered.
+        self.positions.extend(moved);
         self.turn = self.turn.wrapping_add(1);
         Ok(batch)
     }

@@ -230,6 +230,10 @@ where
 {
     fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
         self.hooks.clear();
+        // The caller gave up before it began: nothing is done, and nobody waits for an answer (R93).
+        if self.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
+            return engine::Verdict::Undo;
+        }
         let outcome = (self.command)(&mut Tx { connection, hooks: &mut self.hooks });
         let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
         self.outcome = Some(outcome);

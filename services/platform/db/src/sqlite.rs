@@ -20,7 +20,10 @@ use crate::{Error, Param, Row, RowSource, ValueRef};
 const GROUP_MAX: usize = 512;
 /// How long a lazy command waits for company.
 const LAZY_WAIT: Duration = Duration::from_millis(25);
-const READERS: usize = 4;
+/// Readers at once; whoever comes beyond them waits for one. Bounds file descriptors and page caches.
+const READERS_MAX: usize = 8;
+/// Commands that may wait for the writer; beyond that they are refused at once (R91).
+const QUEUE_MAX: usize = 8_192;
 
 fn configure(connection: &Sqlite) -> Result<(), Error> {
     connection.set_prepared_statement_cache_capacity(128);
@@ -213,7 +216,7 @@ pub(crate) struct FileEngine {
     path: PathBuf,
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
-    readers: Mutex<Vec<Sqlite>>,
+    readers: Readers,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -239,13 +242,10 @@ impl FileEngine {
                 }
             })
             .map_err(|error| Error::Io(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), inbox, counters, readers: Mutex::default(), writer: Some(writer) })
+        Ok(Self { path: path.to_owned(), inbox, counters, readers: Readers::default(), writer: Some(writer) })
     }
 
-    fn reader(&self) -> Result<Sqlite, Error> {
-        if let Some(connection) = lock(&self.readers).pop() {
-            return Ok(connection);
-        }
+    fn open_reader(&self) -> Result<Sqlite, Error> {
         let connection = Sqlite::open(&self.path)?;
         configure(&connection)?;
         connection.execute_batch("PRAGMA query_only = ON")?;
@@ -253,9 +253,68 @@ impl FileEngine {
     }
 }
 
+#[derive(Default)]
+struct Idle {
+    connections: Vec<Sqlite>,
+    /// Open ones, the idle included.
+    open: usize,
+}
+
+/// The pool of readers.
+#[derive(Default)]
+struct Readers {
+    idle: Mutex<Idle>,
+    freed: Condvar,
+}
+
+/// A reader on loan. It comes back when it is dropped, and is closed if it did not come back clean.
+struct Loan<'a> {
+    readers: &'a Readers,
+    connection: Option<Sqlite>,
+    is_clean: bool,
+}
+
+impl Readers {
+    fn lend(&self, open: impl FnOnce() -> Result<Sqlite, Error>) -> Result<Loan<'_>, Error> {
+        let mut idle = lock(&self.idle);
+        loop {
+            if let Some(connection) = idle.connections.pop() {
+                return Ok(Loan { readers: self, connection: Some(connection), is_clean: false });
+            }
+            if idle.open < READERS_MAX {
+                break;
+            }
+            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+        }
+        idle.open += 1;
+        drop(idle);
+        // The loan gives the place back where opening fails.
+        let mut loan = Loan { readers: self, connection: None, is_clean: false };
+        loan.connection = Some(open()?);
+        Ok(loan)
+    }
+}
+
+impl Drop for Loan<'_> {
+    fn drop(&mut self) {
+        let mut idle = lock(&self.readers.idle);
+        match self.connection.take() {
+            Some(connection) if self.is_clean => idle.connections.push(connection),
+            _ => idle.open -= 1,
+        }
+        self.readers.freed.notify_one();
+    }
+}
+
 impl Engine for FileEngine {
     fn write(&self, job: Box<dyn Job>) {
-        lock(&self.inbox.queue).jobs.push_back(job);
+        let mut queue = lock(&self.inbox.queue);
+        if queue.jobs.len() >= QUEUE_MAX {
+            drop(queue);
+            return job.finish(Err(Error::Busy));
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
         self.inbox.arrived.notify_one();
     }
 
@@ -271,15 +330,13 @@ impl Engine for FileEngine {
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
-        let connection = self.reader()?;
-        let mut handle = Handle(&connection);
+        let mut loan = self.readers.lend(|| self.open_reader())?;
+        let Some(connection) = &loan.connection else { return Err(Error::Closed) };
+        let mut handle = Handle(connection);
         handle.execute_batch("BEGIN")?;
         query(&mut handle);
         handle.execute_batch("COMMIT")?;
-        let mut pool = lock(&self.readers);
-        if pool.len() < READERS {
-            pool.push(connection);
-        }
+        loan.is_clean = true;
         Ok(())
     }
 

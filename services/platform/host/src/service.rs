@@ -127,12 +127,7 @@ impl Job for Sweep {
                     Some(()) => web::sweep(tx, now)?,
                     None => 0,
                 };
-                let horizon = now.minus(INBOX_KEPT_FOR);
-                let inbox = tx.execute(
-                    "DELETE FROM inbox WHERE (consumer, event_id) IN (SELECT consumer, event_id FROM \
-                     (SELECT consumer, event_id FROM inbox WHERE handled_at < ? LIMIT 1000) old)",
-                    params![horizon],
-                )?;
+                let inbox = messaging::sweep_inbox(tx, now.minus(INBOX_KEPT_FOR))?;
                 Ok(answers + inbox)
             })
             .await?;

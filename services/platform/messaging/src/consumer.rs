@@ -25,6 +25,25 @@ const ATTEMPTS_MAX: u32 = 3;
 
 type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
 
+/// Forgets event ids handled before `horizon`, a bounded number at a time; answers how many went. Ids are UUIDv7, so the
+/// oldest of a consumer come first in its key: no more is read than goes.
+pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Error> {
+    let mut swept = 0;
+    let mut consumer = String::new();
+    loop {
+        let next = "SELECT MIN(consumer) FROM inbox WHERE consumer > ?";
+        let Some(found) = tx.query_one(next, params![consumer], |row| row.get::<Option<String>>(0))? else {
+            return Ok(swept);
+        };
+        swept += tx.execute(
+            "DELETE FROM inbox WHERE consumer = ? AND event_id IN (SELECT event_id FROM (SELECT event_id, handled_at \
+             FROM inbox WHERE consumer = ? ORDER BY event_id LIMIT 1000) oldest WHERE handled_at < ?)",
+            params![found, found, horizon],
+        )?;
+        consumer = found;
+    }
+}
+
 /// What a service does with messages of some topics. Types that it does not name pass by.
 pub struct Consumer {
     group: String,
@@ -240,7 +259,7 @@ impl ConsumerPump {
                 let envelope: Envelope = serde_json::from_str(&again.payload)
                     .map_err(|error| kernel::Error::invalid("event_unreadable", error.to_string()))?;
                 shared.handle(tx, &envelope, shared.clock.now())?;
-                Ok(dead_letters::remove(tx, again.id)?)
+                Ok(dead_letters::remove(tx, &again)?)
             })
             .await;
         if let Err(error) = replayed {
@@ -265,7 +284,13 @@ impl Pump for ConsumerPump {
         if self.replay_one().await? == Progress::Worked {
             return Ok(Progress::Worked);
         }
-        let polled = subscription.poll(BATCH_MAX).await?;
+        let polled = match subscription.poll(BATCH_MAX).await {
+            Ok(polled) => polled,
+            Err(error) => {
+                subscription.rewind().await?;
+                return Err(error.into());
+            }
+        };
         if polled.is_empty() {
             return Ok(Progress::Idle);
         }

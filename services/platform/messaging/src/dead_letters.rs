@@ -140,8 +140,15 @@ pub(crate) fn next_ready(tx: &mut Tx<'_>, consumer: &str) -> Result<Option<DeadL
     tx.query_opt(&sql, params![consumer], read)
 }
 
-pub(crate) fn remove(tx: &mut Tx<'_>, id: i64) -> Result<(), db::Error> {
-    tx.execute("DELETE FROM dead_letters WHERE id = ?", params![id]).map(drop)
+/// A replayed message is done with. What came for its key in the meantime waits behind nothing any more.
+pub(crate) fn remove(tx: &mut Tx<'_>, letter: &DeadLetter) -> Result<(), db::Error> {
+    tx.execute("DELETE FROM dead_letters WHERE id = ?", params![letter.id])?;
+    let dead = "SELECT 1 FROM dead_letters WHERE consumer = ? AND subject = ? AND state = 'dead' LIMIT 1";
+    if tx.query_opt(dead, params![letter.consumer, letter.key], |_| Ok(()))?.is_none() {
+        let free = "UPDATE dead_letters SET state = 'ready' WHERE consumer = ? AND subject = ? AND state = 'waiting'";
+        tx.execute(free, params![letter.consumer, letter.key])?;
+    }
+    Ok(())
 }
 
 /// A replay failed: the message is dead again, and those of its key that were ready wait again.

@@ -18,7 +18,7 @@ mod tests;
 
 use db::{Migration, Migrations};
 
-pub use consumer::{Consumer, ConsumerPump};
+pub use consumer::{Consumer, ConsumerPump, sweep_inbox};
 pub use dead_letters::{
     DeadLetter, DeadLetterState, count as count_dead_letters, list as list_dead_letters, replay,
 };

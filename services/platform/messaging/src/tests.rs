@@ -170,6 +170,41 @@ async fn poison_parks_its_key_and_the_others_flow_until_a_replay_sets_it_free() 
 }
 
 #[tokio::test]
+async fn a_message_that_comes_while_its_key_is_replayed_is_not_left_waiting() {
+    let house = house().await;
+    for available in [-1, 2] {
+        house.send("TEA", available).await;
+    }
+    house.settle().await;
+    house.broken.store(false, Ordering::SeqCst);
+    // The replay is asked for, and before its first step a message of the same key is parked behind it.
+    house
+        .db
+        .write(|tx| {
+            tx.execute(
+                "INSERT INTO dead_letters (consumer, topic, part, pos, subject, event_id, event_type, payload, error, \
+                 attempts, parked_at, state) SELECT consumer, topic, part, 99, subject, 'later', event_type, \
+                 REPLACE(REPLACE(payload, '\"available\":2', '\"available\":3'), 'evt_01', 'evt_02'), error, 0, \
+                 parked_at, 'waiting' FROM dead_letters WHERE state = 'waiting'",
+                params![],
+            )
+        })
+        .await
+        .unwrap();
+    let ids = crate::list_dead_letters(&house.db, 10).await.unwrap();
+    house
+        .db
+        .write(move |tx| {
+            tx.execute("UPDATE dead_letters SET state = 'ready' WHERE id <= ?", params![ids[1].id])
+        })
+        .await
+        .unwrap();
+    house.settle().await;
+    assert_eq!(house.seen("TEA").await, [-1, 2, 3]);
+    assert_eq!(crate::count_dead_letters(&house.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
 async fn what_is_no_envelope_is_parked_and_holds_up_nothing() {
     let house = house().await;
     for payload in ["{", "null", r#"{"id":"evt_1"}"#, "[[[[", "\u{0}"] {
@@ -213,6 +248,19 @@ async fn a_crash_between_the_commit_and_the_offset_delivers_again_without_effect
     dying.rewind().await.unwrap();
     while successor.step().await.unwrap() == Progress::Worked {}
     assert_eq!(house.seen("TEA").await, [1]);
+}
+
+#[tokio::test]
+async fn the_inbox_forgets_what_is_old_enough_and_nothing_else() {
+    let house = house().await;
+    for n in 0..5 {
+        house.send("TEA", n).await;
+    }
+    house.settle().await;
+    let now = house.clock.now();
+    let sweep = async |horizon| house.db.write(move |tx| crate::sweep_inbox(tx, horizon)).await.unwrap();
+    assert_eq!(sweep(now).await, 0);
+    assert_eq!(sweep(now.plus(std::time::Duration::from_millis(1))).await, 5);
 }
 
 #[test]

@@ -78,21 +78,41 @@ impl Edge {
         Self { verifier, limits, metrics, pages, clock, ids, config, running }
     }
 
+    /// The client's network: who shares it shares limits. An IPv6 subscriber has a whole /64 to choose from.
     fn address(&self, request: &Request) -> Option<IpAddr> {
-        let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-        match peer {
+        let peer =
+            request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
+        let client = match peer {
             Some(peer) if self.config.trusted_proxies.contains(&peer) => {
                 Some(forwarded_for(request.headers(), &self.config.trusted_proxies).unwrap_or(peer))
             }
             other => other,
-        }
+        };
+        client.map(network)
     }
 }
 
-/// The last address in `X-Forwarded-For` that is not one of our proxies.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(v6) => IpAddr::V6((u128::from(v6) & (u128::MAX << 64)).into()),
+        v4 => v4,
+    }
+}
+
+/// The last address in `X-Forwarded-For` that is not one of our proxies. Proxies append, to the line or as a line of
+/// their own, so it is read from the end; at the first entry that cannot be read nobody further on is believed.
 fn forwarded_for(headers: &HeaderMap, trusted: &[IpAddr]) -> Option<IpAddr> {
-    let chain = headers.get("x-forwarded-for")?.to_str().ok()?;
-    chain.rsplit(',').filter_map(|part| part.trim().parse().ok()).find(|address| !trusted.contains(address))
+    let lines: Vec<&str> =
+        headers.get_all("x-forwarded-for").iter().map(|value| value.to_str().unwrap_or("?")).collect();
+    for part in lines.iter().rev().flat_map(|line| line.rsplit(',')) {
+        let part = part.trim();
+        let with_port = || part.parse::<SocketAddr>().map(|address| address.ip());
+        let address = part.parse::<IpAddr>().or_else(|_| with_port()).ok()?.to_canonical();
+        if !trusted.contains(&address) {
+            return Some(address);
+        }
+    }
+    None
 }
 
 /// What a route asks of its edge.
@@ -206,4 +226,33 @@ async fn with_request_id(response: Response, id: &str) -> Response {
     }
     parts.headers.remove("content-length");
     Response::from_parts(parts, bytes.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(lines: &[&str]) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        for line in lines {
+            headers.append("x-forwarded-for", line.parse().unwrap());
+        }
+        forwarded_for(&headers, &["10.0.0.1".parse().unwrap()]).map(|address| address.to_string())
+    }
+
+    #[test]
+    fn a_client_cannot_choose_its_address_by_sending_the_header_itself() {
+        assert_eq!(seen(&["1.1.1.1, 2.2.2.2"]).as_deref(), Some("2.2.2.2"));
+        assert_eq!(seen(&["1.1.1.1", "2.2.2.2"]).as_deref(), Some("2.2.2.2"));
+        assert_eq!(seen(&["1.1.1.1, 2.2.2.2:4711, 10.0.0.1"]).as_deref(), Some("2.2.2.2"));
+        assert_eq!(seen(&["1.1.1.1, unknown, 10.0.0.1"]), None);
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_network() {
+        let network = |text: &str| network(text.parse().unwrap()).to_string();
+        assert_eq!(network("2001:db8:1:2:3:4:5:6"), network("2001:db8:1:2::9"));
+        assert_ne!(network("2001:db8:1:2::9"), network("2001:db8:1:3::9"));
+        assert_eq!(network("::ffff:1.2.3.4"), "1.2.3.4");
+    }
 }

@@ -48,16 +48,35 @@ struct Bucket {
     /// In thousandths, so that slow refills do not round to nothing.
     tokens_milli: i64,
     refilled_at_ms: i64,
+    /// From then on it is as good as a new one.
+    full_at_ms: i64,
 }
 
-/// How many buckets are kept before the full ones are thrown out.
+/// How many buckets are kept; whoever comes beyond them shares one.
 const BUCKETS_MAX: usize = 100_000;
 
 /// All buckets of one process.
 pub struct Limits {
     clock: Arc<dyn Clock>,
     overrides: HashMap<String, u32>,
-    buckets: Mutex<HashMap<(&'static str, Who), Bucket>>,
+    buckets: Mutex<Buckets>,
+}
+
+#[derive(Default)]
+struct Buckets {
+    by_key: HashMap<(&'static str, Who), Bucket>,
+    swept_at_ms: i64,
+}
+
+impl Buckets {
+    /// Forgets buckets that are full again, at most once a second: a flood of addresses must not make every request
+    /// look at all of them.
+    fn make_room(&mut self, now: i64) {
+        if self.by_key.len() >= BUCKETS_MAX && now - self.swept_at_ms >= 1_000 {
+            self.swept_at_ms = now;
+            self.by_key.retain(|_, bucket| bucket.full_at_ms > now);
+        }
+    }
 }
 
 /// What is left after a request.
@@ -106,12 +125,13 @@ impl Limits {
         let full = i64::from(limit.quota) * 1_000;
         let per_token_ms = (i64::from(limit.window_s) * 1_000 / i64::from(limit.quota)).max(1);
         let mut buckets = self.buckets.lock().unwrap_or_else(PoisonError::into_inner);
-        if buckets.len() >= BUCKETS_MAX {
-            let horizon = now - i64::from(limit.window_s).max(3_600) * 1_000;
-            buckets.retain(|_, bucket| bucket.refilled_at_ms > horizon);
+        buckets.make_room(now);
+        let mut key = (limit.name, who);
+        if buckets.by_key.len() >= BUCKETS_MAX && !buckets.by_key.contains_key(&key) {
+            key.1 = Who::Unknown;
         }
-        let bucket =
-            buckets.entry((limit.name, who)).or_insert(Bucket { tokens_milli: full, refilled_at_ms: now });
+        let fresh = Bucket { tokens_milli: full, refilled_at_ms: now, full_at_ms: now };
+        let bucket = buckets.by_key.entry(key).or_insert(fresh);
         let elapsed = (now - bucket.refilled_at_ms).max(0);
         let refill = elapsed.saturating_mul(full) / (i64::from(limit.window_s) * 1_000);
         if refill > 0 {
@@ -128,6 +148,7 @@ impl Limits {
             return Err(Box::new((error.with_retry_after(wait_s), left)));
         }
         bucket.tokens_milli -= 1_000;
+        bucket.full_at_ms = now + (full - bucket.tokens_milli) * per_token_ms / 1_000;
         let remaining = u32::try_from(bucket.tokens_milli / 1_000).unwrap_or(0);
         let until_full = (full - bucket.tokens_milli) * per_token_ms / 1_000_000;
         Ok(Some(Left { limit, remaining, reset_s: u32::try_from(until_full).unwrap_or(u32::MAX) }))
