@@ -8,8 +8,8 @@ use crate::platform::{Platform, rtcctl, seeded};
 
 const ORDERS: u32 = 100_000;
 
-/// The bound is a second in a release build; what is measured here is unoptimised and runs beside other tests.
-const READY_WITHIN: Duration = Duration::from_secs(4);
+/// What is measured here is unoptimised; it is still a small part of the bound.
+const READY_WITHIN: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_hundred_thousand_orders_do_not_keep_it_from_being_ready() {
