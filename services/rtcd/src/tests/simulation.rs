@@ -6,10 +6,15 @@
 use std::time::Duration;
 
 use contracts::catalog::{ProductCreated, ProductSnapshot, ProductStatus};
+use contracts::inventory::{StockCommitted, StockReleased, StockReserved, StockReturned};
+use contracts::orders::{OrderConfirmed, OrderRejected};
+use contracts::payments::{PaymentCaptured, PaymentHeld};
 use contracts::{OrderId, ProductId, Role, UserId, topics};
+use db::{Migration, Migrations, Tx, params};
 use host::{Context, Service, StartError, Verdict};
 use kernel::id::SplitMix;
-use kernel::{Clock, Currency, Money};
+use kernel::{Clock, Currency, Envelope, Money};
+use messaging::Consumer;
 use serde_json::{Value, json};
 use testkit::{Call, Faults, House};
 
@@ -26,7 +31,37 @@ async fn services(context: &Context) -> Result<Vec<Service>, StartError> {
         orders::service(context).await?,
         payments::service(context).await?,
         analytics::service(context).await?,
+        witness(context).await?,
     ])
+}
+
+static WITNESS: &[Migrations] = &[
+    messaging::MIGRATIONS,
+    Migrations {
+        component: "witness",
+        steps: &[Migration {
+            version: 1,
+            name: "seen",
+            sql: "CREATE TABLE seen (event_id VARCHAR(64) NOT NULL)",
+        }],
+    },
+];
+
+/// Counts effects: it writes down every message that it handles, and its table would take one twice.
+async fn witness(context: &Context) -> Result<Service, StartError> {
+    fn saw<E>(tx: &mut Tx<'_>, _: &E, envelope: &Envelope) -> kernel::Result<()> {
+        tx.execute("INSERT INTO seen (event_id) VALUES (?)", params![envelope.id.to_string()])?;
+        Ok(())
+    }
+    let mut service = Service::builder("witness", context, WITNESS).await?;
+    let consumer = Consumer::new("witness.all", &[topics::INVENTORY, topics::PAYMENTS, topics::ORDERS])
+        .on::<StockReserved>(saw)
+        .on::<StockCommitted>(saw)
+        .on::<PaymentHeld>(saw)
+        .on::<PaymentCaptured>(saw)
+        .on::<OrderConfirmed>(saw);
+    service.consume(consumer).await?;
+    Ok(service.build())
 }
 
 fn product(n: u128) -> ProductSnapshot {
@@ -170,7 +205,44 @@ impl Run {
         checked.expect("oracles that can read their data")
     }
 
+    /// Every published message had its effect, and had it once.
+    async fn check_effects(&self) {
+        let db = &self.house.service("witness").db;
+        let sql = "SELECT COUNT(*), COUNT(DISTINCT event_id) FROM seen";
+        let seen: (i64, i64) = db
+            .read_now(|tx| tx.query_one(sql, params![], |row| Ok((row.get(0)?, row.get(1)?))))
+            .unwrap_or_else(|error: db::Error| panic!("{error}"));
+        let house = &self.house;
+        let published = house.published::<StockReserved>(topics::INVENTORY).len()
+            + house.published::<StockCommitted>(topics::INVENTORY).len()
+            + house.published::<PaymentHeld>(topics::PAYMENTS).len()
+            + house.published::<PaymentCaptured>(topics::PAYMENTS).len()
+            + house.published::<OrderConfirmed>(topics::ORDERS).len();
+        let published = i64::try_from(published).unwrap_or(i64::MAX);
+        assert_eq!(seen, (published, published), "seed {}: effects, distinct effects, messages", self.seed);
+    }
+
+    /// An order that was rejected gave back its stock itself: nothing is left to time out.
+    async fn check_released(&self) {
+        let released = self.house.published::<StockReleased>(topics::INVENTORY);
+        let reserved = self.house.published::<StockReserved>(topics::INVENTORY);
+        for rejected in self.house.published::<OrderRejected>(topics::ORDERS) {
+            let id = rejected.order.order_id;
+            if rejected.reason == "payment_declined" && reserved.iter().any(|event| event.order_id == id) {
+                let gave_back = released.iter().any(|event| event.order_id == id)
+                    || self
+                        .house
+                        .published::<StockReturned>(topics::INVENTORY)
+                        .iter()
+                        .any(|event| event.order_id == id);
+                assert!(gave_back, "seed {}: {id} was declined and kept its stock", self.seed);
+            }
+        }
+    }
+
     async fn check(&self) {
+        self.check_effects().await;
+        self.check_released().await;
         for verdict in self.verdicts().await {
             assert!(verdict.holds(), "seed {}: {} {:?}", self.seed, verdict.id, verdict.violations);
         }
@@ -226,7 +298,7 @@ async fn simulate(seed: u64) -> (usize, usize) {
     run.end().await;
     run.check().await;
     let orders = run.placed.len();
-    let confirmed = run.house.published::<contracts::orders::OrderConfirmed>(topics::ORDERS).len();
+    let confirmed = run.house.published::<OrderConfirmed>(topics::ORDERS).len();
     (orders, confirmed)
 }
 
