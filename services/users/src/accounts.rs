@@ -244,12 +244,13 @@ pub(crate) async fn change(users: &Users, id: UserId, base: IfMatch, change: Cha
 }
 
 /// Gives a user another role, at once: access tokens with the old one are no longer good when this answers.
-pub(crate) async fn change_role(users: &Users, id: UserId, new: Role) -> Result<UserView> {
+pub(crate) async fn change_role(users: &Users, id: UserId, base: IfMatch, new: Role) -> Result<UserView> {
     let this = users.clone();
     let user = users
         .db
         .write(move |tx| -> Result<UserRow> {
             let mut user = store::by_id(tx, id)?.ok_or_else(no_such_user)?;
+            base.check(user.version)?;
             let old = user.role;
             if old == new {
                 return Ok(user);

@@ -12,7 +12,7 @@ pub struct Config {
     pub access_token_s: u64,
     /// How long a refresh token is good; each use gives a new one.
     pub refresh_token_s: u64,
-    /// How long after its use a refresh token may be sent again because the answer was lost (S3).
+    /// How long after its use a refresh token still gives its successor again, to tabs that refresh together (S3).
     pub refresh_grace_s: u64,
     /// How long the tokens of made-up shoppers are good; they exist in the embedded profile only.
     pub shopper_token_s: u64,
@@ -24,6 +24,8 @@ pub struct Config {
     pub code_tries: u32,
     /// So many failed sign-ins of one address at one account within the window lock that pair out for as long.
     pub lockout_failures: u32,
+    /// So many failed sign-ins at one account within the window, from wherever, lock it out for as long (R6).
+    pub lockout_account_failures: u32,
     pub lockout_window_s: u64,
     /// How long others may keep the key set; a key is published for so long before it signs (S2).
     pub jwks_cache_s: u64,
@@ -54,6 +56,7 @@ impl Default for Config {
             codes_per_hour: 5,
             code_tries: 5,
             lockout_failures: 10,
+            lockout_account_failures: 100,
             lockout_window_s: 900,
             jwks_cache_s: 300,
             password: PasswordCost::default(),
@@ -83,6 +86,10 @@ impl Config {
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(StartError::Config(format!("services.users.{key} is at least 1")));
+        }
+        if self.lockout_account_failures < self.lockout_failures {
+            let text = "services.users.lockout_account_failures is at least lockout_failures";
+            return Err(StartError::Config(text.to_owned()));
         }
         // The platform forgets changed rights after a day: no token may outlive that.
         for (key, value) in

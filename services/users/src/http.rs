@@ -75,6 +75,7 @@ pub(crate) fn routes() -> Routes<Users> {
             Op::new("Give a user another role, at once")
                 .body::<NewRole>()
                 .answers::<UserView>(200, "The changed account")
+                .needs_if_match()
                 .fails(404, "user_not_found")
                 .fails(409, "last_admin"),
             change_role,
@@ -237,9 +238,10 @@ async fn change(
 async fn change_role(
     State(users): State<Users>,
     Path(id): Path<UserId>,
+    base: IfMatch,
     Json(body): Json<NewRole>,
 ) -> ApiResult<Answer> {
-    Ok(tagged(&accounts::change_role(&users, id, body.role).await?)?)
+    Ok(tagged(&accounts::change_role(&users, id, base, body.role).await?)?)
 }
 
 async fn request_code(State(users): State<Users>, Json(body): Json<CodeRequest>) -> ApiResult<StatusCode> {

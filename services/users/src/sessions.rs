@@ -134,7 +134,7 @@ fn wrong_credentials() -> Error {
 
 fn locked_out(until: Timestamp, now: Timestamp) -> Error {
     let wait = u32::try_from(until.since(now).as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
-    let text = "too many failed attempts: wait, or sign in from where you usually do";
+    let text = "too many failed attempts: wait before you try again";
     Error::new(Kind::TooMany, "locked_out", text).with_retry_after(wait.max(1))
 }
 
@@ -150,18 +150,22 @@ pub(crate) async fn sign_in(
     let email_index = users.email_index(&email);
     let place = address.map_or("unknown".to_owned(), |address| address.to_string());
     let pair = users.vault.index("sign-in", &format!("{place} {email_index}"));
-    let rules = Rules { failures_max: users.config.lockout_failures, window: users.config.lockout_window() };
+    // Whoever has many addresses gets past the first count, not past the second.
+    let account = users.vault.index("sign-in-account", &email_index);
+    let window = users.config.lockout_window();
+    let counts = [
+        (pair, Rules { failures_max: users.config.lockout_failures, window }),
+        (account, Rules { failures_max: users.config.lockout_account_failures, window }),
+    ];
     let user = {
-        let (this, pair) = (users.clone(), pair.clone());
+        let (this, counts) = (users.clone(), counts.clone());
         let counted = move |tx: &mut Tx<'_>| -> Result<Option<UserRow>> {
             let now = this.clock.now();
-            match codes::lockout(tx, &pair)?.attempt(now, rules) {
-                Err(until) => Err(locked_out(until, now)),
-                Ok(lockout) => {
-                    codes::put_lockout(tx, &pair, &lockout, now)?;
-                    Ok(accounts::by_email(tx, &email_index)?)
-                }
+            for (who, rules) in &counts {
+                let lockout = codes::lockout(tx, who)?.attempt(now, *rules);
+                codes::put_lockout(tx, who, &lockout.map_err(|until| locked_out(until, now))?, now)?;
             }
+            Ok(accounts::by_email(tx, &email_index)?)
         };
         users.db.write(counted).await?
     };
@@ -179,7 +183,9 @@ pub(crate) async fn sign_in(
         .db
         .write(move |tx| -> Result<Issued> {
             let user = accounts::by_id(tx, id)?.ok_or_else(wrong_credentials)?;
-            codes::clear_lockout(tx, &pair)?;
+            for (who, _) in &counts {
+                codes::clear_lockout(tx, who)?;
+            }
             if let Some((old, new)) = &stronger {
                 accounts::strengthen(tx, id, old, new)?;
             }
@@ -201,43 +207,51 @@ pub(crate) async fn refresh(users: &Users, presented: &Secret) -> Result<SignedI
     if presented.reveal().len() > REFRESH_TOKEN_MAX {
         return Err(refused());
     }
-    let presented_hash = Vault::hash_token(presented.reveal());
-    let next = users.vault.random_token(REFRESH_TOKEN_BYTES)?;
-    let next_hash = Vault::hash_token(&next);
+    let presented_text = presented.reveal().to_owned();
+    let presented_hash = Vault::hash_token(&presented_text);
     let this = users.clone();
     // The end of a session is a change that must stay, so it is no error of the transaction.
     let outcome = users
         .db
-        .write(move |tx| -> Result<Result<Issued, Decision>> {
+        .write(move |tx| -> Result<Result<(Issued, String), Decision>> {
             let Some((session_id, presented)) = store::token(tx, &presented_hash)? else {
                 return Ok(Err(Decision::Expired));
             };
             let now = this.clock.now();
             let session = store::by_id(tx, session_id)?.ok_or(db::Error::NoRow)?;
-            let newest = store::newest_token(tx, session_id)?;
-            let decision = decide(session.ended_at, &presented, &newest, now, this.config.refresh_grace());
-            match decision {
-                Decision::Rotate => store::mark_used(tx, session_id, presented.generation, now)?,
-                Decision::ReplaceLost => store::mark_revoked(tx, session_id, newest.generation, now)?,
-                Decision::EndSession => {
+            let successor = store::successor(tx, session_id, presented.generation)?;
+            let grace = this.config.refresh_grace();
+            let decision = decide(session.ended_at, &presented, successor.as_ref(), now, grace);
+            match (decision, &successor) {
+                (Decision::GiveAgain, Some(successor)) => {
+                    let token = this.successor_of(&presented_text, successor.generation);
+                    return Ok(Ok((this.renew(tx, session, decision, now)?, token)));
+                }
+                (Decision::Rotate | Decision::ReplaceLost, _) => {}
+                (Decision::EndSession, _) => {
                     this.end(tx, &session, SessionEnd::RefreshTokenReused)?;
                     return Ok(Err(decision));
                 }
-                Decision::Expired | Decision::Ended => return Ok(Err(decision)),
+                _ => return Ok(Err(decision)),
             }
-            let issued = this.renew(tx, session, decision, now)?;
-            let token = RefreshToken {
-                generation: newest.generation + 1,
+            if let Some(lost) = successor {
+                store::mark_revoked(tx, session_id, lost.generation, now)?;
+            }
+            // Also where the answer was lost: tabs that come back together after that have their grace again.
+            store::mark_used(tx, session_id, presented.generation, now)?;
+            let next = RefreshToken {
+                generation: store::newest_generation(tx, session_id)? + 1,
                 parent: presented.generation,
                 expires_at: now.plus(this.config.refresh_token_life()),
                 used_at: None,
                 revoked_at: None,
             };
-            store::insert_token(tx, session_id, &next_hash, &token)?;
-            Ok(Ok(issued))
+            let token = this.successor_of(&presented_text, next.generation);
+            store::insert_token(tx, session_id, &Vault::hash_token(&token), &next)?;
+            Ok(Ok((this.renew(tx, session, decision, now)?, token)))
         })
         .await?;
-    let issued = outcome.map_err(|decision| match decision {
+    let (issued, next) = outcome.map_err(|decision| match decision {
         Decision::Ended | Decision::EndSession => {
             Error::unauthenticated("session_ended", "this session has ended: sign in")
         }
@@ -247,6 +261,12 @@ pub(crate) async fn refresh(users: &Users, presented: &Secret) -> Result<SignedI
 }
 
 impl Parts {
+    /// The refresh token that a presented one gives: 256 bits that only the holder of our key can know, and that
+    /// can be given again without being kept. The generation tells a replaced successor from the one before it.
+    fn successor_of(&self, presented: &str, generation: i64) -> String {
+        self.vault.index("refresh successor", &format!("{generation} {presented}"))
+    }
+
     /// Notes the next access token of a session. Where the last one was lost on its way, it ends here.
     fn renew(
         &self,

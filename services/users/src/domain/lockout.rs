@@ -1,4 +1,4 @@
-//! Failed sign-ins of one network address at one account.
+//! Failed sign-ins: of one network address at one account, and at one account from everywhere.
 //!
 //! Invariants: an attempt is counted before the password is looked at, so that attempts at the same moment cannot
 //! get past the limit together; only a success forgets what was counted.
@@ -13,7 +13,7 @@ pub(crate) struct Rules {
     pub window: Duration,
 }
 
-/// What is known of one pair.
+/// What is known of one pair, or of one account.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Lockout {
     /// Attempts within the window that have not succeeded, oldest first.

@@ -1,8 +1,8 @@
 //! What happens to a refresh token that is presented (S3).
 //!
-//! Invariants: a token is used once; at any time a session has at most one token that can be used; a token that comes
-//! back after its successor was used, or too late for a lost answer, ends the whole session, because one of the two
-//! who hold it is a thief.
+//! Invariants: at any time a session has at most one token that is neither used nor revoked, and a used token has one
+//! successor that is not revoked; who sends a token again soon after its use gets that successor again; one that comes
+//! back later ends the whole session where its successor was used, because one of the two who hold it is a thief.
 
 use std::time::Duration;
 
@@ -25,6 +25,8 @@ pub(crate) struct RefreshToken {
 pub(crate) enum Decision {
     /// Good: mark it used, give the next one.
     Rotate,
+    /// Another tab was as quick: give both the same successor, revoke nothing.
+    GiveAgain,
     /// Its answer was lost: revoke the pair that nobody used, give another.
     ReplaceLost,
     /// Somebody else has it too: end the session.
@@ -35,26 +37,28 @@ pub(crate) enum Decision {
     Ended,
 }
 
-/// `newest` is the session's token of the highest generation.
+/// `successor` is the token that a used one gave and that nobody revoked.
 pub(crate) fn decide(
     session_ended_at: Option<Timestamp>,
     presented: &RefreshToken,
-    newest: &RefreshToken,
+    successor: Option<&RefreshToken>,
     now: Timestamp,
     grace: Duration,
 ) -> Decision {
     if session_ended_at.is_some() {
         return Decision::Ended;
     }
-    match (presented.used_at, presented.revoked_at) {
-        (None, None) if presented.expires_at <= now => Decision::Expired,
-        (None, None) => Decision::Rotate,
-        (Some(used_at), None)
-            if newest.parent == presented.generation
-                && newest.used_at.is_none()
-                && now.since(used_at) <= grace =>
-        {
-            Decision::ReplaceLost
+    let expired = presented.expires_at <= now;
+    match (presented.used_at, presented.revoked_at, successor) {
+        (None, None, _) if expired => Decision::Expired,
+        (None, None, _) => Decision::Rotate,
+        (Some(used_at), None, Some(_)) if now.since(used_at) <= grace => Decision::GiveAgain,
+        (Some(_), None, Some(successor)) if successor.used_at.is_none() => {
+            if expired {
+                Decision::Expired
+            } else {
+                Decision::ReplaceLost
+            }
         }
         _ => Decision::EndSession,
     }
@@ -82,32 +86,42 @@ mod tests {
 
     #[test]
     fn every_state_of_a_token_has_one_outcome() {
-        let decide = |ended: Option<i64>, presented: &RefreshToken, newest: &RefreshToken, now: i64| {
-            super::decide(ended.map(at), presented, newest, at(now), GRACE)
-        };
+        let decide =
+            |ended: Option<i64>, presented: &RefreshToken, child: Option<&RefreshToken>, now: i64| {
+                super::decide(ended.map(at), presented, child, at(now), GRACE)
+            };
         let fresh = token(1, 0, None, None);
-        assert_eq!(decide(None, &fresh, &fresh, 10), Decision::Rotate);
-        assert_eq!(decide(None, &fresh, &fresh, 999), Decision::Rotate);
-        assert_eq!(decide(None, &fresh, &fresh, 1_000), Decision::Expired);
-        assert_eq!(decide(Some(5), &fresh, &fresh, 10), Decision::Ended);
+        assert_eq!(decide(None, &fresh, None, 10), Decision::Rotate);
+        assert_eq!(decide(None, &fresh, None, 999), Decision::Rotate);
+        assert_eq!(decide(None, &fresh, None, 1_000), Decision::Expired);
+        assert_eq!(decide(Some(5), &fresh, None, 10), Decision::Ended);
 
         let used = token(1, 0, Some(10), None);
         let unused_child = token(2, 1, None, None);
-        assert_eq!(decide(None, &used, &unused_child, 11), Decision::ReplaceLost);
-        assert_eq!(decide(None, &used, &unused_child, 40), Decision::ReplaceLost);
-        assert_eq!(decide(None, &used, &unused_child, 41), Decision::EndSession);
-        assert_eq!(decide(Some(11), &used, &unused_child, 11), Decision::Ended);
+        assert_eq!(decide(None, &used, Some(&unused_child), 10), Decision::GiveAgain);
+        assert_eq!(decide(None, &used, Some(&unused_child), 40), Decision::GiveAgain);
+        assert_eq!(decide(None, &used, Some(&unused_child), 41), Decision::ReplaceLost);
+        assert_eq!(decide(None, &used, Some(&unused_child), 999), Decision::ReplaceLost);
+        assert_eq!(decide(None, &used, Some(&unused_child), 1_000), Decision::Expired);
+        assert_eq!(decide(Some(11), &used, Some(&unused_child), 11), Decision::Ended);
 
+        // A tab that is slower by two refreshes of the other still gets on; a thief who is late does not.
         let used_child = token(2, 1, Some(12), None);
-        assert_eq!(decide(None, &used, &used_child, 13), Decision::EndSession);
-        let grandchild = token(3, 2, None, None);
-        assert_eq!(decide(None, &used, &grandchild, 13), Decision::EndSession);
+        assert_eq!(decide(None, &used, Some(&used_child), 40), Decision::GiveAgain);
+        assert_eq!(decide(None, &used, Some(&used_child), 41), Decision::EndSession);
+        assert_eq!(decide(None, &used, Some(&used_child), 1_000), Decision::EndSession);
 
-        // The answer was lost twice; the pair that was given up must not come back.
-        let replaced = token(2, 1, None, Some(12));
-        let second_child = token(3, 1, None, None);
-        assert_eq!(decide(None, &used, &second_child, 15), Decision::ReplaceLost);
-        assert_eq!(decide(None, &replaced, &second_child, 15), Decision::EndSession);
-        assert_eq!(decide(None, &second_child, &second_child, 15), Decision::Rotate);
+        // The pair that was given up must not come back, however soon.
+        let replaced = token(2, 1, None, Some(50));
+        assert_eq!(decide(None, &replaced, None, 50), Decision::EndSession);
+        assert_eq!(decide(Some(50), &replaced, None, 50), Decision::Ended);
+        assert_eq!(decide(None, &used, None, 11), Decision::EndSession);
+    }
+
+    #[test]
+    fn a_token_that_is_used_at_the_last_moment_has_its_grace_too() {
+        let used = token(1, 0, Some(999), None);
+        let child = token(2, 1, None, None);
+        assert_eq!(decide(None, &used, Some(&child), at(1_010), GRACE), Decision::GiveAgain);
     }
 }

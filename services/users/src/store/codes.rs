@@ -48,6 +48,7 @@ pub(crate) fn insert_request(tx: &mut Tx<'_>, email_index: &str, now: Timestamp)
     Ok(())
 }
 
+/// What was counted of a pair of address and account, or of an account alone: `pair` is the keyed hash of either.
 pub(crate) fn lockout(tx: &mut Tx<'_>, pair: &str) -> Result<Lockout, Error> {
     let sql = "SELECT attempts_at, locked_until FROM lockouts WHERE pair = ?";
     let found = tx.query_opt(sql, params![pair], |row| {

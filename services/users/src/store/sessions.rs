@@ -126,10 +126,20 @@ pub(crate) fn token(tx: &mut Tx<'_>, hash: &str) -> Result<Option<(SessionId, Re
     tx.query_opt(sql, params![hash], |row| Ok((row.parse(5)?, read_token(row)?)))
 }
 
-pub(crate) fn newest_token(tx: &mut Tx<'_>, session: SessionId) -> Result<RefreshToken, Error> {
+/// The token that this one gave and that nobody revoked.
+pub(crate) fn successor(
+    tx: &mut Tx<'_>,
+    session: SessionId,
+    generation: i64,
+) -> Result<Option<RefreshToken>, Error> {
     let sql = "SELECT generation, parent, expires_at, used_at, revoked_at FROM refresh_tokens \
-               WHERE session_id = ? ORDER BY generation DESC LIMIT 1";
-    tx.query_one(sql, params![session.to_string()], read_token)
+               WHERE session_id = ? AND parent = ? AND revoked_at IS NULL ORDER BY generation DESC LIMIT 1";
+    tx.query_opt(sql, params![session.to_string(), generation], read_token)
+}
+
+pub(crate) fn newest_generation(tx: &mut Tx<'_>, session: SessionId) -> Result<i64, Error> {
+    let sql = "SELECT MAX(generation) FROM refresh_tokens WHERE session_id = ?";
+    tx.query_one(sql, params![session.to_string()], |row| row.get(0))
 }
 
 pub(crate) fn mark_used(

@@ -106,12 +106,13 @@ async fn a_change_of_role_acts_at_once() {
     let kim = f.register("kim@example.kr").await;
     let signed_in = f.sign_in("kim@example.kr").await;
     let path = format!("/api/v1/users/{}/role", text(&kim["id"]));
-    let put = async |token: &str, role: &str| {
-        f.house.call("PUT", &path).token(token).json(&json!({ "role": role })).send().await
+    let put = async |token: &str, version: i64, role: &str| {
+        let call = f.house.call("PUT", &path).token(token).if_match(version);
+        call.json(&json!({ "role": role })).send().await
     };
     let own = text(&signed_in["access_token"]);
-    put(own, "admin").await.expect_problem(403, "role_required");
-    assert_eq!(put(&f.admin(), "analyst").await.expect(200)["role"], "analyst");
+    put(own, 1, "admin").await.expect_problem(403, "role_required");
+    assert_eq!(put(&f.admin(), 1, "analyst").await.expect(200)["role"], "analyst");
     f.me(&signed_in).await.expect_problem(401, "token_revoked");
 
     // The clock has not moved, and still the next token is good and has the new role.
@@ -122,7 +123,7 @@ async fn a_change_of_role_acts_at_once() {
     assert_eq!(principal.role, Role::Analyst);
 
     // The same role again is no change and ends nothing.
-    put(&f.admin(), "analyst").await.expect(200);
+    put(&f.admin(), 2, "analyst").await.expect(200);
     f.me(&refreshed).await.expect(200);
     f.house.settle().await;
     let events = f.house.published::<RoleChanged>(USERS);
@@ -138,7 +139,29 @@ async fn the_last_administrator_stays_one() {
     let admin = list["data"].as_array().unwrap().iter().find(|user| user["role"] == "admin").unwrap().clone();
     let path = format!("/api/v1/users/{}/role", text(&admin["id"]));
     let put = f.house.call("PUT", &path).token(&f.admin()).json(&json!({ "role": "customer" }));
+    let put = put.if_match(admin["version"].as_i64().unwrap());
     put.send().await.expect_problem(409, "last_admin");
+}
+
+#[tokio::test]
+async fn a_role_is_never_given_by_an_old_version() {
+    let f = fixture().await;
+    let kim = f.register("kim@example.kr").await;
+    let path = format!("/api/v1/users/{}/role", text(&kim["id"]));
+    let token = f.admin();
+    let put = |role: &str| f.house.call("PUT", &path).token(&token).json(&json!({ "role": role }));
+    put("seller").send().await.expect_problem(428, "if_match_required");
+    let changed = put("seller").if_match(1).send().await;
+    assert_eq!(changed.header("etag"), Some("\"2\""));
+    changed.expect(200);
+    // Another administrator, who has not seen that, changes nothing, not even to what it is already.
+    put("admin").if_match(1).send().await.expect_problem(412, "stale_version");
+    put("seller").if_match(1).send().await.expect_problem(412, "stale_version");
+    f.house.settle().await;
+    assert_eq!(f.house.published::<RoleChanged>(USERS).len(), 1);
+    let read = f.house.get(&format!("/api/v1/users/{}", text(&kim["id"]))).token(&token).send().await;
+    let read = read.expect(200);
+    assert_eq!((&read["role"], &read["version"]), (&json!("seller"), &json!(2)));
 }
 
 #[tokio::test]

@@ -92,6 +92,7 @@ async fn no_secret_and_no_personal_data_is_ever_in_clear() {
         seen.push(mid);
         pair = next;
     }
+    f.house.advance(std::time::Duration::from_millis(30_001)).await;
     seen.push(post("/api/v1/sessions/refresh", &json!({ "refresh_token": first_refresh })).await.1);
     for topic in topics::ALL {
         seen.extend(f.house.bus.log(topic.name).iter().map(|delivery| delivery.payload.to_string()));

@@ -53,6 +53,7 @@ async fn a_refresh_token_that_comes_back_ends_the_whole_family() {
     let first = f.sign_in("kim@example.kr").await;
     let second = f.try_refresh(&first["refresh_token"]).await.expect(200);
     let third = f.try_refresh(&second["refresh_token"]).await.expect(200);
+    f.house.advance(Duration::from_millis(30_001)).await;
     f.try_refresh(&first["refresh_token"]).await.expect_problem(401, "session_ended");
     for pair in [&first, &second, &third] {
         f.me(pair).await.expect_problem(401, "token_revoked");
@@ -71,9 +72,11 @@ async fn an_answer_that_was_lost_is_given_again_and_the_lost_pair_is_dead() {
     f.register("kim@example.kr").await;
     let first = f.sign_in("kim@example.kr").await;
     let lost = f.try_refresh(&first["refresh_token"]).await.expect(200);
-    f.house.advance(Duration::from_secs(10)).await;
+    f.house.advance(Duration::from_millis(30_001)).await;
     let lost_too = f.try_refresh(&first["refresh_token"]).await.expect(200);
+    assert_ne!(lost["refresh_token"], lost_too["refresh_token"]);
     f.me(&lost).await.expect_problem(401, "token_revoked");
+    f.house.advance(Duration::from_millis(30_001)).await;
     let arrived = f.try_refresh(&first["refresh_token"]).await.expect(200);
     f.me(&lost_too).await.expect_problem(401, "token_revoked");
     f.me(&arrived).await.expect(200);
@@ -88,15 +91,56 @@ async fn an_answer_that_was_lost_is_given_again_and_the_lost_pair_is_dead() {
 }
 
 #[tokio::test]
-async fn a_lost_answer_is_believed_for_thirty_seconds() {
+async fn two_tabs_that_refresh_at_once_stay_signed_in() {
     let f = fixture().await;
     f.register("kim@example.kr").await;
     let first = f.sign_in("kim@example.kr").await;
-    let second = f.try_refresh(&first["refresh_token"]).await.expect(200);
-    f.house.advance(Duration::from_millis(30_001)).await;
-    f.try_refresh(&first["refresh_token"]).await.expect_problem(401, "session_ended");
-    f.me(&second).await.expect_problem(401, "token_revoked");
+    let mut held = first["refresh_token"].clone();
+    for _ in 0..3 {
+        let (here, there) = tokio::join!(f.try_refresh(&held), f.try_refresh(&held));
+        let (here, there) = (here.expect(200), there.expect(200));
+        assert_eq!(here["refresh_token"], there["refresh_token"]);
+        assert_ne!(here["refresh_token"], held);
+        // One of them is slow, until the last moment of the grace.
+        f.house.advance(Duration::from_secs(30)).await;
+        let slow = f.try_refresh(&held).await.expect(200);
+        assert_eq!(slow["refresh_token"], here["refresh_token"]);
+        for tab in [&first, &here, &there, &slow] {
+            f.me(tab).await.expect(200);
+        }
+        held = here["refresh_token"].clone();
+    }
     f.house.settle().await;
+    assert!(f.house.published::<SessionRevoked>(USERS).is_empty());
+}
+
+#[tokio::test]
+async fn tabs_that_come_back_together_after_a_lost_answer_get_the_same_pair_too() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    let first = f.sign_in("kim@example.kr").await;
+    let lost = f.try_refresh(&first["refresh_token"]).await.expect(200);
+    f.house.advance(Duration::from_secs(600)).await;
+    let token = &first["refresh_token"];
+    let (here, there) = tokio::join!(f.try_refresh(token), f.try_refresh(token));
+    let (here, there) = (here.expect(200), there.expect(200));
+    assert_eq!(here["refresh_token"], there["refresh_token"]);
+    f.me(&here).await.expect(200);
+    f.me(&there).await.expect(200);
+    f.me(&lost).await.expect_problem(401, "token_revoked");
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_believed_as_long_as_the_token_would_have_lived() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    let first = f.sign_in("kim@example.kr").await;
+    f.house.advance(Duration::from_secs(3_600)).await;
+    let second = f.try_refresh(&first["refresh_token"]).await.expect(200);
+    f.house.advance(Duration::from_secs(3 * 86_400 - 3_600)).await;
+    f.try_refresh(&first["refresh_token"]).await.expect_problem(401, "refresh_token_invalid");
+    // That it came too late has ended nothing.
+    f.try_refresh(&second["refresh_token"]).await.expect(200);
 }
 
 #[tokio::test]
@@ -122,12 +166,13 @@ async fn what_ended_stays_ended_after_a_restart() {
     let kim = f.register("kim@example.kr").await;
     let (ended, kept) = (f.sign_in("kim@example.kr").await, f.sign_in("kim@example.kr").await);
     let replaced = f.try_refresh(&kept["refresh_token"]).await.expect(200);
+    f.house.advance(Duration::from_millis(30_001)).await;
     let arrived = f.try_refresh(&kept["refresh_token"]).await.expect(200);
     let lee = f.register("lee@example.kr").await;
     let before = f.sign_in("lee@example.kr").await;
     let role = format!("/api/v1/users/{}/role", text(&lee["id"]));
     let put = f.house.call("PUT", &role).token(&f.admin()).json(&json!({ "role": "seller" }));
-    put.send().await.expect(200);
+    put.if_match(1).send().await.expect(200);
     let after = f.sign_in("lee@example.kr").await;
     let delete = f.house.call("DELETE", "/api/v1/sessions/current").token(text(&ended["access_token"]));
     delete.send().await.expect(204);
