@@ -1,19 +1,23 @@
-//! The driver: takes the stored intents to the bank, all of a batch at once, and applies the answers in one
-//! transaction.
+//! The driver: takes the stored intents to the bank, many at once, and applies those answers together that have come
+//! together.
 //!
 //! Invariants:
 //! - a call is made only for an intent that is on disk, under a key that is the same at every try;
+//! - an order has one call under way at most, and a slow one holds up neither the answers to others nor new intents;
 //! - after an unknown outcome the bank is asked by key before anything is called again (R23);
 //! - a bank that is down is asked less and less often: the wait is in the row, so a restart does not forget it.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use contracts::OrderId;
 use db::Db;
-use futures_util::future::join_all;
-use kernel::Timestamp;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt};
 use messaging::{Progress, Pump};
 use tokio::sync::{Mutex, Notify};
 
@@ -21,28 +25,73 @@ use crate::bank::{Bank, BankError, HoldRequest, OnHold, Reply};
 use crate::commands::Desk;
 use crate::config::PaymentsConfig;
 use crate::domain::{Answer, Fact, Payment, Step, key_of};
+use crate::metrics::Metrics;
 use crate::store;
 
-const BATCH_MAX: u32 = 256;
+/// The most intents that are taken up in one step.
+const BATCH_MAX: usize = 256;
+/// The most calls under way: a bank that hangs fills this and no more.
+const CALLS_MAX: usize = 1_024;
 /// How long to wait where nothing is pending: only a safety net, the commands wake the driver.
 const IDLE: Duration = Duration::from_secs(5);
 
+/// A payment as it was when the bank was asked, and what the bank said. `None`: the outcome is not known.
+type Asked = (Payment, Option<Answer>);
+
+/// The calls under way. They move only while a step waits for them.
+#[derive(Default)]
+struct Calls {
+    running: FuturesUnordered<BoxFuture<'static, Asked>>,
+    orders: HashSet<OrderId>,
+}
+
+impl Calls {
+    /// How many more intents may be taken up now.
+    fn room(&self) -> usize {
+        CALLS_MAX.saturating_sub(self.orders.len()).min(BATCH_MAX)
+    }
+
+    fn begin(&mut self, teller: &Arc<Teller>, payment: Payment) {
+        self.orders.insert(payment.order_id);
+        let teller = teller.clone();
+        self.running.push(Box::pin(async move {
+            let answer = teller.ask(&payment).await;
+            (payment, answer)
+        }));
+    }
+
+    /// Waits for an answer, and takes all that are there by then. Empty only where no call is under way.
+    async fn answers(&mut self) -> Vec<Asked> {
+        let mut asked: Vec<Asked> = self.running.next().await.into_iter().collect();
+        while let Some(Some(one)) = self.running.next().now_or_never() {
+            asked.push(one);
+        }
+        for (payment, _) in &asked {
+            self.orders.remove(&payment.order_id);
+        }
+        asked
+    }
+}
+
+/// Asks the bank, one payment at a time.
+struct Teller {
+    bank: Arc<dyn Bank>,
+    timeout: Duration,
+    metrics: Metrics,
+}
+
 pub(crate) struct Driver {
     db: Db,
-    bank: Arc<dyn Bank>,
+    teller: Arc<Teller>,
     desk: Desk,
     config: PaymentsConfig,
-    /// One batch at a time, so that no intent is taken to the bank twice at once.
-    turn: Mutex<()>,
+    /// Held by the step under way, so that no intent is taken to the bank twice at once.
+    calls: Mutex<Calls>,
     /// Milliseconds until the next intent is due.
     next_due_ms: AtomicI64,
 }
 
-impl Driver {
-    pub(crate) fn new(db: Db, bank: Arc<dyn Bank>, desk: Desk, config: PaymentsConfig) -> Self {
-        Self { db, bank, desk, config, turn: Mutex::new(()), next_due_ms: AtomicI64::new(0) }
-    }
-
+impl Teller {
     async fn call(&self, payment: &Payment, step: Step) -> Result<Reply, BankError> {
         let key = key_of(payment.order_id, step);
         if payment.attempts > 0
@@ -72,8 +121,7 @@ impl Driver {
     /// `None`: the outcome is not known.
     async fn ask(&self, payment: &Payment) -> Option<Answer> {
         let step = payment.state.step()?;
-        let limit = Duration::from_millis(self.config.bank_timeout_ms);
-        let called = tokio::time::timeout(limit, self.call(payment, step)).await;
+        let called = tokio::time::timeout(self.timeout, self.call(payment, step)).await;
         let reason = match called {
             Ok(Ok(reply)) => {
                 let answer = Answer::new(step, &reply);
@@ -86,12 +134,45 @@ impl Driver {
             Ok(Err(error)) => error,
             Err(_) => BankError::Timeout,
         };
-        self.desk.metrics.outcome_unknown();
+        self.metrics.outcome_unknown();
         tracing::debug!(order_id = %payment.order_id, step = %step, error = %reason, "outcome unknown");
         None
     }
+}
 
-    async fn apply(&self, asked: Vec<(Payment, Option<Answer>)>) -> kernel::Result<()> {
+impl Driver {
+    pub(crate) fn new(db: Db, bank: Arc<dyn Bank>, desk: Desk, config: PaymentsConfig) -> Self {
+        let timeout = Duration::from_millis(config.bank_timeout_ms);
+        let teller = Arc::new(Teller { bank, timeout, metrics: desk.metrics.clone() });
+        Self { db, teller, desk, config, calls: Mutex::default(), next_due_ms: AtomicI64::new(0) }
+    }
+
+    /// Begins a call for each intent that is due and has none under way.
+    fn take_up(&self, calls: &mut Calls) -> kernel::Result<()> {
+        let room = calls.room();
+        if room == 0 {
+            self.next_due_in(IDLE);
+            return Ok(());
+        }
+        let now = self.desk.clock.now();
+        // Those under way are still in the rows, before all that became due later.
+        let limit = u32::try_from(calls.orders.len() + room).unwrap_or(u32::MAX);
+        let mut waiting = self.db.read_now(|tx| store::waiting(tx, limit))?;
+        waiting.retain(|payment| !calls.orders.contains(&payment.order_id));
+        let is_due = |payment: &Payment| payment.next_attempt_at.is_some_and(|at| at <= now);
+        let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
+        let next = later.iter().filter_map(|payment| payment.next_attempt_at).min();
+        // A full batch has left some behind that are due already.
+        let is_full = due.len() >= room;
+        let wait = next.map_or(IDLE, |at| at.since(now).min(IDLE));
+        self.next_due_in(if is_full { Duration::ZERO } else { wait });
+        for payment in due.into_iter().take(room) {
+            calls.begin(&self.teller, payment);
+        }
+        Ok(())
+    }
+
+    async fn apply(&self, asked: Vec<Asked>) -> kernel::Result<()> {
         let desk = self.desk.clone();
         let now = desk.clock.now();
         let asked: Vec<_> = asked
@@ -119,9 +200,7 @@ impl Driver {
             .await
     }
 
-    fn note_next(&self, waiting: &[Payment], now: Timestamp) {
-        let next = waiting.iter().filter_map(|payment| payment.next_attempt_at).min();
-        let wait = next.map_or(IDLE, |at| at.since(now).min(IDLE));
+    fn next_due_in(&self, wait: Duration) {
         self.next_due_ms.store(i64::try_from(wait.as_millis()).unwrap_or(i64::MAX), Ordering::Release);
     }
 }
@@ -133,17 +212,19 @@ impl Pump for Driver {
     }
 
     async fn step(&self) -> kernel::Result<Progress> {
-        let _turn = self.turn.lock().await;
-        let now = self.desk.clock.now();
-        let waiting = self.db.read_now(|tx| store::waiting(tx, BATCH_MAX))?;
-        let is_due = |payment: &Payment| payment.next_attempt_at.is_some_and(|at| at <= now);
-        let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
-        if due.is_empty() {
-            self.note_next(&later, now);
+        let mut calls = self.calls.lock().await;
+        self.take_up(&mut calls)?;
+        if calls.orders.is_empty() {
             return Ok(Progress::Idle);
         }
-        let answers = join_all(due.iter().map(|payment| self.ask(payment))).await;
-        self.apply(due.into_iter().zip(answers).collect()).await?;
+        let answers = tokio::select! {
+            biased;
+            answers = calls.answers() => answers,
+            // The next step takes up what has come, beside the calls under way.
+            () = self.desk.wake.notified() => return Ok(Progress::Worked),
+            () = tokio::time::sleep(self.interval()) => return Ok(Progress::Worked),
+        };
+        self.apply(answers).await?;
         Ok(Progress::Worked)
     }
 

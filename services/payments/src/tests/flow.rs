@@ -144,7 +144,7 @@ async fn a_hold_expires_after_seven_days_and_its_capture_is_refused() {
 }
 
 /// A desk beside the service's own.
-fn desk(house: &House) -> Desk {
+pub(super) fn desk(house: &House) -> Desk {
     let metrics = crate::metrics::Metrics::register(&mut prometheus_client::registry::Registry::default());
     Desk {
         outbox: messaging::Outbox::new("payments", house.context.clock.clone(), house.context.ids.clone()),

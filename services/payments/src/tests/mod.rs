@@ -2,6 +2,7 @@
 
 mod api;
 mod bank;
+mod driver;
 mod flow;
 mod storm;
 mod table;
