@@ -11,6 +11,7 @@ use db::Db;
 use kernel::{Clock, Currency, Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use web::{Answer, ApiResult, Json, MaybeKeyed, Op, Page, PageParams, Pages, Policy, Query, Routes};
 
 use crate::commands::{self, Line};
@@ -39,6 +40,7 @@ pub struct App {
     pub pages: Pages,
     pub streams: Arc<Semaphore>,
     pub stream_idle: Duration,
+    pub stopping: CancellationToken,
 }
 
 pub fn routes() -> Routes<App> {
@@ -198,6 +200,7 @@ async fn take_stream(
         source,
         idle: app.stream_idle,
         body: request.into_body().into_data_stream(),
+        stopping: app.stopping,
         permit,
     };
     let mut response = stream::answer(session).into_response();

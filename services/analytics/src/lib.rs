@@ -36,6 +36,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         pages: context.edge.pages.clone(),
         streams: Arc::new(Semaphore::new(config.streams_max)),
         stream_idle: std::time::Duration::from_millis(config.stream_idle_ms),
+        stopping: context.stopping.clone(),
     };
     service.routes(http::routes(), state);
     service.consume(events::orders()).await?;

@@ -4,7 +4,8 @@
 //! - the next bytes are read only after the chunk before is stored and its answers are taken, so a slow database or a
 //!   slow reader slows the sender and nothing piles up;
 //! - at most [`LINE_MAX`] bytes of a line and [`CHUNK_MAX`] lines are held;
-//! - answers come in the order of the lines, blank lines have none.
+//! - answers come in the order of the lines, blank lines have none;
+//! - as the process stops, the stream ends after the chunk under way: what was not answered is to be sent again.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ use kernel::Clock;
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, timeout_at};
+use tokio_util::sync::CancellationToken;
 
 use crate::commands::{self, Line};
 use crate::domain::{Outcome, Refusal, RefusalCode, Source, Transaction};
@@ -131,6 +133,7 @@ pub struct Session {
     pub source: Source,
     pub idle: Duration,
     pub body: BodyDataStream,
+    pub stopping: CancellationToken,
     /// Held as long as the stream lives.
     #[expect(dead_code, reason = "its end is what counts")]
     pub permit: OwnedSemaphorePermit,
@@ -155,7 +158,7 @@ pub fn answer(session: Session) -> Body {
 impl Running {
     /// The answers to the next chunk; `None` at the end.
     async fn next(&mut self) -> Option<Bytes> {
-        if self.has_ended {
+        if self.has_ended || self.session.stopping.is_cancelled() {
             return None;
         }
         let chunk = self.gather().await;
@@ -191,7 +194,15 @@ impl Running {
             if until < now {
                 break;
             }
-            match timeout_at(until, self.session.body.next()).await {
+            let arrived = tokio::select! {
+                biased;
+                () = self.session.stopping.cancelled() => {
+                    self.has_ended = true;
+                    break;
+                }
+                arrived = timeout_at(until, self.session.body.next()) => arrived,
+            };
+            match arrived {
                 Ok(Some(Ok(bytes))) => self.input = bytes,
                 Ok(Some(Err(error))) => {
                     tracing::debug!(%error, "a stream of transactions broke off");

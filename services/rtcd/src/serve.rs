@@ -122,10 +122,11 @@ fn check_sections(config: &Config) -> Result<(), StartError> {
 }
 
 impl Running {
-    /// Drains: not ready, a notice to the load balancer, no new connections, requests finished, pumps finished.
+    /// Drains: not ready, endless streams ended, a notice to the load balancer, no new connections, requests finished, pumps finished.
     pub async fn stop(self) {
         let server = &self.context.config.server;
         self.ready.store(false, Ordering::Release);
+        self.context.stopping.cancel();
         tracing::info!("stopping");
         tokio::time::sleep(Duration::from_millis(server.drain_notice_ms)).await;
         self.data_dir.withdraw();

@@ -289,3 +289,15 @@ async fn read_until(socket: &mut (impl AsyncReadExt + Unpin), read: &mut String,
         read.push_str(std::str::from_utf8(&buffer[..count]).unwrap());
     }
 }
+
+#[tokio::test]
+async fn a_stream_ends_with_the_process_after_the_chunk_under_way() {
+    let house = house().await;
+    let head = stream::iter([Ok::<_, Infallible>(Bytes::from(lines(1..4)))]);
+    let mut stream = open(&house, Body::from_stream(head.chain(stream::pending()))).await;
+    let first = answers(&stream.next().await.unwrap().unwrap());
+    assert_eq!(first.len(), 3);
+    house.context.stopping.cancel();
+    assert!(stream.next().await.is_none());
+    assert_eq!(stored(&house).await, 3);
+}

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bus::Bus;
 use kernel::{Clock, IdSource};
 use prometheus_client::registry::Registry;
+use tokio_util::sync::CancellationToken;
 use web::{Edge, EdgeConfig, HttpMetrics, Limits, Pages, Revocations, TokenVerifier};
 
 use crate::{Config, Databases, Profile, Secrets, StartError, Vault};
@@ -23,6 +24,9 @@ pub struct Context {
     pub edge: Arc<Edge>,
     pub verifier: Arc<TokenVerifier>,
     pub revocations: Arc<Revocations>,
+    /// Cancelled as the process begins to stop: an answer without an end of its own ends then, or it would hold up
+    /// the drain.
+    pub stopping: CancellationToken,
     metrics: Arc<Mutex<Registry>>,
 }
 
@@ -65,6 +69,7 @@ impl Context {
             edge: Arc::new(edge),
             verifier,
             revocations,
+            stopping: CancellationToken::new(),
             metrics: Arc::new(Mutex::new(registry)),
         })
     }

@@ -13,6 +13,7 @@ use contracts::topics;
 use kernel::{Error, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 use web::{ApiResult, Json, Path, Query};
 
 use super::Operator;
@@ -85,6 +86,7 @@ struct Reading {
     waiting: VecDeque<Delivery>,
     left: usize,
     follow: bool,
+    stopping: CancellationToken,
 }
 
 impl Reading {
@@ -103,9 +105,9 @@ impl Reading {
         Ok(())
     }
 
-    /// The next message, or `None` at the end.
+    /// The next message, or `None` at the end. To follow has no other end than that of the process.
     async fn next(&mut self) -> Result<Option<Delivery>, bus::Error> {
-        if self.left == 0 {
+        if self.left == 0 || (self.follow && self.stopping.is_cancelled()) {
             return Ok(None);
         }
         loop {
@@ -121,7 +123,10 @@ impl Reading {
                     return Ok(None);
                 }
                 // A message between the look and the wait would be seen a second later at the latest.
-                let _ = tokio::time::timeout(Duration::from_secs(1), more).await;
+                tokio::select! {
+                    _ = tokio::time::timeout(Duration::from_secs(1), more) => {}
+                    () = self.stopping.cancelled() => return Ok(None),
+                }
             }
         }
     }
@@ -170,6 +175,7 @@ pub async fn messages(
         waiting: VecDeque::new(),
         left: params.limit.unwrap_or(if params.follow { usize::MAX } else { 1_000 }),
         follow: params.follow,
+        stopping: operator.context.stopping.clone(),
     };
     let stream = futures_util::stream::unfold(reading, async |mut reading| match reading.next().await {
         Ok(Some(delivery)) => Some((Ok::<Bytes, bus::Error>(line(&delivery)), reading)),

@@ -7,6 +7,9 @@ use axum::Router;
 use host::Config;
 use serde_json::{Value, json};
 use testkit::{Answer, Call};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use crate::serve::{Options, Running, start};
 
@@ -223,4 +226,46 @@ async fn a_directory_has_one_rtcd_at_a_time() {
     assert!(shop.directory.path().join("run.json").is_file());
     let directory = shop.close().await;
     assert!(!directory.path().join("run.json").exists());
+}
+
+/// Reads until what came contains `wanted`.
+async fn read_until(socket: &mut TcpStream, wanted: &str) {
+    let mut text = String::new();
+    while !text.contains(wanted) {
+        let mut bytes = [0; 4_096];
+        let count = socket.read(&mut bytes).await.unwrap();
+        assert!(count > 0, "the connection ended at {text:?}");
+        text.push_str(&String::from_utf8_lossy(&bytes[..count]));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn open_streams_end_with_the_process_and_do_not_hold_it_up() {
+    let shop = Shop::open().await;
+    let token = shop.admin().await;
+    let mut followed = TcpStream::connect(shop.running.admin).await.unwrap();
+    let path = "/admin/topics/rtc.orders/messages?from=latest&follow=true";
+    let request =
+        format!("GET {path} HTTP/1.1\r\nhost: rtc\r\nauthorization: Bearer {}\r\n\r\n", shop.operator);
+    followed.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut followed, "200 OK").await;
+
+    let mut taken = TcpStream::connect(shop.running.api).await.unwrap();
+    let line = "{}\n";
+    let request = format!(
+        "POST /api/v1/transactions:stream?source=till HTTP/1.1\r\nhost: rtc\r\nauthorization: Bearer {token}\r\n\
+         content-type: application/x-ndjson\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n{line}\r\n",
+        line.len()
+    );
+    taken.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut taken, "\"result\":\"rejected\"").await;
+
+    let began = Instant::now();
+    shop.close().await;
+    assert!(began.elapsed() < Duration::from_secs(5), "it took {:?}", began.elapsed());
+    for mut socket in [followed, taken] {
+        let mut rest = Vec::new();
+        socket.read_to_end(&mut rest).await.unwrap();
+        assert!(rest.ends_with(b"0\r\n\r\n"), "{:?}", String::from_utf8_lossy(&rest));
+    }
 }
