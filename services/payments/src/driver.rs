@@ -16,10 +16,10 @@ use async_trait::async_trait;
 use contracts::OrderId;
 use db::Db;
 use futures_util::future::BoxFuture;
-use futures_util::stream::FuturesUnordered;
-use futures_util::{FutureExt, StreamExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use messaging::{Progress, Pump};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::{Instant, timeout_at};
 
 use crate::bank::{Bank, BankError, HoldRequest, OnHold, Reply};
 use crate::commands::Desk;
@@ -32,6 +32,8 @@ use crate::store;
 const BATCH_MAX: usize = 256;
 /// The most calls under way: a bank that hangs fills this and no more.
 const CALLS_MAX: usize = 1_024;
+/// How long an answer waits for others while calls are under way.
+const LINGER: Duration = Duration::from_millis(2);
 /// How long to wait where nothing is pending: only a safety net, the commands wake the driver.
 const IDLE: Duration = Duration::from_secs(5);
 
@@ -60,11 +62,12 @@ impl Calls {
         }));
     }
 
-    /// Waits for an answer, and takes all that are there by then. Empty only where no call is under way.
-    async fn answers(&mut self) -> Vec<Asked> {
-        let mut asked: Vec<Asked> = self.running.next().await.into_iter().collect();
-        while let Some(Some(one)) = self.running.next().now_or_never() {
-            asked.push(one);
+    /// Answers that come within [`LINGER`] of the first are applied together with it: one commit for many.
+    async fn gather(&mut self, first: Asked) -> Vec<Asked> {
+        let mut asked = vec![first];
+        let until = Instant::now() + LINGER;
+        while let Ok(Some(next)) = timeout_at(until, self.running.next()).await {
+            asked.push(next);
         }
         for (payment, _) in &asked {
             self.orders.remove(&payment.order_id);
@@ -214,17 +217,16 @@ impl Pump for Driver {
     async fn step(&self) -> kernel::Result<Progress> {
         let mut calls = self.calls.lock().await;
         self.take_up(&mut calls)?;
-        if calls.orders.is_empty() {
-            return Ok(Progress::Idle);
-        }
-        let answers = tokio::select! {
+        let first = tokio::select! {
             biased;
-            answers = calls.answers() => answers,
+            first = calls.running.next() => first,
             // The next step takes up what has come, beside the calls under way.
             () = self.desk.wake.notified() => return Ok(Progress::Worked),
             () = tokio::time::sleep(self.interval()) => return Ok(Progress::Worked),
         };
-        self.apply(answers).await?;
+        let Some(first) = first else { return Ok(Progress::Idle) };
+        let asked = calls.gather(first).await;
+        self.apply(asked).await?;
         Ok(Progress::Worked)
     }
 

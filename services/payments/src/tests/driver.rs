@@ -115,7 +115,7 @@ async fn nine_answers_are_applied_at_once_while_a_tenth_call_hangs() {
     let began = Instant::now();
     counter.step().await;
     assert_eq!((counter.count("held").await, counter.count("requested").await), (9, 1));
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
     counter.house.settle().await;
 }
 
@@ -133,7 +133,7 @@ async fn a_new_intent_is_taken_up_beside_a_call_that_hangs_and_that_is_not_calle
     assert_eq!(waiting.await.unwrap(), Progress::Worked);
     counter.step().await;
     assert_eq!((counter.count("held").await, counter.count("requested").await), (3, 1));
-    assert_eq!(began.elapsed(), Duration::ZERO);
+    assert!(began.elapsed() < Duration::from_millis(10), "{:?}", began.elapsed());
     assert_eq!(counter.bank.hung.load(Ordering::SeqCst), 1);
     counter.house.settle().await;
 }
