@@ -158,6 +158,9 @@ fn sealed_delivery(vault: &Vault, delivery: Option<&DeliveryBody>) -> kernel::Re
         if !(least..=most).contains(&text.trim().chars().count()) {
             return Err(Error::field(pointer, "out_of_range", format!("{least} to {most} characters")));
         }
+        if text.chars().any(char::is_control) {
+            return Err(Error::field(pointer, "invalid_text", "no control characters"));
+        }
     }
     let clear = serde_json::to_string(delivery).map_err(Error::internal)?;
     vault.seal(&clear).map(Some)

@@ -234,6 +234,9 @@ async fn orders_that_cannot_be_are_refused() {
         json!({ "lines": [{ "product_id": id, "quantity": 1.5 }] }),
         json!({ "lines": [{ "product_id": "ord_1", "quantity": 1 }] }),
         json!({ "lines": [{ "product_id": id, "quantity": 1 }], "delivery": { "recipient": "", "address": "x" } }),
+        json!({ "lines": [{ "product_id": id, "quantity": 1 }], "delivery": { "recipient": "a\r\nb", "address": "x" } }),
+        json!({ "lines": [[id, 1, null]] }),
+        json!([[{ "product_id": id, "quantity": 1 }], null, null]),
     ] {
         send(body).await.expect_problem(422, "validation_failed");
     }

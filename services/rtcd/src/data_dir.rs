@@ -3,6 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, Write};
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use host::StartError;
@@ -29,7 +30,11 @@ impl DataDir {
     pub fn open(path: &Path) -> Result<Self, StartError> {
         let failed =
             |error: std::io::Error| StartError::DataDir { path: path.to_owned(), reason: error.to_string() };
-        std::fs::create_dir_all(path).map_err(failed)?;
+        if !path.exists() {
+            std::fs::create_dir_all(path).map_err(failed)?;
+            // The databases in it are nobody else's business on this machine.
+            std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o700)).map_err(failed)?;
+        }
         let file = path.join("rtcd.lock");
         let mut lock = OpenOptions::new()
             .create(true)

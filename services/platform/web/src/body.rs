@@ -13,6 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::Problem;
+use crate::objects::ObjectsOnly;
 
 /// The most that a JSON body may hold (R6).
 pub(crate) const BODY_MAX: usize = 1024 * 1024;
@@ -80,7 +81,9 @@ pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes, E
 /// Reads JSON: 400 for what is no JSON or has a field that nobody knows, 422 for a value of the wrong type.
 pub(crate) fn parse<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
     check_depth(bytes)?;
-    serde_json::from_slice(bytes).map_err(|error| explain::<T>(bytes, &error))
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let read = T::deserialize(ObjectsOnly(&mut reader)).and_then(|value| reader.end().map(|()| value));
+    read.map_err(|error| explain::<T>(bytes, &error))
 }
 
 fn malformed(error: &serde_json::Error) -> Error {
@@ -93,7 +96,9 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Erro
         return malformed(error);
     }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
-    let Err(located) = serde_path_to_error::deserialize::<_, T>(&mut reader) else { return malformed(error) };
+    let Err(located) = serde_path_to_error::deserialize::<_, T>(ObjectsOnly(&mut reader)) else {
+        return malformed(error);
+    };
     let pointer = pointer_of(located.path());
     let text = located.inner().to_string();
     let detail = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
@@ -103,6 +108,10 @@ fn explain<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> Erro
             .with_status(400)
             .with_field(pointer, code, detail);
     }
+    // The name of a type of ours tells a caller nothing.
+    let detail = detail
+        .split_once("expected struct ")
+        .map_or(detail.clone(), |(found, _)| format!("{found}expected an object"));
     Error::field(pointer, "invalid_value", detail)
 }
 

@@ -13,6 +13,7 @@ mod etag;
 mod idempotency;
 mod limits;
 mod metrics;
+mod objects;
 mod openapi;
 mod pages;
 mod problem;

@@ -142,8 +142,11 @@ impl Limits {
             let missing = 1_000 - bucket.tokens_milli;
             let wait_s =
                 u32::try_from((missing * per_token_ms + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1);
-            let error =
-                Error::new(Kind::TooMany, "rate_limited", format!("the limit {} is used up", limit.name));
+            let error = Error::new(
+                Kind::TooMany,
+                "rate_limited",
+                format!("the limit {} is used up: try again in {wait_s} s", limit.name),
+            );
             let left = Left { limit, remaining: 0, reset_s: wait_s };
             return Err(Box::new((error.with_retry_after(wait_s), left)));
         }

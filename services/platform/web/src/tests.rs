@@ -190,6 +190,8 @@ async fn bad_bodies_are_refused_with_a_code_and_a_place() {
         (r#"{"text":"a","tags":[1,999]}"#, 422, "validation_failed"),
         (r#"{}"#, 422, "validation_failed"),
         (r#"[]"#, 422, "validation_failed"),
+        (r#"["by position",[]]"#, 422, "validation_failed"),
+        (r#"{"text":"a"} trailing"#, 400, "malformed_json"),
     ] {
         assert_eq!(house.echo(body).await, (status, code.to_owned()), "{body}");
     }

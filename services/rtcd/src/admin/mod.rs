@@ -81,6 +81,10 @@ pub fn router(
         .route("/metrics", get(metrics))
         .with_state(operator)
         .nest("/admin", guarded)
+        .method_not_allowed_fallback(async || {
+            let error = Error::invalid("method_not_allowed", "this address does not take that method");
+            Problem(error.with_status(405))
+        })
         .fallback(async || Problem(Error::not_found("no_such_route", "there is nothing under this address"))))
 }
 
