@@ -126,8 +126,14 @@ fn is_known(currency: Currency) -> bool {
 impl Product {
     pub fn create(id: ProductId, sku: String, content: Content, now: Timestamp) -> Result<Self> {
         let mut faults = content.faults();
-        if !(1..=SKU_MAX).contains(&sku.len()) || !sku.bytes().all(|byte| byte.is_ascii_graphic()) {
-            faults.push(fault("/sku", "sku_invalid", "1 to 64 visible characters of ASCII"));
+        // A sku is a segment of an address: what divides or escapes one has no place in it.
+        let is_fit = |byte: u8| byte.is_ascii_graphic() && !b"/\\?#%".contains(&byte);
+        if !(1..=SKU_MAX).contains(&sku.len()) || !sku.bytes().all(is_fit) {
+            faults.push(fault(
+                "/sku",
+                "sku_invalid",
+                "1 to 64 visible characters of ASCII, without / \\ ? # %",
+            ));
         }
         Error::check_fields(faults)?;
         Ok(Self {

@@ -83,6 +83,14 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             process.id(),
             data.path().display()
         ));
+        if let Some(port) = args.port.filter(|port| is_another(&run.api_url, *port)) {
+            let message = format!(
+                "a platform runs on this data directory already, at {} and not on port {port}",
+                run.api_url
+            );
+            let error = Error::new(&codes::RUN005, message);
+            return Err(error.with_hint("leave --port out to see it, or stop it first: rtcctl down"));
+        }
         let platform = Platform::of_run_file(context, &data, run)?;
         let mut report = status::report(&platform, &config.services).await?;
         report.command = "up";
@@ -141,6 +149,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 }
 
 /// Where everything is, and what to do next.
+/// Whether `port` was asked for and the running API has another one. Port 0 asks for any.
+fn is_another(api_url: &str, port: u16) -> bool {
+    port != 0 && !api_url.trim_end_matches('/').ends_with(&format!(":{port}"))
+}
+
 fn ready(context: &Context, data: &DataDir, platform: &Platform, seeded: Option<&seed::Seeded>) -> Report {
     let place = data.path();
     let api = platform.api.base().as_str().trim_end_matches('/');

@@ -157,3 +157,11 @@ async fn what_is_not_ready_in_time_is_left_running_and_told() {
     assert!(bench.stderr.text().contains("error[RUN007]"), "{}", bench.stderr.text());
     assert!(bench.process().unwrap().is_alive());
 }
+
+#[test]
+fn a_running_platform_on_another_port_is_not_what_was_asked_for() {
+    assert!(super::is_another("http://127.0.0.1:8080", 8081));
+    assert!(super::is_another("http://127.0.0.1:18080", 8080));
+    assert!(!super::is_another("http://127.0.0.1:8080", 8080));
+    assert!(!super::is_another("http://127.0.0.1:8080", 0));
+}
