@@ -18,8 +18,6 @@ const ATTRIBUTE_NAME_MAX: usize = 64;
 const ATTRIBUTE_VALUE_MAX: usize = 500;
 /// Leaves room for any quantity of an order within 64 bits.
 const PRICE_MAX: i64 = 1_000_000_000_000;
-/// The currencies in which something can be offered.
-const CURRENCIES: [&str; 9] = ["KRW", "USD", "EUR", "GBP", "JPY", "CNY", "VND", "SGD", "AUD"];
 /// How many pictures a product has at most.
 pub const IMAGES_MAX: usize = 10;
 
@@ -108,8 +106,8 @@ impl Content {
         if !(0..=PRICE_MAX).contains(&self.price.minor) {
             faults.push(fault("/price/amount", "out_of_range", format!("0 to {PRICE_MAX}")));
         }
-        if !is_known(self.price.currency) {
-            let known = CURRENCIES.join(", ");
+        if !self.price.currency.is_traded() {
+            let known = Currency::traded_codes();
             faults.push(fault("/price/currency", "currency_unknown", format!("one of {known}")));
         }
         if self.status == ProductStatus::Archived {
@@ -117,10 +115,6 @@ impl Content {
         }
         faults
     }
-}
-
-fn is_known(currency: Currency) -> bool {
-    CURRENCIES.contains(&currency.as_str())
 }
 
 impl Product {

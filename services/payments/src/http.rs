@@ -181,6 +181,10 @@ async fn open(
     body.pin.check()?;
     let pin_hash = api.pins.hash(&body.pin).await?;
     let (owner, currency, now) = (caller.user_id, body.currency, api.clock.now());
+    if !currency.is_traded() {
+        let detail = format!("one of {}", Currency::traded_codes());
+        return Err(Error::field("/currency", "currency_unknown", detail).into());
+    }
     // The request's own fingerprint is a plain digest of its body, from which a PIN could be guessed.
     let content = format!("{currency} {}", api.pins.index(&body.pin));
     let key = RequestKey::new(&owner.to_string(), "POST /api/v1/accounts", key.as_str(), content.as_bytes());

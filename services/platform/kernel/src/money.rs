@@ -17,6 +17,28 @@ impl Currency {
     pub const GBP: Currency = Currency(*b"GBP");
     pub const EUR: Currency = Currency(*b"EUR");
 
+    /// What the platform trades and banks in. Others are read (sales from outside come in any), not taken.
+    pub const TRADED: [Currency; 9] = [
+        Currency::KRW,
+        Currency::USD,
+        Currency::EUR,
+        Currency::GBP,
+        Currency(*b"JPY"),
+        Currency(*b"CNY"),
+        Currency(*b"VND"),
+        Currency(*b"SGD"),
+        Currency(*b"AUD"),
+    ];
+
+    pub fn is_traded(self) -> bool {
+        Self::TRADED.contains(&self)
+    }
+
+    /// The traded codes, for a message: `KRW, USD, …`.
+    pub fn traded_codes() -> String {
+        Self::TRADED.map(|currency| currency.to_string()).join(", ")
+    }
+
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.0).unwrap_or("XXX")
     }
