@@ -1,15 +1,20 @@
 //! The command line of rtcd.
 
+use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use axum::body::Body;
+use axum::http::Request;
 use clap::{Parser, Subcommand};
 use contracts::topics;
 use host::{Config, StartError};
 use serde_json::json;
+use web::Client;
 
-use crate::serve::{Options, start};
+use crate::data_dir::DataDir;
+use crate::serve::{Built, Options, build, start, upstreams};
 use crate::{all, select};
 
 /// Runs the services of RTC.
@@ -95,25 +100,34 @@ fn execute(cli: Cli) -> Result<(), StartError> {
         }
         Command::Migrate => runtime(&config)?.block_on(migrate(config)),
         Command::Topics => {
-            for topic in topics::ALL {
-                println!("{}\t{} partitions\t{} days", topic.name, topic.partitions, topic.retention_days);
-            }
-            Ok(())
+            let line = |topic: topics::Topic| {
+                format!("{}\t{} partitions\t{} days", topic.name, topic.partitions, topic.retention_days)
+            };
+            print_lines(topics::ALL.map(line))
         }
         Command::Openapi => runtime(&config)?.block_on(openapi(config)),
         Command::Config => {
-            for setting in config.settings() {
-                println!("{} = {}\t# {}", setting.key, setting.value, setting.from);
-            }
-            Ok(())
+            let settings = config.settings().into_iter();
+            print_lines(
+                settings.map(|setting| format!("{} = {}\t# {}", setting.key, setting.value, setting.from)),
+            )
         }
         Command::Services => {
-            for target in all() {
-                println!("{}\t{}", target.name, target.summary);
-            }
-            Ok(())
+            print_lines(all().iter().map(|target| format!("{}\t{}", target.name, target.summary)))
         }
     }
+}
+
+/// Writes data to standard output. A reader that has seen enough and closed the pipe is no failure.
+fn print_lines(lines: impl IntoIterator<Item = String>) -> Result<(), StartError> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => break,
+            written => written.map_err(|error| StartError::Other(kernel::Error::internal(error)))?,
+        }
+    }
+    Ok(())
 }
 
 fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, StartError> {
@@ -141,13 +155,17 @@ async fn serve(options: Options) -> Result<(), StartError> {
     Ok(())
 }
 
-/// Opens every database as serving would, which migrates it.
+/// Opens every database as serving would, which migrates it, and says what was done.
 async fn migrate(config: Config) -> Result<(), StartError> {
-    let (_, services) = offline(config).await?;
-    for service in &services {
-        println!("{}\tup to date", service.name);
+    let _data_dir = DataDir::open(&config.data)?;
+    let mut lines = Vec::new();
+    for service in build(config, all()).await?.services {
+        if service.migrated.is_empty() {
+            lines.push(format!("{}\tup to date", service.name));
+        }
+        lines.extend(service.migrated.iter().map(|step| format!("{}\tapplied {step}", service.name)));
     }
-    Ok(())
+    print_lines(lines)
 }
 
 async fn openapi(mut config: Config) -> Result<(), StartError> {
@@ -157,37 +175,17 @@ async fn openapi(mut config: Config) -> Result<(), StartError> {
     let document = document(config).await;
     let _ = std::fs::remove_dir_all(&directory);
     let text = serde_json::to_string_pretty(&document?).map_err(kernel::Error::internal)?;
-    println!("{text}");
-    Ok(())
+    print_lines([text])
 }
 
 /// The document as the gateway serves it.
 async fn document(config: Config) -> Result<serde_json::Value, StartError> {
-    let (context, services) = offline(config).await?;
-    let router = gateway::router(&context, crate::serve::upstreams(services));
-    let request = axum::http::Request::builder().uri("/api/v1/openapi.json").body(axum::body::Body::empty());
-    let request = request.map_err(kernel::Error::internal)?;
-    let Ok(response) = tower::ServiceExt::oneshot(router, request).await;
+    let _data_dir = DataDir::open(&config.data)?;
+    let Built { context, services, .. } = build(config, all()).await?;
+    let gateway = Client::local(gateway::router(&context, upstreams(services)));
+    let request = Request::builder().uri("/api/v1/openapi.json").body(Body::empty());
+    let response = gateway.send(request.map_err(kernel::Error::internal)?).await?;
     let body =
         axum::body::to_bytes(response.into_body(), usize::MAX).await.map_err(kernel::Error::internal)?;
     Ok(serde_json::from_slice(&body).map_err(kernel::Error::internal)?)
-}
-
-/// Builds all services without serving them.
-async fn offline(config: Config) -> Result<(host::Context, Vec<host::Service>), StartError> {
-    use std::sync::Arc;
-    let _lock = crate::data_dir::DataDir::open(&config.data)?;
-    let clock: Arc<dyn kernel::Clock> = Arc::new(kernel::SystemClock);
-    let ids = kernel::IdSource::new(clock.clone(), 1);
-    let databases = host::Databases::of(&config);
-    let log = bus::EmbeddedLog::open(databases.open("log")?, clock.clone())
-        .await
-        .map_err(|source| StartError::Database { name: "log".to_owned(), source })?;
-    let secrets = host::Secrets::new(Some(config.data.join("secrets")), config.profile);
-    let context = host::Context::new(config, clock, ids, Arc::new(log), databases, secrets)?;
-    let mut services = Vec::new();
-    for target in all() {
-        services.push((target.build)(&context).await?);
-    }
-    Ok((context, services))
 }

@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use axum::Router;
 use bus::EmbeddedLog;
+use db::Db;
 use gateway::Upstream;
 use host::{Config, Context, Databases, Pumps, Secrets, Service, StartError};
-use kernel::{Clock, IdSource, SystemClock, Timestamp};
+use kernel::{Clock, IdSource, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -55,14 +56,15 @@ fn random_seed() -> Result<u64, StartError> {
     Ok(u64::from_le_bytes(bytes))
 }
 
-/// Opens the databases and the log, builds the services and begins to serve.
-pub async fn start(options: Options) -> Result<Running, StartError> {
-    let Options { config, targets } = options;
-    check_sections(&config)?;
-    let data_dir = DataDir::open(&config.data)?;
-    let (api_listener, api) = bind(config.server.api_bind).await?;
-    let (admin_listener, admin) = bind(config.server.admin_bind).await?;
+/// Services that do not run yet.
+pub struct Built {
+    pub context: Context,
+    pub services: Vec<Service>,
+    log_db: Db,
+}
 
+/// Opens the log and the databases, which migrates them, and builds the services.
+pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
     let databases = Databases::of(&config);
@@ -74,11 +76,23 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let context = Context::new(config, clock.clone(), ids, Arc::new(log), databases, secrets)?;
 
     let mut services: Vec<Service> = Vec::with_capacity(targets.len());
-    for target in &targets {
+    for target in targets {
         services.push((target.build)(&context).await?);
         tracing::info!(service = target.name, "service is ready");
     }
-    let started_at = clock.now();
+    Ok(Built { context, services, log_db })
+}
+
+/// Takes the data directory and the ports, builds the services and begins to serve.
+pub async fn start(options: Options) -> Result<Running, StartError> {
+    let Options { config, targets } = options;
+    check_sections(&config)?;
+    let data_dir = DataDir::open(&config.data)?;
+    let (api_listener, api) = bind(config.server.api_bind).await?;
+    let (admin_listener, admin) = bind(config.server.admin_bind).await?;
+
+    let Built { context, services, log_db } = build(config, &targets).await?;
+    let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
     let admin_router = admin::router(&context, &services, log_db, api, started_at, ready.clone())?;
     let pumps = services.iter().flat_map(|service| service.pumps.clone());
@@ -137,9 +151,5 @@ impl Running {
         }
         self.pumps.stop(Duration::from_millis(server.drain_timeout_ms)).await;
         tracing::info!("stopped");
-    }
-
-    pub fn now(&self) -> Timestamp {
-        self.context.clock.now()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use db::{Db, params};
 
-use crate::platform::{Platform, rtcctl, seeded};
+use crate::platform::{Platform, program, rtcctl, run, seeded};
 
 const ORDERS: u32 = 100_000;
 
@@ -39,4 +39,17 @@ async fn a_hundred_thousand_orders_do_not_keep_it_from_being_ready() {
     assert_eq!(status["orders"]["by_state"]["confirmed"], ORDERS);
     println!("ready after {took:?} with {ORDERS} orders");
     rtcctl(&data, &["down"]).await.expect(0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn migrate_says_what_it_did_and_then_that_there_is_nothing_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let migrate = async || {
+        let mut command = program("rtcd");
+        command.arg("migrate").arg("--data").arg(directory.path().join("data"));
+        run(command).await.expect(0).stdout
+    };
+    assert!(migrate().await.contains("orders\tapplied orders/001"));
+    let again = migrate().await;
+    assert!(again.contains("orders\tup to date") && !again.contains("applied"), "{again}");
 }

@@ -315,8 +315,8 @@ pub(crate) fn release(
     let Some(held) = held else {
         tx.execute(
             "INSERT INTO bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, \
-             expires_at, created_at) VALUES (?, ?, NULL, 'XXX', 0, 0, 0, 'released', ?, ?)",
-            params![request.hold_key, mark.to_string(), at, at],
+             expires_at, created_at) VALUES (?, ?, NULL, ?, 0, 0, 0, 'released', ?, ?)",
+            params![request.hold_key, mark.to_string(), kernel::Currency::NONE, at, at],
         )?;
         return operation.note(tx, Ok(Done { hold_id: None, amount_minor: 0 }));
     };

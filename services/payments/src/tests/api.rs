@@ -57,7 +57,7 @@ async fn an_account_is_opened_once_for_a_key_and_numbered_in_sequence() {
     answer.expect_problem(400, "idempotency_key_required");
     let bad = json!({ "currency": "KRW", "pin": "12" });
     house.post("/api/v1/accounts").token(&token).key("x").json(&bad).send().await.expect(422);
-    let stray = json!({ "currency": "XXX", "pin": "482915" });
+    let stray = json!({ "currency": "XTS", "pin": "482915" });
     let answer = house.post("/api/v1/accounts").token(&token).key("x").json(&stray).send().await;
     assert_eq!(answer.expect_problem(422, "validation_failed")["errors"][0]["code"], "currency_unknown");
 }

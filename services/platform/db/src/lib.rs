@@ -53,14 +53,10 @@ impl Db {
         Ok(Self { engine: Arc::new(sqlite::MemoryEngine::open()?) })
     }
 
-    /// Brings the schema up to date; refuses a database that a newer version has written.
-    pub async fn migrate(&self, migrations: &'static [Migrations]) -> Result<(), Error> {
+    /// Brings the schema up to date and names the steps that it took; refuses a database that a newer version has
+    /// written.
+    pub async fn migrate(&self, migrations: &'static [Migrations]) -> Result<Vec<String>, Error> {
         self.write(move |tx| migrate::apply(tx, migrations)).await
-    }
-
-    /// The migrations that [`Db::migrate`] would still apply.
-    pub async fn pending_migrations(&self, migrations: &'static [Migrations]) -> Result<Vec<String>, Error> {
-        self.write(move |tx| migrate::pending(tx, migrations)).await
     }
 
     /// Runs a command. The closure may run more than once where the engine retries a deadlock.

@@ -37,7 +37,9 @@ fn check_known(migrations: &Migrations, found: u32) -> Result<(), Error> {
     Ok(())
 }
 
-pub(crate) fn apply(tx: &mut Tx<'_>, all: &[Migrations]) -> Result<(), Error> {
+/// Applies what is missing, and names it: `orders/002 later`.
+pub(crate) fn apply(tx: &mut Tx<'_>, all: &[Migrations]) -> Result<Vec<String>, Error> {
+    let mut names = Vec::new();
     for migrations in all {
         let found = applied(tx, migrations.component)?;
         check_known(migrations, found)?;
@@ -47,18 +49,8 @@ pub(crate) fn apply(tx: &mut Tx<'_>, all: &[Migrations]) -> Result<(), Error> {
                 "INSERT INTO schema_migrations (component, version, name) VALUES (?, ?, ?)",
                 params![migrations.component, step.version, step.name],
             )?;
+            names.push(format!("{}/{:03} {}", migrations.component, step.version, step.name));
         }
-    }
-    Ok(())
-}
-
-pub(crate) fn pending(tx: &mut Tx<'_>, all: &[Migrations]) -> Result<Vec<String>, Error> {
-    let mut names = Vec::new();
-    for migrations in all {
-        let found = applied(tx, migrations.component)?;
-        check_known(migrations, found)?;
-        let steps = migrations.steps.iter().filter(|step| step.version > found);
-        names.extend(steps.map(|step| format!("{}/{:03} {}", migrations.component, step.version, step.name)));
     }
     Ok(names)
 }

@@ -19,6 +19,8 @@ const INBOX_KEPT_FOR: Duration = Duration::from_secs(8 * 86_400);
 pub struct Service {
     pub name: &'static str,
     pub db: Db,
+    /// The migrations that were applied when it was opened.
+    pub migrated: Vec<String>,
     /// The public routes under their full paths.
     pub router: Router,
     pub routes: Vec<RouteInfo>,
@@ -41,13 +43,15 @@ impl Service {
         migrations: &'static [Migrations],
     ) -> Result<ServiceBuilder, StartError> {
         let db = context.databases.open(name)?;
-        db.migrate(migrations)
+        let migrated = db
+            .migrate(migrations)
             .await
             .map_err(|source| StartError::Database { name: name.to_owned(), source })?;
         let outbox = Outbox::new(name, context.clock.clone(), context.ids.clone());
         let service = Service {
             name,
             db,
+            migrated,
             router: Router::new(),
             routes: Vec::new(),
             admin: Router::new(),

@@ -16,6 +16,8 @@ impl Currency {
     pub const USD: Currency = Currency(*b"USD");
     pub const GBP: Currency = Currency(*b"GBP");
     pub const EUR: Currency = Currency(*b"EUR");
+    /// ISO 4217's code for "no currency": where a column must have one and no money is meant.
+    pub const NONE: Currency = Currency(*b"XXX");
 
     /// What the platform trades and banks in. Others are read (sales from outside come in any), not taken.
     pub const TRADED: [Currency; 9] = [

@@ -73,14 +73,6 @@ impl Consumer {
         self
     }
 
-    pub fn group(&self) -> &str {
-        &self.group
-    }
-
-    pub fn topics(&self) -> &[Topic] {
-        &self.topics
-    }
-
     /// Joins the group.
     pub async fn start(
         self,

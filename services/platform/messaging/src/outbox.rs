@@ -7,7 +7,7 @@ use std::sync::Arc;
 use contracts::topics::Topic;
 use db::{Db, Tx, params};
 use kernel::envelope::Event;
-use kernel::{Clock, Envelope, EventId, IdSource, Timestamp};
+use kernel::{Clock, Envelope, EventId, IdSource};
 use tokio::sync::Notify;
 
 /// Writes messages of one service. Cheap to clone.
@@ -84,11 +84,6 @@ fn next_sequence(tx: &mut Tx<'_>, subject: &str) -> Result<i64, db::Error> {
 /// How many messages wait for the relay.
 pub async fn depth(db: &Db) -> Result<i64, db::Error> {
     db.read(|tx| tx.query_one("SELECT COUNT(*) FROM outbox", params![], |row| row.get(0))).await
-}
-
-/// When the oldest message that still waits was written.
-pub async fn oldest(db: &Db) -> Result<Option<Timestamp>, db::Error> {
-    db.read(|tx| tx.query_one("SELECT MIN(created_at) FROM outbox", params![], |row| row.get(0))).await
 }
 
 /// The last number given to each subject: what an oracle compares with the log (I12).

@@ -23,12 +23,6 @@ pub struct RouteInfo {
     pub(crate) op: Op,
 }
 
-impl RouteInfo {
-    pub fn summary(&self) -> &'static str {
-        self.op.summary
-    }
-}
-
 /// The routes of one service, before they are given their state and their edge.
 pub struct Routes<S> {
     service: &'static str,

@@ -22,7 +22,7 @@ use db::Db;
 use host::{Context, Service, StartError};
 use kernel::{Error, Timestamp};
 use messaging::{Every, Job, Progress, Pump};
-use web::Problem;
+use web::{Client, Problem};
 
 /// What the operator's handlers look at.
 #[derive(Clone)]
@@ -31,7 +31,7 @@ pub struct Operator {
     services: Arc<Vec<(&'static str, Db)>>,
     log: Db,
     /// The services' own operator's routes.
-    own: Router,
+    own: Client,
     api: SocketAddr,
     started_at: Timestamp,
     ready: Arc<AtomicBool>,
@@ -57,7 +57,7 @@ pub fn router(
         context: context.clone(),
         services: Arc::new(services.iter().map(|service| (service.name, service.db.clone())).collect()),
         log,
-        own: own.clone(),
+        own: Client::local(own.clone()),
         api,
         started_at,
         ready,

@@ -9,7 +9,6 @@ use kernel::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
 use std::sync::atomic::Ordering;
-use tower::ServiceExt;
 use web::{ApiResult, Json};
 
 use super::Operator;
@@ -86,7 +85,8 @@ pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
 /// Asks the orders service, where it runs here.
 async fn orders(operator: &Operator) -> Value {
     let request = Request::builder().uri("/orders").body(Body::empty()).unwrap_or_default();
-    let Ok(response) = operator.own.clone().oneshot(request).await;
+    let answer = operator.own.send(request).await;
+    let Ok(response) = answer else { return serde_json::json!({ "by_state": {} }) };
     let body = axum::body::to_bytes(response.into_body(), 64 * 1024).await.unwrap_or_default();
     serde_json::from_slice(&body).unwrap_or_else(|_| serde_json::json!({ "by_state": {} }))
 }
