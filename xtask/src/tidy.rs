@@ -9,11 +9,12 @@ use crate::run::{Outcome, command, output, root};
 
 /// The layers of ARCHITECTURE.md, the lowest first. A crate may use those of lower layers, and in its own layer only
 /// those that the table of allowed neighbours names.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("words", &["rtc-kernel"]),
     ("messages", &["rtc-contracts"]),
-    ("ports", &["rtc-db"]),
+    ("ports", &["rtc-db", "rtc-cache", "rtc-objects"]),
     ("bus", &["rtc-bus"]),
+    ("adapters", &["rtc-db-mysql", "rtc-bus-kafka", "rtc-cache-redis", "rtc-objects-s3"]),
     ("delivery", &["rtc-messaging"]),
     ("edges", &["rtc-web"]),
     ("hosting", &["rtc-host"]),
@@ -73,7 +74,7 @@ fn edges(findings: &mut Vec<String>) -> Outcome {
         for dependency in used {
             let allowed = match (package.as_str(), layer(package), layer(dependency)) {
                 ("rtcctl", ..) => RTCCTL_MAY_USE.contains(&dependency.as_str()),
-                ("rtc-testkit" | "rtc-suites", _, to) => to.is_some(),
+                ("rtc-testkit" | "rtc-suites" | "rtc-conformance", _, to) => to.is_some(),
                 (_, Some(from), Some(to)) => to < from,
                 _ => false,
             };

@@ -1,0 +1,1 @@
+//! The event bus port on Kafka, by librdkafka.

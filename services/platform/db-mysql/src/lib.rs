@@ -1,0 +1,1 @@
+//! The database port on MySQL 8 and MariaDB.
