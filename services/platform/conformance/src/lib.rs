@@ -1,1 +1,4 @@
 //! What every adapter of a port must do, as suites that are run on each.
+
+pub mod cache;
+pub mod objects;
