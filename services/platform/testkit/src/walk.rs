@@ -53,11 +53,13 @@ enum Expected {
     TokenMissing,
     TokenInvalid,
     RoleRequired,
+    NotThere,
 }
 
 impl Expected {
     fn of(policy: Policy, who: Who) -> Self {
         match (policy, who) {
+            (Policy::Service, _) => Expected::NotThere,
             (Policy::Public, _) | (Policy::Optional, Who::Nobody | Who::Role(_)) => Expected::Through,
             (Policy::SignedIn | Policy::Roles(_), Who::Nobody) => Expected::TokenMissing,
             (_, Who::Forger) => Expected::TokenInvalid,
@@ -82,6 +84,7 @@ impl Expected {
             Expected::TokenMissing => (*status, code.as_str()) == (401, "token_missing"),
             Expected::TokenInvalid => (*status, code.as_str()) == (401, "token_invalid"),
             Expected::RoleRequired => (*status, code.as_str()) == (403, "role_required"),
+            Expected::NotThere => (*status, code.as_str()) == (404, "no_such_route"),
         }
     }
 }

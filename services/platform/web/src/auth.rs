@@ -4,7 +4,7 @@
 //! user's role are; nobody trusts an identity header.
 
 use std::collections::HashMap;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::FromRequestParts;
@@ -15,7 +15,8 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use kernel::{Clock, Error, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Problem;
+use crate::remote_auth::{KeySource, RevocationFeed};
+use crate::{Client, Problem};
 
 pub const ISSUER: &str = "rtc";
 pub const AUDIENCE: &str = "rtc";
@@ -73,6 +74,8 @@ pub enum Policy {
     SignedIn,
     /// Only these roles.
     Roles(&'static [Role]),
+    /// Only processes of ours; for everybody else, and for the gateway, the route is not there.
+    Service,
 }
 
 /// Sessions and tokens that ended before their time.
@@ -110,6 +113,19 @@ impl Revocations {
         *entry = (entry.0.max(from), entry.1.max(until));
     }
 
+    /// Takes over what the users service has told.
+    pub fn apply(&self, feed: &RevocationFeed) {
+        for session in &feed.sessions {
+            match session.valid_from {
+                None => self.revoke_session(session.id, session.until),
+                Some(from) => self.require_newer_in_session(session.id, from, session.until),
+            }
+        }
+        for tokens in &feed.tokens {
+            self.require_newer(tokens.user_id, tokens.valid_from);
+        }
+    }
+
     pub fn forget_before(&self, now: Timestamp) {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         state.sessions.retain(|_, until| *until > now);
@@ -136,6 +152,8 @@ pub struct TokenVerifier {
     revocations: Arc<Revocations>,
     /// Tokens whose signature was checked. Expiry and revocation are checked each time.
     checked: moka::sync::Cache<String, Principal>,
+    /// Where the keys come from, where the users service is in another process.
+    source: OnceLock<KeySource>,
 }
 
 impl TokenVerifier {
@@ -144,7 +162,16 @@ impl TokenVerifier {
             .max_capacity(20_000)
             .time_to_live(Duration::from_secs(15 * 60))
             .build();
-        Self { clock, keys: RwLock::default(), revocations, checked }
+        Self { clock, keys: RwLock::default(), revocations, checked, source: OnceLock::new() }
+    }
+
+    /// Takes the keys from the users service from now on. Said once.
+    pub(crate) fn follow(&self, users: Client) {
+        let _ = self.source.set(KeySource::new(users));
+    }
+
+    pub(crate) fn source(&self) -> Option<&KeySource> {
+        self.source.get()
     }
 
     /// Publishes a key under its `kid`. `x` is the Ed25519 public key, base64url (RFC 8037).
@@ -203,10 +230,40 @@ impl TokenVerifier {
         })
     }
 
+    fn knows(&self, kid: &str) -> bool {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).contains_key(kid)
+    }
+
+    /// As [`authorize`](Self::authorize); a token that was signed with a key that is not known here is a reason to ask
+    /// for the keys again.
+    pub(crate) async fn authorize_fresh(
+        &self,
+        policy: Policy,
+        headers: &HeaderMap,
+    ) -> Result<Option<Principal>, Error> {
+        let result = self.authorize(policy, headers);
+        let (Err(_), Some(source)) = (&result, self.source.get()) else { return result };
+        let Ok(Some(token)) = bearer(headers) else { return result };
+        let kid = jsonwebtoken::decode_header(token).ok().and_then(|header| header.kid);
+        if kid.is_none_or(|kid| self.knows(&kid)) {
+            return result;
+        }
+        if !source.is_loaded() {
+            let text = "it cannot be told yet who calls: try again in a moment";
+            return Err(Error::unavailable("keys_unavailable", text));
+        }
+        source.refresh_on_demand(self).await;
+        self.authorize(policy, headers)
+    }
+
     /// Applies a route's policy to a request's headers.
     pub fn authorize(&self, policy: Policy, headers: &HeaderMap) -> Result<Option<Principal>, Error> {
         if policy == Policy::Public {
             return Ok(None);
+        }
+        if policy == Policy::Service {
+            // No token of a person opens it.
+            return Err(Error::not_found("no_such_route", "there is nothing under this address"));
         }
         let Some(token) = bearer(headers)? else {
             if policy == Policy::Optional {

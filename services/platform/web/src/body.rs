@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
@@ -57,22 +58,28 @@ pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Error> {
         .with_status(415))
 }
 
+fn too_large(limit: usize) -> Error {
+    Error::invalid("body_too_large", format!("the body may hold at most {limit} bytes")).with_status(413)
+}
+
 /// Reads a whole body within its limit and its time.
 pub(crate) async fn read_body(request: Request, limit: usize) -> Result<Bytes, Error> {
-    let too_large = || {
-        Error::invalid("body_too_large", format!("the body may hold at most {limit} bytes")).with_status(413)
-    };
     let announced = request.headers().get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok());
     if announced.and_then(|text| text.parse::<usize>().ok()).is_some_and(|length| length > limit) {
-        return Err(too_large());
+        return Err(too_large(limit));
     }
-    let body = Limited::new(request.into_body(), limit).collect();
+    collect(request.into_body(), limit).await
+}
+
+/// Reads a body whose length was not announced, or was and is within the limit.
+pub(crate) async fn collect(body: Body, limit: usize) -> Result<Bytes, Error> {
+    let body = Limited::new(body, limit).collect();
     match tokio::time::timeout(BODY_TIMEOUT, body).await {
         Err(_) => {
             Err(Error::new(Kind::Timeout, "body_too_slow", "the body did not arrive in time")
                 .with_status(408))
         }
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(too_large(limit)),
         Ok(Err(_)) => Err(Error::invalid("body_unreadable", "the body could not be read").with_status(400)),
         Ok(Ok(collected)) => Ok(collected.to_bytes()),
     }

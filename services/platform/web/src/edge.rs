@@ -1,7 +1,8 @@
-//! What surrounds every handler: request id, policy, limits, metrics, problems for panics and slow answers.
+//! What surrounds every handler: admission, request id, policy, limits, deadline, metrics, problems for panics and slow
+//! answers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
@@ -9,12 +10,15 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use kernel::{Clock, Error, IdSource, Kind};
-use tokio::sync::Semaphore;
+use tokio::time::Instant;
 
+use crate::admission::{AdmissionConfig, Gate, Priority};
 use crate::auth::TokenVerifier;
+use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits};
 use crate::metrics::HttpMetrics;
 use crate::pages::Pages;
+use crate::routes::RouteInfo;
 use crate::{Policy, Problem};
 
 /// A request's id: given by the caller or made here, in every answer and every log line.
@@ -61,8 +65,16 @@ pub struct Edge {
     pub clock: Arc<dyn Clock>,
     pub ids: IdSource,
     config: EdgeConfig,
-    running: Semaphore,
+    gate: Arc<Gate>,
+    service_token: OnceLock<HeaderValue>,
 }
+
+/// The house's own token: who sends it is a process of ours.
+pub const SERVICE_TOKEN_HEADER: HeaderName = HeaderName::from_static("x-rtc-service-token");
+
+/// Marks an answer that came from another process and is not to be touched.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Forwarded;
 
 impl Edge {
     pub fn new(
@@ -74,8 +86,44 @@ impl Edge {
         ids: IdSource,
         config: EdgeConfig,
     ) -> Self {
-        let running = Semaphore::new(config.concurrency_max);
-        Self { verifier, limits, metrics, pages, clock, ids, config, running }
+        let gate =
+            Gate::new(AdmissionConfig { work_max: config.concurrency_max, ..AdmissionConfig::default() });
+        let service_token = OnceLock::new();
+        Self { verifier, limits, metrics, pages, clock, ids, config, gate, service_token }
+    }
+
+    /// What processes of ours show each other; without it none is recognised. Said once, before anything is served.
+    pub fn trust_service_token(&self, token: &str) -> Result<(), Error> {
+        let mut value = HeaderValue::from_str(token).map_err(Error::internal)?;
+        value.set_sensitive(true);
+        // The first one stays: two would mean two houses.
+        let _ = self.service_token.set(value);
+        Ok(())
+    }
+
+    pub(crate) fn service_token(&self) -> Option<HeaderValue> {
+        self.service_token.get().cloned()
+    }
+
+    /// Whether a request comes from a process of ours.
+    fn is_from_house(&self, headers: &HeaderMap) -> bool {
+        match (self.service_token.get(), headers.get(SERVICE_TOKEN_HEADER)) {
+            (Some(ours), Some(shown)) => {
+                aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_bytes(), shown.as_bytes()).is_ok()
+            }
+            _ => false,
+        }
+    }
+
+    /// The gate that every request passes. Its [`run`](Gate::run) has to go on while requests are served.
+    pub fn admission(&self) -> &Arc<Gate> {
+        &self.gate
+    }
+
+    /// A source of back-pressure: routes that [yield](crate::Op::yields_to) to `name` are refused while it says 1 or
+    /// more. It is asked at each of their requests, so it must be quick.
+    pub fn pressure(&self, name: &'static str, source: Arc<dyn Fn() -> f64 + Send + Sync>) {
+        self.gate.set_pressure(name, source);
     }
 
     /// The client's network: who shares it shares limits. An IPv6 subscriber has a whole /64 to choose from.
@@ -83,7 +131,9 @@ impl Edge {
         let peer =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
         let client = match peer {
-            Some(peer) if self.config.trusted_proxies.contains(&peer) => {
+            Some(peer)
+                if self.config.trusted_proxies.contains(&peer) || self.is_from_house(request.headers()) =>
+            {
                 Some(forwarded_for(request.headers(), &self.config.trusted_proxies).unwrap_or(peer))
             }
             other => other,
@@ -123,6 +173,22 @@ pub(crate) struct Guard {
     pub policy: Policy,
     pub limit: Option<Limit>,
     pub timeout: Option<Duration>,
+    pub priority: Priority,
+    pub yields_to: Option<&'static str>,
+}
+
+impl Guard {
+    pub(crate) fn of(info: &RouteInfo) -> Self {
+        Self {
+            service: info.service,
+            route: info.path,
+            policy: info.policy,
+            limit: info.op.limit,
+            timeout: info.op.timeout,
+            priority: info.op.priority.unwrap_or(Priority::usual(info.service, &info.method)),
+            yields_to: info.op.yields_to,
+        }
+    }
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -147,16 +213,15 @@ pub(crate) async fn guard(
     mut request: Request,
     next: axum::middleware::Next,
 ) -> Response {
-    let started = tokio::time::Instant::now();
+    let started = Instant::now();
     let method = request.method().clone();
     let id = request_id(request.headers(), &edge.ids);
     request.extensions_mut().insert(RequestId(id.clone()));
-    let mut response = match edge.running.try_acquire() {
-        Ok(_running) => admit(&edge, guard, request, next).await,
-        Err(_) => Problem(Error::unavailable("overloaded", "too much is going on: try again in a moment"))
-            .into_response(),
+    let mut response = match edge.gate.enter(guard.priority).await {
+        Ok(_permit) => admit(&edge, guard, started, request, next).await,
+        Err(error) => Problem(error).into_response(),
     };
-    if response.status().as_u16() >= 400 {
+    if response.status().as_u16() >= 400 && response.extensions().get::<Forwarded>().is_none() {
         response = with_request_id(response, &id).await;
     }
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -170,16 +235,41 @@ pub(crate) async fn guard(
     response
 }
 
-async fn admit(edge: &Edge, guard: Guard, mut request: Request, next: axum::middleware::Next) -> Response {
-    let caller = match edge.verifier.authorize(guard.policy, request.headers()) {
+fn too_late() -> Error {
+    Error::new(Kind::Timeout, "deadline_exceeded", "nobody waits for this any more: it was not begun")
+}
+
+async fn admit(
+    edge: &Edge,
+    guard: Guard,
+    started: Instant,
+    mut request: Request,
+    next: axum::middleware::Next,
+) -> Response {
+    let limit = guard.timeout.unwrap_or(edge.config.request_timeout);
+    let asked = asked(request.headers()).filter(|asked| *asked < limit);
+    let deadline = Deadline(started + asked.unwrap_or(limit));
+    if deadline.left(Instant::now()).is_zero() {
+        return Problem(too_late()).into_response();
+    }
+    if let Some(Err(error)) = guard.yields_to.map(|pressure| edge.gate.check_pressure(pressure)) {
+        return Problem(error).into_response();
+    }
+    let caller = match guard.policy {
+        Policy::Service if edge.is_from_house(request.headers()) => Ok(None),
+        Policy::Service => Err(Error::not_found("no_such_route", "there is nothing under this address")),
+        policy => edge.verifier.authorize_fresh(policy, request.headers()).await,
+    };
+    let caller = match caller {
         Ok(caller) => caller,
         Err(error) => return Problem(error).into_response(),
     };
     let mut left = None;
     let address = edge.address(&request);
     request.extensions_mut().insert(ClientAddress(address));
+    request.extensions_mut().insert(deadline);
     if let Some(limit) = guard.limit {
-        match edge.limits.take(limit, address, caller.map(|caller| caller.user_id)) {
+        match edge.limits.take(limit, address, caller.map(|caller| caller.user_id)).await {
             Ok(taken) => left = taken,
             Err(refused) => {
                 let (error, left) = *refused;
@@ -193,12 +283,12 @@ async fn admit(edge: &Edge, guard: Guard, mut request: Request, next: axum::midd
         request.extensions_mut().insert(caller);
     }
     let handler = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-    let timeout = guard.timeout.unwrap_or(edge.config.request_timeout);
-    let mut response = match tokio::time::timeout(timeout, handler).await {
+    let mut response = match tokio::time::timeout_at(deadline.0, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),
         Err(_) => {
-            let error = Error::new(Kind::Timeout, "timeout", "no answer in time; the outcome is not known");
+            let code = if asked.is_some() { "deadline_exceeded" } else { "timeout" };
+            let error = Error::new(Kind::Timeout, code, "no answer in time; the outcome is not known");
             Problem(error).into_response()
         }
     };

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::Policy;
+use crate::admission::Priority;
 use crate::limits::Limit;
 use crate::problem::ProblemBody;
 use crate::routes::RouteInfo;
@@ -29,6 +30,8 @@ pub struct Op {
     if_match: bool,
     pub(crate) limit: Option<Limit>,
     pub(crate) timeout: Option<std::time::Duration>,
+    pub(crate) priority: Option<Priority>,
+    pub(crate) yields_to: Option<&'static str>,
 }
 
 impl Op {
@@ -42,7 +45,27 @@ impl Op {
             if_match: false,
             limit: None,
             timeout: None,
+            priority: None,
+            yields_to: None,
         }
+    }
+
+    /// What it is worth when there is more to do than can be done, where the general rule does not fit.
+    #[must_use]
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.priority = Some(priority);
+        self
+    }
+
+    /// Refused while the pressure of this name is at 1 or above: see [`Edge::pressure`](crate::Edge::pressure).
+    #[must_use]
+    pub fn yields_to(mut self, pressure: &'static str) -> Self {
+        self.yields_to = Some(pressure);
+        self
+    }
+
+    pub(crate) fn reads_json(&self) -> bool {
+        self.body.is_some_and(|(media_type, _)| media_type == "application/json")
     }
 
     /// The JSON body that it reads.
@@ -226,6 +249,8 @@ fn operation(route: &RouteInfo, generator: &mut SchemaGenerator) -> Value {
     match route.policy {
         Policy::Public => operation["security"] = json!([]),
         Policy::Optional => operation["security"] = json!([{}, { "bearer": [] }]),
+        // Not part of the document.
+        Policy::Service => {}
         Policy::SignedIn => operation["security"] = json!([{ "bearer": [] }]),
         Policy::Roles(roles) => {
             operation["security"] = json!([{ "bearer": [] }]);
@@ -253,7 +278,7 @@ pub fn document(routes: &[RouteInfo], version: &str) -> Value {
     });
     let mut generator = settings.into_generator();
     let mut paths = Map::new();
-    for route in routes {
+    for route in routes.iter().filter(|route| route.policy != Policy::Service) {
         let item = paths.entry(route.path).or_insert_with(|| json!({}));
         item[route.method.as_str().to_ascii_lowercase()] = operation(route, &mut generator);
     }

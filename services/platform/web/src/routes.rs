@@ -111,13 +111,7 @@ impl<S: Clone + Send + Sync + 'static> Routes<S> {
     pub fn into_router(self, edge: &Arc<Edge>, state: S) -> Router {
         let mut router = Router::new();
         for (info, handler) in self.entries {
-            let rules = Guard {
-                service: info.service,
-                route: info.path,
-                policy: info.policy,
-                limit: info.op.limit,
-                timeout: info.op.timeout,
-            };
+            let rules = Guard::of(&info);
             let edge = edge.clone();
             let layer = middleware::from_fn(move |request: Request, next: Next| {
                 guard(edge.clone(), rules, request, next)

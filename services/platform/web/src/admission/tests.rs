@@ -1,0 +1,247 @@
+//! The gate under load: on a simulated clock, and with requests that wait.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::FutureExt;
+use kernel::id::SplitMix;
+
+use super::*;
+
+/// A process with `CORES` cores: whoever was let in waits for one of them in the order of coming.
+const CORES: usize = 4;
+const SERVICE_US: u64 = 5_000;
+/// What it can do: 800 a second.
+const PEAK_PER_S: f64 = CORES as f64 * 1e6 / SERVICE_US as f64;
+/// Whoever has no answer by then has gone.
+const PATIENCE_US: u64 = 1_000_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Happens {
+    Arrival,
+    Done { arrived: u64, priority: Priority },
+    Probe,
+}
+
+#[derive(Debug, Default, Clone)]
+struct Outcome {
+    offered: [u32; LEVELS],
+    /// Answered while somebody still waited for it.
+    good: [u32; LEVELS],
+    seconds: f64,
+}
+
+impl Outcome {
+    fn goodput(&self) -> f64 {
+        self.good.iter().map(|count| f64::from(*count)).sum::<f64>() / self.seconds / PEAK_PER_S
+    }
+
+    fn share(&self, priority: Priority) -> f64 {
+        f64::from(self.good[priority as usize]) / f64::from(self.offered[priority as usize].max(1))
+    }
+}
+
+/// `load` times what can be done, for `seconds`. Of a hundred requests 10 pay, 30 order, 50 read and 10 analyse.
+fn simulate(gate: &Arc<Gate>, load: f64, seconds: u64, seed: u64) -> Outcome {
+    let mut random = SplitMix(seed);
+    let mut events = BinaryHeap::new();
+    let mut waiting: VecDeque<(u64, Priority)> = VecDeque::new();
+    let mut busy = 0;
+    let mut outcome = Outcome { seconds: seconds as f64, ..Outcome::default() };
+    let end = seconds * 1_000_000;
+    let gap = 1e6 / (PEAK_PER_S * load);
+    events.push(Reverse((0, Happens::Arrival)));
+    events.push(Reverse((5_000, Happens::Probe)));
+    let mut watch = Watch::new(gate.config.delay_target);
+    while let Some(Reverse((now, event))) = events.pop() {
+        if now >= end {
+            break;
+        }
+        match event {
+            Happens::Arrival => {
+                let uniform = (random.next() >> 11) as f64 / (1_u64 << 53) as f64;
+                let wait = -gap * (1.0 - uniform).ln();
+                events.push(Reverse((now + wait.max(1.0) as u64, Happens::Arrival)));
+                let priority = match random.below(100) {
+                    0..10 => Priority::Pay,
+                    10..40 => Priority::Order,
+                    40..90 => Priority::Read,
+                    _ => Priority::Analytics,
+                };
+                outcome.offered[priority as usize] += 1;
+                if gate.try_enter(priority) == Entry::In {
+                    waiting.push_back((now, priority));
+                }
+            }
+            Happens::Done { arrived, priority } => {
+                busy -= 1;
+                gate.leave();
+                if now - arrived <= PATIENCE_US {
+                    outcome.good[priority as usize] += 1;
+                }
+            }
+            Happens::Probe => {
+                // What it would wait that joined the line now.
+                let delay = Duration::from_micros(waiting.len() as u64 * SERVICE_US / CORES as u64);
+                if let Some(delay) = watch.saw(delay, PROBE) {
+                    gate.steer(delay);
+                }
+                events.push(Reverse((now + 5_000, Happens::Probe)));
+            }
+        }
+        while busy < CORES
+            && let Some((arrived, priority)) = waiting.pop_front()
+        {
+            busy += 1;
+            events.push(Reverse((now + SERVICE_US, Happens::Done { arrived, priority })));
+        }
+    }
+    outcome
+}
+
+#[test]
+fn goodput_stays_near_its_peak_under_overload_and_payments_go_before_analytics() {
+    for (load, seed) in [(2.0, 1), (2.0, 2), (3.0, 3), (5.0, 4), (10.0, 5), (10.0, 6)] {
+        let gate = Gate::new(AdmissionConfig::default());
+        let outcome = simulate(&gate, load, 10, seed);
+        assert!(outcome.goodput() >= 0.9, "{load}: {:.3} {outcome:?}", outcome.goodput());
+        // At ten times the load those who pay alone are as many as can be served.
+        let paid = if load < 10.0 { 0.95 } else { 0.85 };
+        assert!(outcome.share(Priority::Pay) >= paid, "{load}: {outcome:?}");
+        assert!(outcome.share(Priority::Analytics) < 0.1, "{load}: {outcome:?}");
+        assert!(outcome.share(Priority::Order) >= outcome.share(Priority::Read), "{load}: {outcome:?}");
+    }
+}
+
+#[test]
+fn without_a_gate_the_same_load_leaves_next_to_nothing() {
+    // Proves that the model can tell a good gate from a bad one.
+    let open = Gate::new(AdmissionConfig {
+        work_max: usize::MAX,
+        delay_target: Duration::from_secs(3_600),
+        ..AdmissionConfig::default()
+    });
+    let outcome = simulate(&open, 2.0, 10, 1);
+    assert!(outcome.goodput() < 0.3, "{:.3}", outcome.goodput());
+}
+
+#[test]
+fn nobody_is_refused_where_there_is_no_overload_or_no_more() {
+    let gate = Gate::new(AdmissionConfig::default());
+    let outcome = simulate(&gate, 0.8, 10, 7);
+    let (offered, good) = (outcome.offered.iter().sum::<u32>(), outcome.good.iter().sum::<u32>());
+    assert!(offered - good < 20, "all but those that are still at work: {outcome:?}");
+    simulate(&gate, 10.0, 5, 8);
+    let finish = || {
+        // What the run left at work is done by now.
+        while work(gate.state.load(Ordering::SeqCst)) > 0 {
+            gate.leave();
+        }
+    };
+    finish();
+    simulate(&gate, 0.5, 3, 9);
+    finish();
+    let after = simulate(&gate, 0.5, 10, 10);
+    let (offered, good) = (after.offered.iter().sum::<u32>(), after.good.iter().sum::<u32>());
+    assert!(offered - good < 20, "{after:?}");
+}
+
+fn small(work_max: usize, queue_max: usize) -> Arc<Gate> {
+    Gate::new(AdmissionConfig { work_max, queue_max, ..AdmissionConfig::default() })
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_is_let_in_by_importance_and_a_full_queue_lets_go_of_the_least() {
+    let gate = small(1, 3);
+    let at_work = gate.enter(Priority::Read).await.ok().unwrap();
+    let enter = |priority| {
+        let gate = gate.clone();
+        tokio::spawn(async move { gate.enter(priority).await.map(|permit| std::mem::forget(permit)) })
+    };
+    let analytics = enter(Priority::Analytics);
+    tokio::task::yield_now().await;
+    let read = enter(Priority::Read);
+    tokio::task::yield_now().await;
+    let order = enter(Priority::Order);
+    tokio::task::yield_now().await;
+    let pay = enter(Priority::Pay);
+    assert_eq!(analytics.await.unwrap().unwrap_err().code(), "overloaded");
+    assert!(gate.enter(Priority::Analytics).now_or_never().unwrap().is_err(), "refused without a wait");
+    drop(at_work);
+    pay.await.unwrap().unwrap();
+    assert!(!order.is_finished() && !read.is_finished());
+    gate.leave();
+    order.await.unwrap().unwrap();
+    gate.leave();
+    read.await.unwrap().unwrap();
+    gate.leave();
+    assert_eq!(work(gate.state.load(Ordering::SeqCst)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_wait_is_short_and_whoever_gave_up_holds_no_place() {
+    let gate = small(1, 3);
+    let at_work = gate.enter(Priority::Read).await.ok().unwrap();
+    assert_eq!(gate.enter(Priority::Pay).await.err().unwrap().code(), "overloaded");
+    let gone = gate.clone();
+    let gone = tokio::spawn(async move { drop(gone.enter(Priority::Pay).await) });
+    tokio::task::yield_now().await;
+    gone.abort();
+    let _ = gone.await;
+    drop(at_work);
+    let _again = gate.enter(Priority::Analytics).now_or_never().unwrap().ok().unwrap();
+    assert_eq!(work(gate.state.load(Ordering::SeqCst)), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_bound_holds_and_no_place_is_lost_with_many_at_once() {
+    let gate = small(3, 1_000);
+    let inside = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..600)
+        .map(|n| {
+            let (gate, inside) = (gate.clone(), inside.clone());
+            tokio::spawn(async move {
+                let priority = [Priority::Pay, Priority::Read, Priority::Analytics][n % 3];
+                let Ok(_permit) = gate.enter(priority).await else { return };
+                assert!(inside.fetch_add(1, Ordering::SeqCst) < 3);
+                tokio::task::yield_now().await;
+                inside.fetch_sub(1, Ordering::SeqCst);
+            })
+        })
+        .collect();
+    for task in tasks {
+        task.await.unwrap();
+    }
+    assert_eq!(work(gate.state.load(Ordering::SeqCst)), 0);
+    assert!(gate.enter(Priority::Analytics).now_or_never().unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pressure_at_its_limit_refuses_what_yields_to_it() {
+    let gate = small(10, 10);
+    let level = Arc::new(AtomicU32::new(0));
+    let source = level.clone();
+    gate.set_pressure("sagas", Arc::new(move || f64::from(source.load(Ordering::Relaxed)) / 100.0));
+    assert!(gate.check_pressure("sagas").is_ok() && gate.check_pressure("nobody's").is_ok());
+    level.store(99, Ordering::Relaxed);
+    assert!(gate.check_pressure("sagas").is_ok());
+    level.store(100, Ordering::Relaxed);
+    assert_eq!(gate.check_pressure("sagas").unwrap_err().code(), "overloaded");
+}
+
+#[test]
+fn a_request_is_worth_what_its_service_and_method_say() {
+    for (service, method, priority) in [
+        ("payments", Method::POST, Priority::Pay),
+        ("payments", Method::GET, Priority::Read),
+        ("orders", Method::POST, Priority::Order),
+        ("users", Method::POST, Priority::Order),
+        ("catalog", Method::HEAD, Priority::Read),
+        ("analytics", Method::GET, Priority::Analytics),
+        ("analytics", Method::POST, Priority::Analytics),
+    ] {
+        assert_eq!(Priority::usual(service, &method), priority, "{method} {service}");
+    }
+}

@@ -1,0 +1,272 @@
+//! One replica: its connections, and the one call that is made over one of them.
+//!
+//! Invariants: a connection carries one request at a time and is used again only once the answer was read to its end;
+//! it is given up well before the other side would close it for being idle; a request that never left is given back.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request, Response, Uri};
+use bytes::Bytes;
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use kernel::Error;
+use tokio::net::TcpStream;
+use tokio::time::{Instant, Sleep};
+
+use super::health::{Failure, Health};
+
+/// Shorter than the time after which a server of ours closes an idle connection, and than a drain's notice: what is
+/// taken from the pool is open.
+const IDLE_MAX: Duration = Duration::from_secs(4);
+/// A connection that lives for ever would never see the replicas that came after it behind one name.
+const AGE_MAX: Duration = Duration::from_secs(60);
+const IDLE_CONNECTIONS_MAX: usize = 256;
+/// An answer that has begun and from which nothing more comes is cut off. Streams of ours beat at least twice as often.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+
+pub(super) struct Replica {
+    host: String,
+    port: u16,
+    pub(super) authority: HeaderValue,
+    connect_timeout: Duration,
+    idle: Mutex<Pool>,
+    health: Mutex<Health>,
+}
+
+pub(super) type Failed = Box<dyn std::error::Error + Send + Sync>;
+
+#[derive(Default)]
+struct Pool {
+    connections: Vec<Idle>,
+    /// Connections of an earlier era lead to a process that is going or gone.
+    era: u64,
+}
+
+struct Idle {
+    connection: Connection,
+    since: Instant,
+}
+
+struct Connection {
+    sender: SendRequest<Body>,
+    opened_at: Instant,
+    era: u64,
+}
+
+/// What became of a call.
+pub(super) enum Outcome {
+    Answered(Response<Body>),
+    /// Nothing of it reached the replica: here it is again.
+    NotSent(Request<Body>, Failed),
+    /// It may have been received, and no answer came.
+    Lost {
+        error: hyper::Error,
+        reused: bool,
+    },
+}
+
+impl Replica {
+    pub(super) fn new(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
+        let wrong = || Error::internal(format!("{url}: a replica is http://host:port and nothing more"));
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        let host = uri.host().ok_or_else(wrong)?.to_owned();
+        let only_authority = uri.path_and_query().is_none_or(|rest| rest.as_str() == "/");
+        if uri.scheme_str() != Some("http") || !only_authority {
+            return Err(wrong());
+        }
+        let port = uri.port_u16().unwrap_or(80);
+        let authority = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|_| wrong())?;
+        // An IPv6 address is in brackets in a URL and without them everywhere else.
+        let host = host.trim_start_matches('[').trim_end_matches(']').to_owned();
+        Ok(Self { host, port, authority, connect_timeout, idle: Mutex::default(), health: Mutex::default() })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        self.authority.to_str().unwrap_or("?")
+    }
+
+    fn health<T>(&self, ask: impl FnOnce(&mut Health) -> T) -> T {
+        ask(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn admits(&self, now: Instant) -> bool {
+        self.health(|health| health.admits(now))
+    }
+
+    pub(super) fn answered(&self) {
+        if self.health(Health::answered) {
+            tracing::info!(replica = self.name(), "replica answers again");
+        }
+    }
+
+    pub(super) fn stops(&self, now: Instant) {
+        self.health(|health| health.stops(now));
+        self.begin_era();
+    }
+
+    pub(super) fn failed(&self, failure: Failure, now: Instant) {
+        if failure == Failure::Unreachable {
+            self.begin_era();
+        }
+        if let Some(out) = self.health(|health| health.failed(failure, now)) {
+            tracing::warn!(replica = self.name(), ?failure, out_ms = out.as_millis(), "replica is left out");
+        }
+    }
+
+    fn pool<T>(&self, ask: impl FnOnce(&mut Pool) -> T) -> T {
+        ask(&mut self.idle.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// An open connection that nobody uses.
+    fn take_idle(&self, now: Instant) -> Option<Connection> {
+        self.pool(|pool| {
+            let idle = &mut pool.connections;
+            let mut at = idle.len();
+            while at > 0 {
+                at -= 1;
+                let Idle { connection, since } = &idle[at];
+                let old = now > *since + IDLE_MAX || now > connection.opened_at + AGE_MAX;
+                if old || connection.sender.is_closed() {
+                    // What is swapped in has been looked at already.
+                    idle.swap_remove(at);
+                } else if connection.sender.is_ready() {
+                    return Some(idle.swap_remove(at).connection);
+                }
+            }
+            None
+        })
+    }
+
+    fn put_idle(&self, connection: Connection) {
+        let since = Instant::now();
+        self.pool(|pool| {
+            let is_of_use = connection.era == pool.era && !connection.sender.is_closed();
+            if is_of_use && pool.connections.len() < IDLE_CONNECTIONS_MAX {
+                pool.connections.push(Idle { connection, since });
+            }
+        });
+    }
+
+    /// No connection from before is used again: what it leads to is about to close it.
+    fn begin_era(&self) {
+        self.pool(|pool| {
+            pool.connections.clear();
+            pool.era += 1;
+        });
+    }
+
+    async fn connect(&self) -> Result<Connection, Failed> {
+        let era = self.pool(|pool| pool.era);
+        let connecting = TcpStream::connect((self.host.as_str(), self.port));
+        let stream = tokio::time::timeout(self.connect_timeout, connecting).await??;
+        stream.set_nodelay(true)?;
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to a replica ended early");
+            }
+        });
+        Ok(Connection { sender, opened_at: Instant::now(), era })
+    }
+
+    /// Sends a request over an idle connection, or over a new one where none is open any more.
+    pub(super) async fn call(self: &Arc<Self>, mut request: Request<Body>) -> Outcome {
+        while let Some(mut connection) = self.take_idle(Instant::now()) {
+            match connection.sender.try_send_request(request).await {
+                Ok(response) => return Outcome::Answered(self.follow(response, connection)),
+                Err(mut failed) => match failed.take_message() {
+                    Some(unsent) => request = unsent,
+                    None => {
+                        // One was closed unasked: the others are, too, or will be.
+                        self.begin_era();
+                        return Outcome::Lost { error: failed.into_error(), reused: true };
+                    }
+                },
+            }
+        }
+        let mut connection = match self.connect().await {
+            Ok(connection) => connection,
+            Err(error) => return Outcome::NotSent(request, error),
+        };
+        match connection.sender.try_send_request(request).await {
+            Ok(response) => Outcome::Answered(self.follow(response, connection)),
+            Err(mut failed) => match failed.take_message() {
+                Some(unsent) => Outcome::NotSent(unsent, failed.into_error().into()),
+                None => Outcome::Lost { error: failed.into_error(), reused: false },
+            },
+        }
+    }
+
+    fn follow(self: &Arc<Self>, response: Response<Incoming>, connection: Connection) -> Response<Body> {
+        response.map(|body| Body::new(Answer { body, back: Some((self.clone(), connection)), silence: None }))
+    }
+}
+
+/// An answer's body; read to its end, it gives its connection back.
+struct Answer {
+    body: Incoming,
+    back: Option<(Arc<Replica>, Connection)>,
+    silence: Option<Pin<Box<Sleep>>>,
+}
+
+impl Answer {
+    fn give_back(&mut self) {
+        if let Some((replica, connection)) = self.back.take() {
+            replica.put_idle(connection);
+        }
+    }
+}
+
+impl hyper::body::Body for Answer {
+    type Data = Bytes;
+    type Error = Failed;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match Pin::new(&mut self.body).poll_frame(context) {
+            Poll::Ready(frame) => {
+                self.silence = None;
+                match frame {
+                    None => self.give_back(),
+                    Some(Ok(_)) if self.body.is_end_stream() => self.give_back(),
+                    _ => {}
+                }
+                Poll::Ready(frame.map(|frame| frame.map_err(Into::into)))
+            }
+            Poll::Pending => {
+                let silence = self.silence.get_or_insert_with(|| Box::pin(tokio::time::sleep(SILENCE_MAX)));
+                match silence.as_mut().poll(context) {
+                    Poll::Ready(()) => {
+                        let error = std::io::Error::from(std::io::ErrorKind::TimedOut);
+                        Poll::Ready(Some(Err(error.into())))
+                    }
+                    Poll::Pending => Poll::Pending,
+                }
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        // Without a body nobody reads to its end. One that was cut off closes its connection.
+        if self.body.is_end_stream() {
+            self.give_back();
+        }
+    }
+}
