@@ -26,6 +26,11 @@ pub use config::Config;
 static MIGRATIONS: &[db::Migrations] =
     &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, store::MIGRATIONS];
 
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
+
 /// Puts the service together.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: Config = context.config.section("analytics")?;

@@ -58,6 +58,11 @@ impl Catalog {
     }
 }
 
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
+
 /// The service.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let mut service = Service::builder("catalog", context, MIGRATIONS).await?;

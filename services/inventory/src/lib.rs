@@ -32,6 +32,11 @@ pub use metrics::Metrics;
 /// How often reservations whose time is over are looked for. They also end when a command or a reader meets them.
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(60);
 
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
+
 /// Builds the service.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: Config = context.config.section("inventory")?;

@@ -35,6 +35,13 @@ use crate::sender::{Due, SenderPump};
 
 static MIGRATIONS: &[db::Migrations] = &[messaging::MIGRATIONS, store::TABLES];
 
+/// The routes that the service has under this configuration: the mailbox is read where mail goes nowhere else.
+pub fn routes(config: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    let section: Config = config.section("notifications")?;
+    let has_mailbox = config.profile == host::Profile::Embedded && section.smtp.is_none();
+    Ok(if has_mailbox { http::routes().table() } else { Vec::new() })
+}
+
 /// Builds the service.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: Config = context.config.section("notifications")?;

@@ -38,6 +38,11 @@ static MIGRATIONS: &[Migrations] = &[
     },
 ];
 
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
+
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: OrdersConfig = context.config.section(NAME)?;
     let mut service = Service::builder(NAME, context, MIGRATIONS).await?;

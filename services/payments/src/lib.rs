@@ -38,6 +38,11 @@ pub use config::PaymentsConfig;
 static MIGRATIONS: &[Migrations] =
     &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, bank::schema::MIGRATIONS, store::MIGRATIONS];
 
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
+
 /// Puts the service together.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: PaymentsConfig = context.config.section("payments")?;
