@@ -1,4 +1,5 @@
 //! What every adapter of a port must do, as suites that are run on each.
 
 pub mod cache;
+pub mod db;
 pub mod objects;

@@ -1,6 +1,27 @@
 //! What a database engine must be able to do. SQLite is here; MySQL is an adapter that only the binary links.
 
-use crate::{Error, Param, Row};
+use crate::{Error, Migrations, Param, Row};
+
+/// What becomes of the rows that a command reads, where several commands run at once. With one writer it makes no
+/// difference, and in a query nothing is ever locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Reads {
+    /// Nobody else changes them, or reads them in a command, until this command has ended.
+    #[default]
+    Locked,
+    /// Nobody else changes them until this command has ended.
+    Shared,
+    /// They are as they were at the last commit, and may change at once.
+    Unlocked,
+}
+
+/// Which family of SQL an engine speaks. Services write the one that [`Dialect::Sqlite`] and the others share; what
+/// has no common form (full-text search) is chosen by this.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dialect {
+    Sqlite,
+    MySql,
+}
 
 /// A connection inside a transaction.
 pub trait Connection {
@@ -13,8 +34,25 @@ pub trait Connection {
         &mut self,
         sql: &str,
         params: &[Param<'_>],
+        reads: Reads,
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error>;
+
+    /// Marks a place to go back to; `depth` is unique among those that are set.
+    fn savepoint(&mut self, depth: u32) -> Result<(), Error> {
+        self.execute_batch(&format!("SAVEPOINT part{depth}"))
+    }
+
+    /// Forgets the place; what was done since stays.
+    fn release(&mut self, depth: u32) -> Result<(), Error> {
+        self.execute_batch(&format!("RELEASE SAVEPOINT part{depth}"))
+    }
+
+    /// Undoes what was done since, and forgets the place.
+    fn undo_to(&mut self, depth: u32) -> Result<(), Error> {
+        self.execute_batch(&format!("ROLLBACK TO SAVEPOINT part{depth}"))?;
+        self.release(depth)
+    }
 }
 
 /// What a command wants done with its changes.
@@ -24,7 +62,8 @@ pub enum Verdict {
     Undo,
 }
 
-/// A command on its way through an engine. `run` may be called again after a deadlock; `finish` is called once.
+/// A command on its way through an engine. `run` may be called again after a deadlock; `finish` is called
+/// once.
 pub trait Job: Send {
     fn run(&mut self, connection: &mut dyn Connection) -> Verdict;
 
@@ -43,6 +82,16 @@ pub trait Engine: Send + Sync {
     fn reads_inline(&self) -> bool;
 
     fn is_commit_ordered(&self) -> bool;
+
+    fn dialect(&self) -> Dialect {
+        Dialect::Sqlite
+    }
+
+    /// Brings the schema up to date on the calling thread. `None` where schema changes are part of a transaction, so
+    /// that a command can do it.
+    fn migrate(&self, _migrations: &'static [Migrations]) -> Option<Result<Vec<String>, Error>> {
+        None
+    }
 
     fn stats(&self) -> Stats;
 }

@@ -29,6 +29,36 @@ pub enum Error {
     /// The command panicked; its changes are rolled back.
     #[error("the command panicked")]
     Panicked,
+    /// The work that this command belongs to has been taken over by another process; nothing was changed.
+    #[error("another process has taken this work over")]
+    Fenced,
+    /// The server does not answer: it is down, starting, or has no connection to spare.
+    #[error("the database server does not answer: {0}")]
+    Unreachable(String),
+    #[error("the database server refuses the user {user} or the password")]
+    WrongPassword { user: String },
+    /// Signed in, but not allowed to do what is needed.
+    #[error("the database server does not allow this: {0}")]
+    NoRight(String),
+    #[error("the database server has no schema {0}")]
+    UnknownSchema(String),
+    #[error("the database server is {found}, too old: {needed} or later is needed")]
+    TooOld { found: String, needed: String },
+    /// A replica, or a primary that was demoted: reads go on.
+    #[error("the database server is read-only")]
+    ReadOnly,
+    /// The schema holds tables that are not ours; nothing was touched.
+    #[error("the schema {0} belongs to another program: it has tables, but none of ours")]
+    Foreign(String),
+    /// The address is no address of a database.
+    #[error("not an address of a database: {0}")]
+    Address(String),
+    /// Others held what was needed for too long, again and again; nothing was changed.
+    #[error("others hold the rows that are needed")]
+    Deadlock,
+    /// The connection broke while the commit was under way: it may have happened or not.
+    #[error("it is not known whether this was stored")]
+    OutcomeUnknown,
     /// The engine is shutting down.
     #[error("the database is closed")]
     Closed,
@@ -39,7 +69,19 @@ pub enum Error {
 impl Error {
     /// The same command may succeed later.
     pub const fn is_transient(&self) -> bool {
-        matches!(self, Error::Busy | Error::Full | Error::Io(_) | Error::Closed)
+        matches!(
+            self,
+            Error::Busy
+                | Error::Full
+                | Error::Io(_)
+                | Error::Fenced
+                | Error::Unreachable(_)
+                | Error::WrongPassword { .. }
+                | Error::ReadOnly
+                | Error::Deadlock
+                | Error::OutcomeUnknown
+                | Error::Closed
+        )
     }
 }
 
@@ -52,7 +94,12 @@ impl From<Error> for kernel::Error {
             )
             .with_retry_after(30)
             .with_source(error),
-            Error::Busy | Error::Closed | Error::Io(_) => kernel::Error::unavailable(
+            Error::OutcomeUnknown => kernel::Error::unavailable(
+                "storage_outcome_unknown",
+                "it is not known whether this was stored; ask again with the same Idempotency-Key",
+            )
+            .with_source(error),
+            error if error.is_transient() => kernel::Error::unavailable(
                 "storage_unavailable",
                 "the storage does not answer; nothing was changed",
             )

@@ -3,12 +3,17 @@
 //! Invariants:
 //! - [`Db::write`] answers after the commit is on disk, or with an error and no effect.
 //! - A closure never awaits, so no transaction is ever open across a network call.
+//! - Commands may run at once (MySQL). What a command reads is then locked for it until it ends, unless it asks
+//!   otherwise ([`Tx::unlocked`]), so a decision on a row that was read holds. A row that is *not* there cannot be locked:
+//!   a unique key decides between two that insert it, and the loser is run again. A sum or a count over rows that may
+//!   come is no basis for a decision: lock one row that stands for all of them first.
 //! - On SQLite concurrent commands share a transaction (group commit): each runs in a savepoint of its own and a
 //!   failing one rolls back alone; one fsync answers them all.
 //! - What must happen after the commit and only then (wake a relay, drop a cache entry) is a hook: [`Tx::after_commit`].
 
 mod engine;
 mod error;
+pub mod fence;
 mod migrate;
 mod sqlite;
 #[cfg(test)]
@@ -20,7 +25,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
-pub use engine::{Connection, Engine, Job, Stats};
+pub use engine::{Connection, Dialect, Engine, Job, Reads, Stats, Verdict};
 pub use error::Error;
 pub use migrate::{Migration, Migrations};
 pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
@@ -56,7 +61,12 @@ impl Db {
     /// Brings the schema up to date and names the steps that it took; refuses a database that a newer version has
     /// written.
     pub async fn migrate(&self, migrations: &'static [Migrations]) -> Result<Vec<String>, Error> {
-        self.write(move |tx| migrate::apply(tx, migrations)).await
+        let engine = self.engine.clone();
+        if engine.dialect() == Dialect::Sqlite {
+            return self.write(move |tx| migrate::apply(tx, migrations)).await;
+        }
+        let migrated = tokio::task::spawn_blocking(move || engine.migrate(migrations)).await;
+        migrated.ok().flatten().unwrap_or(Err(Error::Closed))
     }
 
     /// Runs a command. The closure may run more than once where the engine retries a deadlock.
@@ -71,6 +81,7 @@ impl Db {
             command,
             outcome: None,
             hooks: Vec::new(),
+            fence: fence::of(&self.engine),
             reply: Some(reply),
         }));
         answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
@@ -82,7 +93,8 @@ impl Db {
     where
         F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
     {
-        let job = Command { command, outcome: None, hooks: Vec::new(), reply: None };
+        let fence = fence::of(&self.engine);
+        let job = Command { command, outcome: None, hooks: Vec::new(), fence, reply: None };
         self.engine.write_lazily(Box::new(job));
     }
 
@@ -103,6 +115,20 @@ impl Db {
         }
     }
 
+    /// Runs a query that takes microseconds where the database is in this process: at once there, and on a thread of
+    /// its own where a server must be asked.
+    pub async fn look_up<T, E, F>(&self, query: F) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        if self.engine.is_commit_ordered() {
+            return self.read_now(query);
+        }
+        self.read(query).await
+    }
+
     /// Runs a query on the calling thread. Only for look-ups by key that take microseconds.
     pub fn read_now<T, E, F>(&self, query: F) -> Result<T, E>
     where
@@ -113,7 +139,7 @@ impl Db {
         let mut result = None;
         self.engine.read(&mut |connection| {
             if let Some(query) = query.take() {
-                result = Some(query(&mut Tx { connection, hooks: &mut Vec::new() }));
+                result = Some(query(&mut Tx::new(connection, &mut Vec::new())));
             }
         })?;
         result.unwrap_or_else(|| Err(Error::Closed.into()))
@@ -123,6 +149,10 @@ impl Db {
     /// that it saw.
     pub fn is_commit_ordered(&self) -> bool {
         self.engine.is_commit_ordered()
+    }
+
+    pub fn dialect(&self) -> Dialect {
+        self.engine.dialect()
     }
 
     pub fn stats(&self) -> Stats {
@@ -136,10 +166,34 @@ type Hook = Box<dyn FnOnce() + Send>;
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
     hooks: &'c mut Vec<Hook>,
+    reads: Reads,
+    depth: u32,
+}
+
+impl<'c> Tx<'c> {
+    fn new(connection: &'c mut dyn Connection, hooks: &'c mut Vec<Hook>) -> Self {
+        Self { connection, hooks, reads: Reads::Locked, depth: 0 }
+    }
 }
 
 impl Tx<'_> {
-    /// Runs a statement; answers how many rows it changed.
+    fn reading(&mut self, reads: Reads) -> Tx<'_> {
+        Tx { connection: &mut *self.connection, hooks: &mut *self.hooks, reads, depth: self.depth }
+    }
+
+    /// The same transaction, whose reads hold up nobody and are not held up: for rows that this command does not decide
+    /// on alone (a price list, a setting). What is read may have changed when the command commits.
+    pub fn unlocked(&mut self) -> Tx<'_> {
+        self.reading(Reads::Unlocked)
+    }
+
+    /// The same transaction, whose reads keep others from changing the rows, but not from reading them in the same way.
+    pub fn shared(&mut self) -> Tx<'_> {
+        self.reading(Reads::Shared)
+    }
+
+    /// Runs a statement; answers how many rows it found to change, also where they were as they should be. After
+    /// `ON CONFLICT … DO UPDATE` the number says only how many rows were given.
     pub fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
         self.connection.execute(sql, params)
     }
@@ -156,7 +210,7 @@ impl Tx<'_> {
         mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let mut rows = Vec::new();
-        self.connection.query(sql, params, &mut |row| {
+        self.connection.query(sql, params, self.reads, &mut |row| {
             rows.push(map(row)?);
             Ok(true)
         })?;
@@ -171,7 +225,7 @@ impl Tx<'_> {
         mut map: impl FnMut(&Row<'_>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let mut found = None;
-        self.connection.query(sql, params, &mut |row| {
+        self.connection.query(sql, params, self.reads, &mut |row| {
             found = Some(map(row)?);
             Ok(false)
         })?;
@@ -193,14 +247,15 @@ impl Tx<'_> {
         &mut self,
         part: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.connection.execute_batch("SAVEPOINT part")?;
-        let hooks = self.hooks.len();
-        let result = part(&mut Tx { connection: &mut *self.connection, hooks: &mut *self.hooks });
+        let (hooks, depth) = (self.hooks.len(), self.depth);
+        self.connection.savepoint(depth)?;
+        let (connection, reads) = (&mut *self.connection, self.reads);
+        let result = part(&mut Tx { connection, hooks: &mut *self.hooks, reads, depth: depth + 1 });
         if result.is_ok() {
-            self.connection.execute_batch("RELEASE SAVEPOINT part")?;
+            self.connection.release(depth)?;
         } else {
             self.hooks.truncate(hooks);
-            self.connection.execute_batch("ROLLBACK TO SAVEPOINT part; RELEASE SAVEPOINT part")?;
+            self.connection.undo_to(depth)?;
         }
         result
     }
@@ -215,6 +270,7 @@ struct Command<F, T, E> {
     command: F,
     outcome: Option<Result<T, E>>,
     hooks: Vec<Hook>,
+    fence: Option<fence::Fence>,
     reply: Option<oneshot::Sender<Result<T, E>>>,
 }
 
@@ -226,11 +282,16 @@ where
 {
     fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
         self.hooks.clear();
+        self.outcome = None;
         // The caller gave up before it began: nothing is done, and nobody waits for an answer (R93).
         if self.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
             return engine::Verdict::Undo;
         }
-        let outcome = (self.command)(&mut Tx { connection, hooks: &mut self.hooks });
+        let tx = &mut Tx::new(connection, &mut self.hooks);
+        let outcome = match self.fence.as_ref().map_or(Ok(()), |fence| fence.check(tx)) {
+            Ok(()) => (self.command)(tx),
+            Err(error) => Err(error.into()),
+        };
         let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
         self.outcome = Some(outcome);
         verdict

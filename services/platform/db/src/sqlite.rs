@@ -13,7 +13,7 @@ use std::time::Duration;
 use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqlValue};
 use rusqlite::{CachedStatement, Connection as Sqlite, params_from_iter};
 
-use crate::engine::{Connection, Engine, Job, Stats, Verdict};
+use crate::engine::{Connection, Engine, Job, Reads, Stats, Verdict};
 use crate::{Error, Param, Row, RowSource, ValueRef};
 
 /// How many commands share a transaction at most: bounds the memory of one commit and the wait of the first.
@@ -98,6 +98,7 @@ impl Connection for Handle<'_> {
         &mut self,
         sql: &str,
         params: &[Param<'_>],
+        _reads: Reads,
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         let mut statement = self.statement(sql)?;

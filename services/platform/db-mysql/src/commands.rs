@@ -1,0 +1,276 @@
+//! Commands: a few workers, each with a connection, each command a transaction of its own.
+//!
+//! Invariants:
+//! - a command is run again only where it is certain that nothing of it was committed;
+//! - it is finished exactly once;
+//! - nobody waits without end: the queue is bounded, and so are the tries of one command.
+
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use db::{Error, Job, Stats, Verdict};
+
+use crate::connect::{Connector, Purpose};
+use crate::failure::Failure;
+use crate::session::Session;
+
+/// Commands that may wait for a worker; beyond that they are refused at once (R91).
+const QUEUE_MAX: usize = 8_192;
+/// After so many commands a lazy one has its turn, however many wait.
+const LAZY_EVERY: u32 = 16;
+/// How long a worker stays without work before it gives up its connection.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+/// How often one command is run where others are in its way, for each way of being in it.
+const DEADLOCKS_MAX: u32 = 40;
+const LOCK_TIMEOUTS_MAX: u32 = 2;
+const LOST_MAX: u32 = 3;
+/// The longest pause between two tries.
+const PAUSE_MAX_MICROS: u64 = 50_000;
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Box<dyn Job>>,
+    lazy: VecDeque<Box<dyn Job>>,
+    since_lazy: u32,
+    /// Workers alive, and those of them that wait for work.
+    workers: usize,
+    idle: usize,
+    closed: bool,
+}
+
+impl Queue {
+    fn next(&mut self) -> Option<Box<dyn Job>> {
+        if (self.since_lazy < LAZY_EVERY || self.lazy.is_empty())
+            && let Some(job) = self.jobs.pop_front()
+        {
+            self.since_lazy += 1;
+            return Some(job);
+        }
+        self.since_lazy = 0;
+        self.lazy.pop_front()
+    }
+}
+
+pub(crate) struct Commands {
+    connector: Arc<Connector>,
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    threads: Mutex<Vec<std::thread::JoinHandle<()>>>,
+    commands: AtomicU64,
+    commits: AtomicU64,
+    random: AtomicU64,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Commands {
+    pub fn new(connector: Arc<Connector>) -> Arc<Self> {
+        Arc::new(Self {
+            connector,
+            queue: Mutex::default(),
+            arrived: Condvar::new(),
+            threads: Mutex::default(),
+            commands: AtomicU64::new(0),
+            commits: AtomicU64::new(0),
+            random: AtomicU64::new(0x9e37_79b9_7f4a_7c15),
+        })
+    }
+
+    pub fn take(self: &Arc<Self>, job: Box<dyn Job>) {
+        let mut queue = lock(&self.queue);
+        if queue.closed || queue.jobs.len() >= QUEUE_MAX {
+            let error = if queue.closed { Error::Closed } else { Error::Busy };
+            drop(queue);
+            return job.finish(Err(error));
+        }
+        queue.jobs.push_back(job);
+        self.wake(queue);
+    }
+
+    /// What comes when too many wait is lost, as it may be.
+    pub fn take_lazily(self: &Arc<Self>, job: Box<dyn Job>) {
+        let mut queue = lock(&self.queue);
+        if queue.closed || queue.lazy.len() >= QUEUE_MAX {
+            drop(queue);
+            return job.finish(Err(Error::Busy));
+        }
+        queue.lazy.push_back(job);
+        self.wake(queue);
+    }
+
+    /// Wakes a worker, or makes one where all are at work and there may be more.
+    fn wake(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+        let waiting = queue.jobs.len() + queue.lazy.len();
+        if queue.idle >= waiting || queue.workers >= self.connector.address.pool {
+            drop(queue);
+            self.arrived.notify_one();
+            return;
+        }
+        let worker = self.clone();
+        let spawned = std::thread::Builder::new()
+            .name(format!("db-{}", self.connector.address.schema))
+            .spawn(move || worker.work());
+        match spawned {
+            Ok(thread) => {
+                queue.workers += 1;
+                drop(queue);
+                let mut threads = lock(&self.threads);
+                threads.retain(|thread| !thread.is_finished());
+                threads.push(thread);
+            }
+            Err(error) if queue.workers == 0 => {
+                let stranded: Vec<_> = queue.jobs.drain(..).collect();
+                drop(queue);
+                for job in stranded {
+                    job.finish(Err(Error::Io(error.to_string())));
+                }
+            }
+            Err(_) => {}
+        }
+    }
+
+    /// Waits for a job. `None` when there is nothing more to do for this worker.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        let mut queue = lock(&self.queue);
+        loop {
+            if let Some(job) = queue.next() {
+                return Some(job);
+            }
+            if queue.closed {
+                queue.workers -= 1;
+                return None;
+            }
+            queue.idle += 1;
+            let (guard, timeout) =
+                self.arrived.wait_timeout(queue, IDLE_MAX).unwrap_or_else(PoisonError::into_inner);
+            queue = guard;
+            queue.idle -= 1;
+            if timeout.timed_out() && queue.jobs.is_empty() && queue.lazy.is_empty() {
+                queue.workers -= 1;
+                return None;
+            }
+        }
+    }
+
+    fn work(&self) {
+        let mut session = None;
+        while let Some(mut job) = self.next() {
+            let outcome = self.run(&mut session, job.as_mut());
+            self.commands.fetch_add(1, Ordering::Relaxed);
+            if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
+                tracing::error!("a hook after a commit panicked");
+            }
+        }
+    }
+
+    /// Runs one command until it is committed, undone, or has no chance.
+    fn run(&self, slot: &mut Option<Session>, job: &mut dyn Job) -> Result<(), Error> {
+        let (mut deadlocks, mut timeouts, mut lost, mut duplicates) = (0, 0, 0, 0);
+        loop {
+            let mut session = match slot.take() {
+                Some(session) => session,
+                None => Session::open(&self.connector, Purpose::Commands)?,
+            };
+            session.begin();
+            let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
+            let trouble = match (session.trouble(), &verdict) {
+                (Some(trouble), _) => Some(trouble.clone()),
+                (None, Ok(Verdict::Keep)) => match session.commit() {
+                    Ok(()) => None,
+                    // The server says that it did not.
+                    Err(Failure::Deadlock) => Some(Failure::Deadlock),
+                    Err(failure) => {
+                        tracing::warn!(error = %failure.error(), "the outcome of a commit is not known");
+                        return Err(Error::OutcomeUnknown);
+                    }
+                },
+                (None, _) => None,
+            };
+            match trouble {
+                None if matches!(verdict, Ok(Verdict::Keep)) => {
+                    self.commits.fetch_add(1, Ordering::Relaxed);
+                    *slot = Some(session);
+                    return Ok(());
+                }
+                None => {
+                    if session.rollback().is_ok() {
+                        *slot = Some(session);
+                    }
+                    // The row came between the look and the insert: this time it is seen. A panic is not tried again.
+                    let came_between = slot.as_ref().is_some_and(Session::met_duplicate);
+                    if !came_between || duplicates > 0 || verdict.is_err() {
+                        return Ok(());
+                    }
+                    duplicates += 1;
+                }
+                Some(Failure::Deadlock) => {
+                    deadlocks += 1;
+                    self.again(slot, session, deadlocks, DEADLOCKS_MAX)?;
+                    self.pause(deadlocks);
+                }
+                Some(Failure::LockTimeout) => {
+                    timeouts += 1;
+                    self.again(slot, session, timeouts, LOCK_TIMEOUTS_MAX)?;
+                }
+                Some(Failure::Lost(reason)) => {
+                    lost += 1;
+                    if lost >= LOST_MAX {
+                        return Err(Error::Unreachable(reason));
+                    }
+                }
+                // Another server may be the one that writes now: the next command connects anew.
+                Some(Failure::ReadOnly) => return Err(Error::ReadOnly),
+                Some(Failure::Statement(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// Ends a transaction that is to be run again, if it may be.
+    fn again(
+        &self,
+        slot: &mut Option<Session>,
+        mut session: Session,
+        tried: u32,
+        tries_max: u32,
+    ) -> Result<(), Error> {
+        if session.rollback().is_ok() {
+            *slot = Some(session);
+        }
+        if tried >= tries_max { Err(Error::Deadlock) } else { Ok(()) }
+    }
+
+    /// Longer with every try, and never the same as that of the others.
+    fn pause(&self, tried: u32) {
+        let mut seed = self.random.fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
+        seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let bound = (500_u64 << tried.min(7)).min(PAUSE_MAX_MICROS);
+        std::thread::sleep(Duration::from_micros(seed % bound));
+    }
+
+    pub fn stats(&self) -> Stats {
+        Stats {
+            commands: self.commands.load(Ordering::Relaxed),
+            commits: self.commits.load(Ordering::Relaxed),
+            queued: lock(&self.queue).jobs.len() as u64,
+        }
+    }
+
+    /// Lets the workers do what waits, and then end.
+    pub fn close(&self) {
+        lock(&self.queue).closed = true;
+        self.arrived.notify_all();
+        let threads = std::mem::take(&mut *lock(&self.threads));
+        for thread in threads {
+            // The last handle may be dropped by a hook on a worker itself.
+            if thread.thread().id() != std::thread::current().id() {
+                let _ = thread.join();
+            }
+        }
+    }
+}
