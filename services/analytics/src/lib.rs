@@ -44,6 +44,6 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         stopping: context.stopping.clone(),
     };
     service.routes(http::routes(), state);
-    service.consume(events::orders()).await?;
+    service.consume(events::orders());
     Ok(service.build())
 }

@@ -46,7 +46,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let desk = Arc::new(Desk::new(service.outbox(), context.clock.clone(), config, metrics));
     let shop = http::Shop { db: service.db(), desk: desk.clone(), edge: context.edge.clone() };
     service.routes(http::routes(), shop);
-    service.consume(events::consumer(&desk)).await?;
+    service.consume(events::consumer(&desk));
     let expiry = jobs::Expiry { db: service.db(), desk };
     service.every("expire", EXPIRY_INTERVAL, expiry);
     Ok(service.build())

@@ -87,8 +87,8 @@ async fn assemble(
     }
     let due = Due::now();
     let desk = Desk { clock: context.clock.clone(), due: due.clone() };
-    service.consume(events::of_users(desk.clone())).await?;
-    service.consume(events::of_orders(desk)).await?;
+    service.consume(events::of_users(desk.clone()));
+    service.consume(events::of_orders(desk));
     let metrics = context.with_metrics(Metrics::register);
     let pump = SenderPump::new(context, db.clone(), config.clone(), from, mailer, due, metrics);
     service.pump(Arc::new(pump));

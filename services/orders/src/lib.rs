@@ -58,8 +58,8 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         runner: runner.clone(),
     };
     service.routes(http::routes(), state);
-    service.consume(events::answers(runner.clone())).await?;
-    service.consume(projections::products::consumer()).await?;
+    service.consume(events::answers(runner.clone()));
+    service.consume(projections::products::consumer());
     let deadlines = jobs::Deadlines { db: service.db(), runner };
     service.every("deadlines", Duration::from_secs(1), deadlines);
     service.admin(http::operator_routes(tally));

@@ -73,7 +73,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         wake: Arc::new(Notify::new()),
         metrics: context.with_metrics(metrics::Metrics::register),
     };
-    service.consume(commands::consumer(&desk)).await?;
+    service.consume(commands::consumer(&desk));
     service.pump(Arc::new(driver::Driver::new(db.clone(), bank.clone(), desk.clone(), config)));
 
     // Late call-backs need a look by the clock; without faults only the expiry sends any, and wakes.

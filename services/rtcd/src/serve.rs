@@ -9,7 +9,7 @@ use axum::Router;
 use bus::EmbeddedLog;
 use db::Db;
 use gateway::Upstream;
-use host::{Config, Context, Databases, Pumps, Secrets, Service, StartError};
+use host::{Config, Context, Databases, EmbeddedOnly, Pumps, Secrets, Service, StartError};
 use kernel::{Clock, IdSource, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,8 +67,8 @@ pub struct Built {
 pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
-    let databases = Databases::of(&config);
-    let log = EmbeddedLog::open(databases.open("log")?, clock.clone())
+    let databases = Databases::of(&config, Arc::new(EmbeddedOnly));
+    let log = EmbeddedLog::open(databases.open("log").await?, clock.clone())
         .await
         .map_err(|source| StartError::Database { name: "log".to_owned(), source })?;
     let log_db = log.db().clone();

@@ -37,11 +37,7 @@ impl Fts5 {
         match Self::open_once(&context.databases).await {
             Err(StartError::Database { source: db::Error::Corrupt(reason), .. }) => {
                 tracing::warn!(%reason, "the search index is damaged and is built anew");
-                if let Databases::Directory(directory) = &context.databases {
-                    for suffix in ["", "-wal", "-shm"] {
-                        let _ = std::fs::remove_file(directory.join(format!("{NAME}.db{suffix}")));
-                    }
-                }
+                context.databases.remove_local(NAME);
                 Self::open_once(&context.databases).await
             }
             opened => opened,
@@ -49,7 +45,7 @@ impl Fts5 {
     }
 
     async fn open_once(databases: &Databases) -> std::result::Result<Self, StartError> {
-        let index = Self { db: databases.open(NAME)? };
+        let index = Self { db: databases.open_local(NAME)? };
         let failed = |source| StartError::Database { name: NAME.to_owned(), source };
         index.db.migrate(MIGRATIONS).await.map_err(failed)?;
         index

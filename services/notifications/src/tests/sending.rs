@@ -328,7 +328,7 @@ async fn a_crash_between_sending_and_noting_is_counted_and_the_letter_sent_again
     // Only a context is needed of this house: the service lives on a file that outlives it.
     let house = House::build(&[], async |_| Ok::<_, host::StartError>(Vec::new())).await;
     let mut context = house.context.clone();
-    context.databases = Databases::Directory(house.directory.path().to_owned());
+    context.databases = Databases::of(&context.config, std::sync::Arc::new(host::EmbeddedOnly));
     let mail = house.directory.path().join("mail");
     let mailbox = MailboxOnDisk::open(&mail, crate::MailboxConfig::default(), context.clock.clone()).unwrap();
     let died = Arc::new(tokio::sync::Notify::new());

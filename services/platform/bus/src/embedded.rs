@@ -205,7 +205,12 @@ impl Bus for EmbeddedLog {
             .await
     }
 
-    async fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, Error> {
+    async fn subscribe(
+        &self,
+        group: &str,
+        topics: &[Topic],
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn Subscription>, Error> {
         let wanted = group.to_owned();
         let committed: Vec<(String, u32, i64)> = self
             .db
@@ -224,7 +229,6 @@ impl Bus for EmbeddedLog {
                 *position = offset;
             }
         }
-        let wake = Arc::new(Notify::new());
         wake.notify_one();
         let names = topics.iter().map(|topic| Arc::from(topic.name)).collect();
         lock(&self.state).subscribers.push((names, Arc::downgrade(&wake)));
@@ -433,9 +437,5 @@ impl Subscription for Member {
         self.positions = self.committed.clone();
         self.wake.notify_one();
         Ok(())
-    }
-
-    fn wake(&self) -> Arc<Notify> {
-        self.wake.clone()
     }
 }

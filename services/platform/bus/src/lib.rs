@@ -20,6 +20,9 @@ pub use embedded::EmbeddedLog;
 pub enum Error {
     #[error("no topic is called {0:?}")]
     UnknownTopic(String),
+    /// It will not take this message, now or later: it is too large.
+    #[error("the event bus refuses a message: {0}")]
+    Refused(String),
     /// The bus does not take or give messages right now; nothing is lost, try again.
     #[error("the event bus is not available: {0}")]
     Unavailable(String),
@@ -35,6 +38,7 @@ impl From<Error> for kernel::Error {
     fn from(error: Error) -> Self {
         match error {
             Error::UnknownTopic(_) => kernel::Error::not_found("unknown_topic", error.to_string()),
+            Error::Refused(_) => kernel::Error::invalid("message_refused", error.to_string()),
             Error::Unavailable(_) => {
                 kernel::Error::unavailable("bus_unavailable", "the event bus does not answer")
                     .with_source(error)
@@ -105,8 +109,14 @@ pub trait Bus: Send + Sync {
     /// Durable when it answers. All messages or none.
     async fn publish(&self, messages: Vec<Message>) -> Result<(), Error>;
 
-    /// Joins a consumer group, which begins at the earliest message where it has no offset yet.
-    async fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, Error>;
+    /// Joins a consumer group, which begins at the earliest message where it has no offset yet. `wake` is signalled
+    /// when a poll may find something. The member leaves the group when it is dropped.
+    async fn subscribe(
+        &self,
+        group: &str,
+        topics: &[Topic],
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn Subscription>, Error>;
 
     async fn partitions(&self, topic: &str) -> Result<Vec<PartitionInfo>, Error>;
 
@@ -143,9 +153,6 @@ pub trait Subscription: Send {
 
     /// Goes back to what is committed: the messages polled since are delivered again.
     async fn rewind(&mut self) -> Result<(), Error>;
-
-    /// Signalled when a poll may find something.
-    fn wake(&self) -> Arc<Notify>;
 }
 
 /// The partition of a key: FNV-1a, the same on every machine and in every version.

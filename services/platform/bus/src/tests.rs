@@ -11,6 +11,10 @@ use crate::{Bus, EmbeddedLog, Error, Message, Start};
 
 const NOON: Timestamp = Timestamp::from_millis(1_772_366_400_000);
 
+fn wake() -> Arc<tokio::sync::Notify> {
+    Arc::default()
+}
+
 async fn open(dir: &tempfile::TempDir) -> (Arc<ManualClock>, EmbeddedLog) {
     let clock = Arc::new(ManualClock::at(NOON));
     let db = Db::open_sqlite(&dir.path().join("log.db")).unwrap();
@@ -30,7 +34,7 @@ async fn publish(log: &EmbeddedLog, count: usize) {
 async fn messages_of_a_key_keep_their_order_and_a_group_sees_each_once() {
     let dir = tempfile::tempdir().unwrap();
     let (_, log) = open(&dir).await;
-    let mut group = log.subscribe("g", &[topics::ORDERS]).await.unwrap();
+    let mut group = log.subscribe("g", &[topics::ORDERS], wake()).await.unwrap();
     publish(&log, 3_000).await;
     let mut last = [None; 7];
     let mut seen = 0;
@@ -56,7 +60,7 @@ async fn what_is_not_committed_is_delivered_again_also_after_a_restart() {
     {
         let (_, log) = open(&dir).await;
         publish(&log, 50).await;
-        let mut group = log.subscribe("g", &[topics::ORDERS]).await.unwrap();
+        let mut group = log.subscribe("g", &[topics::ORDERS], wake()).await.unwrap();
         let first = group.poll(1_000).await.unwrap();
         assert_eq!(first.len(), 50);
         group.rewind().await.unwrap();
@@ -67,7 +71,7 @@ async fn what_is_not_committed_is_delivered_again_also_after_a_restart() {
         group.commit(&handled).await.unwrap();
     }
     let (_, log) = open(&dir).await;
-    let mut group = log.subscribe("g", &[topics::ORDERS]).await.unwrap();
+    let mut group = log.subscribe("g", &[topics::ORDERS], wake()).await.unwrap();
     let rest = group.poll(1_000).await.unwrap();
     assert!(!rest.is_empty() && rest.len() < 50);
     publish(&log, 1).await;
@@ -80,8 +84,8 @@ async fn groups_do_not_disturb_each_other_and_lag_counts_what_is_left() {
     let (_, log) = open(&dir).await;
     publish(&log, 20).await;
     let (mut one, mut two) = (
-        log.subscribe("one", &[topics::ORDERS]).await.unwrap(),
-        log.subscribe("two", &[topics::ORDERS]).await.unwrap(),
+        log.subscribe("one", &[topics::ORDERS], wake()).await.unwrap(),
+        log.subscribe("two", &[topics::ORDERS], wake()).await.unwrap(),
     );
     let all = one.poll(100).await.unwrap();
     one.commit(&all).await.unwrap();
@@ -109,7 +113,7 @@ async fn retention_deletes_old_messages_and_offsets_go_on() {
         assert_eq!(left, 2);
     }
     let (_, log) = open(&dir).await;
-    let mut group = log.subscribe("late", &[topics::ORDERS]).await.unwrap();
+    let mut group = log.subscribe("late", &[topics::ORDERS], wake()).await.unwrap();
     assert_eq!(group.poll(100).await.unwrap().len(), 2);
 }
 

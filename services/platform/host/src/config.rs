@@ -72,6 +72,38 @@ impl Default for LogSection {
     }
 }
 
+/// Where things are kept. What is not embedded is opened by an adapter that the binary links.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EngineSection {
+    /// `embedded` (a SQLite file a service in `data`) or `mysql://user@host:port/rtc_{service}`.
+    pub database: String,
+    /// Other databases for some services.
+    pub databases: BTreeMap<String, String>,
+    /// `embedded` or `kafka://host:port,host:port`.
+    pub bus: String,
+    /// `embedded` or `redis://host:port`.
+    pub cache: String,
+    /// `folder` (in `data`) or `s3://bucket/prefix?endpoint=…&region=…`.
+    pub objects: String,
+    /// Secrets of these by reference (`env:NAME`, `file:/path`): `database`, `bus`, `cache`. Read at every new
+    /// connection, so that they can be rotated.
+    pub credentials: BTreeMap<String, String>,
+}
+
+impl EngineSection {
+    /// The URL of a service's database; `None` where it is embedded.
+    pub fn database_url(&self, service: &str) -> Option<String> {
+        let url = self.databases.get(service).unwrap_or(&self.database);
+        (url != EMBEDDED).then(|| url.replace("{service}", service))
+    }
+
+    pub fn has_embedded_bus(&self) -> bool {
+        self.bus == EMBEDDED
+    }
+}
+
+const EMBEDDED: &str = "embedded";
+
 /// Everything but the services' own sections.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -82,11 +114,14 @@ struct Root {
     log: LogSection,
     /// Quotas by the name of a limit; 0 switches one off.
     limits: HashMap<String, u32>,
-    /// Databases by service: `mysql://…`, once an engine for it is linked. A service without one has a SQLite file in
-    /// `data`.
-    databases: HashMap<String, String>,
-    /// `embedded` or `kafka://…`.
+    database: String,
+    databases: BTreeMap<String, String>,
     bus: String,
+    cache: String,
+    objects: String,
+    credentials: BTreeMap<String, String>,
+    /// Services that run elsewhere: their names and the base URLs of their replicas.
+    upstreams: BTreeMap<String, Vec<String>>,
     services: BTreeMap<String, serde_json::Value>,
 }
 
@@ -98,8 +133,13 @@ impl Default for Root {
             server: ServerSection::default(),
             log: LogSection::default(),
             limits: HashMap::new(),
-            databases: HashMap::new(),
-            bus: "embedded".to_owned(),
+            database: EMBEDDED.to_owned(),
+            databases: BTreeMap::new(),
+            bus: EMBEDDED.to_owned(),
+            cache: EMBEDDED.to_owned(),
+            objects: "folder".to_owned(),
+            credentials: BTreeMap::new(),
+            upstreams: BTreeMap::new(),
             services: BTreeMap::new(),
         }
     }
@@ -114,7 +154,8 @@ pub struct Config {
     pub server: ServerSection,
     pub log: LogSection,
     pub limits: HashMap<String, u32>,
-    pub bus: String,
+    pub engines: EngineSection,
+    pub upstreams: BTreeMap<String, Vec<String>>,
 }
 
 /// One setting as `rtcd config` shows it.
@@ -154,26 +195,21 @@ impl Config {
 
     fn from_figment(figment: Figment) -> Result<Self, StartError> {
         let root: Root = figment.extract().map_err(|error| StartError::Config(explain(&error)))?;
-        if root.bus != "embedded" {
-            return Err(StartError::Config(format!(
-                "bus: no engine for {:?} is part of this program",
-                root.bus
-            )));
-        }
-        // A setting that is taken and not followed would be worse than none.
-        if let Some((service, url)) = root.databases.iter().next() {
-            let scheme = url.split("://").next().unwrap_or("");
-            return Err(StartError::Config(format!(
-                "databases.{service}: no engine for {scheme}:// is part of this program"
-            )));
-        }
         Ok(Self {
             profile: root.profile,
             data: root.data,
             server: root.server,
             log: root.log,
             limits: root.limits,
-            bus: root.bus,
+            engines: EngineSection {
+                database: root.database,
+                databases: root.databases,
+                bus: root.bus,
+                cache: root.cache,
+                objects: root.objects,
+                credentials: root.credentials,
+            },
+            upstreams: root.upstreams,
             figment,
         })
     }

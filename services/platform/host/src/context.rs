@@ -14,6 +14,8 @@ use crate::{Config, Databases, Profile, Secrets, StartError, Vault};
 
 #[derive(Clone)]
 pub struct Context {
+    /// The name of this process among those that share its engines: leases are held in it.
+    pub instance: Arc<str>,
     pub clock: Arc<dyn Clock>,
     pub ids: IdSource,
     pub config: Config,
@@ -59,6 +61,7 @@ impl Context {
         );
         let vault = Vault::new(&secrets.get("vault_key")?)?;
         Ok(Self {
+            instance: ids.uuid().to_string().into(),
             clock,
             ids,
             config,

@@ -6,29 +6,45 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use db::Db;
 
+use crate::adapters::Adapters;
+use crate::config::EngineSection;
 use crate::{Config, StartError};
 
 /// Opens databases by the name of their service.
 #[derive(Clone)]
 pub enum Databases {
-    /// A SQLite file a service.
-    Directory(PathBuf),
+    /// A SQLite file a service, or what an adapter opens where the configuration names a URL.
+    Configured { directory: PathBuf, engines: EngineSection, adapters: Arc<dyn Adapters> },
     /// In memory, for tests and simulation: opened again under its name, a database is as it was.
     Memory(Arc<Mutex<HashMap<String, Db>>>),
 }
 
 impl Databases {
-    pub fn of(config: &Config) -> Self {
-        Databases::Directory(config.data.clone())
+    pub fn of(config: &Config, adapters: Arc<dyn Adapters>) -> Self {
+        Databases::Configured { directory: config.data.clone(), engines: config.engines.clone(), adapters }
     }
 
     pub fn memory() -> Self {
         Databases::Memory(Arc::default())
     }
 
-    pub fn open(&self, name: &str) -> Result<Db, StartError> {
+    pub async fn open(&self, name: &str) -> Result<Db, StartError> {
+        match self {
+            Databases::Configured { engines, adapters, .. } => match engines.database_url(name) {
+                Some(url) => adapters
+                    .database(name, &url)
+                    .await
+                    .map_err(|source| StartError::Database { name: name.to_owned(), source }),
+                None => self.open_local(name),
+            },
+            Databases::Memory(_) => self.open_local(name),
+        }
+    }
+
+    /// A database of this process alone, wherever the services' are: what can be filled again (a search index).
+    pub fn open_local(&self, name: &str) -> Result<Db, StartError> {
         let opened = match self {
-            Databases::Directory(directory) => Db::open_sqlite(&directory.join(format!("{name}.db"))),
+            Databases::Configured { directory, .. } => Db::open_sqlite(&directory.join(format!("{name}.db"))),
             Databases::Memory(opened) => {
                 let mut opened = opened.lock().unwrap_or_else(PoisonError::into_inner);
                 match opened.get(name) {
@@ -40,5 +56,14 @@ impl Databases {
             }
         };
         opened.map_err(|source| StartError::Database { name: name.to_owned(), source })
+    }
+
+    /// Deletes a database of this process alone, where it is a file.
+    pub fn remove_local(&self, name: &str) {
+        if let Databases::Configured { directory, .. } = self {
+            for suffix in ["", "-wal", "-shm"] {
+                let _ = std::fs::remove_file(directory.join(format!("{name}.db{suffix}")));
+            }
+        }
     }
 }

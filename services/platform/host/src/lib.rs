@@ -3,6 +3,7 @@
 //! A service is a function from a [`Context`] to a [`Service`]: routes, pumps, an operator's router. It cannot tell
 //! whether it runs alone or with others, on embedded engines or on real ones.
 
+mod adapters;
 mod config;
 mod context;
 mod databases;
@@ -16,7 +17,8 @@ mod tests;
 mod vault;
 mod verdict;
 
-pub use config::{Config, Profile, ServerSection};
+pub use adapters::{Adapters, EmbeddedOnly};
+pub use config::{Config, EngineSection, Profile, ServerSection};
 pub use context::Context;
 pub use databases::Databases;
 pub use error::StartError;

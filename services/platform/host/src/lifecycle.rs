@@ -69,4 +69,5 @@ async fn turn(pump: Arc<dyn Pump>, stop: CancellationToken) {
             () = stop.cancelled() => {}
         }
     }
+    pump.finish().await;
 }

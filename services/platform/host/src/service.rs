@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use axum::Router;
 use db::{Db, Migrations, params};
 use kernel::Clock;
-use messaging::{Consumer, Every, Job, Outbox, Progress, Pump, Relay};
+use messaging::{Consumer, Every, Job, Leases, Outbox, Progress, Pump, Relay};
 use web::{RouteInfo, Routes};
 
 use crate::{Context, StartError};
@@ -34,6 +34,8 @@ pub struct ServiceBuilder {
     context: Context,
     service: Service,
     outbox: Outbox,
+    /// `None` where the database is this process's alone.
+    leases: Option<Leases>,
 }
 
 impl Service {
@@ -42,12 +44,14 @@ impl Service {
         context: &Context,
         migrations: &'static [Migrations],
     ) -> Result<ServiceBuilder, StartError> {
-        let db = context.databases.open(name)?;
+        let db = context.databases.open(name).await?;
         let migrated = db
             .migrate(migrations)
             .await
             .map_err(|source| StartError::Database { name: name.to_owned(), source })?;
         let outbox = Outbox::new(name, context.clock.clone(), context.ids.clone());
+        let leases = (!db.is_commit_ordered())
+            .then(|| Leases::new(db.clone(), context.clock.clone(), context.instance.clone()));
         let service = Service {
             name,
             db,
@@ -57,7 +61,7 @@ impl Service {
             admin: Router::new(),
             pumps: Vec::new(),
         };
-        Ok(ServiceBuilder { context: context.clone(), service, outbox })
+        Ok(ServiceBuilder { context: context.clone(), service, outbox, leases })
     }
 }
 
@@ -84,16 +88,24 @@ impl ServiceBuilder {
         self
     }
 
-    pub async fn consume(&mut self, consumer: Consumer) -> Result<&mut Self, StartError> {
-        let pump = consumer
-            .start(self.db(), self.context.bus.as_ref(), self.context.clock.clone())
-            .await
-            .map_err(|error| StartError::Bus(error.to_string()))?;
+    pub fn consume(&mut self, consumer: Consumer) -> &mut Self {
+        let pump = consumer.start(self.db(), self.context.bus.clone(), self.context.clock.clone());
         self.service.pumps.push(Arc::new(pump));
-        Ok(self)
+        self
     }
 
+    /// Adds work beside the requests. Where other processes have the same database, one of them does it, by lease.
     pub fn pump(&mut self, pump: Arc<dyn Pump>) -> &mut Self {
+        let pump = match &self.leases {
+            Some(leases) => leases.leased(pump),
+            None => pump,
+        };
+        self.service.pumps.push(pump);
+        self
+    }
+
+    /// Adds work on what is this process's own: every process does it.
+    pub fn pump_here(&mut self, pump: Arc<dyn Pump>) -> &mut Self {
         self.service.pumps.push(pump);
         self
     }

@@ -48,8 +48,8 @@ fn a_file_goes_over_defaults_and_names_its_faults() {
         ("[server]\napi_bind = \"here\"\n", "server.api_bind"),
         ("profile = \"toy\"\n", "toy"),
         ("[server\n", "rtcd.toml"),
-        ("bus = \"kafka://here\"\n", "kafka://here"),
-        ("[databases]\norders = \"mysql://here/x\"\n", "mysql://"),
+        ("database = 7\n", "database"),
+        ("[upstreams]\nusers = \"http://here\"\n", "upstreams.users"),
     ] {
         std::fs::write(&file, text).unwrap();
         let error = Config::load(Some(&file), &[]).unwrap_err();

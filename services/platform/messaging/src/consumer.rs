@@ -73,22 +73,17 @@ impl Consumer {
         self
     }
 
-    /// Joins the group.
-    pub async fn start(
-        self,
-        db: Db,
-        bus: &dyn Bus,
-        clock: Arc<dyn Clock>,
-    ) -> Result<ConsumerPump, bus::Error> {
-        let subscription = bus.subscribe(&self.group, &self.topics).await?;
-        let wake = subscription.wake();
-        Ok(ConsumerPump {
+    /// A pump that joins the group at its first step and leaves it at its end.
+    pub fn start(self, db: Db, bus: Arc<dyn Bus>, clock: Arc<dyn Clock>) -> ConsumerPump {
+        ConsumerPump {
             name: self.group.clone(),
+            topics: self.topics,
             shared: Arc::new(Shared { group: self.group, handlers: self.handlers, clock }),
             db,
-            subscription: Mutex::new(subscription),
-            wake,
-        })
+            bus,
+            subscription: Mutex::new(None),
+            wake: Arc::new(Notify::new()),
+        }
     }
 }
 
@@ -102,8 +97,11 @@ struct Shared {
 pub struct ConsumerPump {
     name: String,
     shared: Arc<Shared>,
+    topics: Vec<Topic>,
     db: Db,
-    subscription: Mutex<Box<dyn Subscription>>,
+    bus: Arc<dyn Bus>,
+    /// `None` until the first step: who only looks at a service joins no group.
+    subscription: Mutex<Option<Box<dyn Subscription>>>,
     wake: Arc<Notify>,
 }
 
@@ -241,8 +239,10 @@ impl ConsumerPump {
     /// Handles one dead letter that an operator wants replayed.
     async fn replay_one(&self) -> kernel::Result<Progress> {
         let group = self.shared.group.clone();
-        let letter =
-            self.db.read_now(|tx| dead_letters::next_ready(tx, &group).map_err(kernel::Error::from))?;
+        let letter = self
+            .db
+            .look_up(move |tx| dead_letters::next_ready(tx, &group).map_err(kernel::Error::from))
+            .await?;
         let Some(letter) = letter else { return Ok(Progress::Idle) };
         let (shared, again) = (self.shared.clone(), letter.clone());
         let replayed = self
@@ -272,7 +272,14 @@ impl Pump for ConsumerPump {
     }
 
     async fn step(&self) -> kernel::Result<Progress> {
-        let mut subscription = self.subscription.lock().await;
+        let mut joined = self.subscription.lock().await;
+        let subscription = match &mut *joined {
+            Some(subscription) => subscription,
+            None => {
+                let member = self.bus.subscribe(&self.shared.group, &self.topics, self.wake.clone()).await?;
+                joined.insert(member)
+            }
+        };
         if self.replay_one().await? == Progress::Worked {
             return Ok(Progress::Worked);
         }
@@ -298,6 +305,11 @@ impl Pump for ConsumerPump {
         let handled: Vec<Delivery> = batch.iter().map(|incoming| incoming.delivery.clone()).collect();
         subscription.commit(&handled).await?;
         Ok(Progress::Worked)
+    }
+
+    /// Leaves the group, so that another member goes on at once.
+    async fn finish(&self) {
+        self.subscription.lock().await.take();
     }
 
     fn wake(&self) -> Arc<Notify> {

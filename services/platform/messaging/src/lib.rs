@@ -9,6 +9,7 @@
 
 mod consumer;
 mod dead_letters;
+mod lease;
 mod outbox;
 mod pump;
 mod relay;
@@ -22,6 +23,7 @@ pub use consumer::{Consumer, ConsumerPump, sweep_inbox};
 pub use dead_letters::{
     DeadLetter, DeadLetterState, count as count_dead_letters, list as list_dead_letters, replay,
 };
+pub use lease::{LEASE_FOR, Leases};
 pub use outbox::{Outbox, depth as outbox_depth, sequences};
 pub use pump::{Every, Job, Progress, Pump};
 pub use relay::Relay;
@@ -55,5 +57,12 @@ pub const MIGRATIONS: Migrations = Migrations {
                 deadline_at BIGINT, PRIMARY KEY (kind, id)
               ) WITHOUT ROWID;
               CREATE INDEX sagas_by_deadline ON sagas (deadline_at) WHERE deadline_at IS NOT NULL;",
+    }, Migration {
+        version: 2,
+        name: "leases",
+        sql: "CREATE TABLE leases (
+                name VARCHAR(96) NOT NULL PRIMARY KEY, owner VARCHAR(64) NOT NULL, token BIGINT NOT NULL,
+                expires_at BIGINT NOT NULL
+              ) WITHOUT ROWID;",
     }],
 };

@@ -10,6 +10,9 @@ use kernel::envelope::Event;
 use kernel::{Clock, Envelope, EventId, IdSource};
 use tokio::sync::Notify;
 
+/// What every bus takes: Kafka's brokers refuse more than 1 MiB with their headers unless they are told otherwise.
+pub const MESSAGE_BYTES_MAX: usize = 1_000_000;
+
 /// Writes messages of one service. Cheap to clone.
 #[derive(Clone)]
 pub struct Outbox {
@@ -54,6 +57,13 @@ impl Outbox {
             data,
         };
         let payload = serde_json::to_string(&envelope).map_err(kernel::Error::internal)?;
+        if payload.len() > MESSAGE_BYTES_MAX {
+            // Refused here, where the command can fail: in the outbox it would stop all that come after it.
+            return Err(kernel::Error::invalid(
+                "message_too_large",
+                format!("{} of {} bytes, at most {MESSAGE_BYTES_MAX}", E::TYPE, payload.len()),
+            ));
+        }
         tx.execute(
             "INSERT INTO outbox (topic, subject, created_at, payload) VALUES (?, ?, ?, ?)",
             params![topic.name, subject, envelope.time, payload],

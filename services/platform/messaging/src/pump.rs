@@ -34,6 +34,14 @@ pub trait Pump: Send + Sync {
 
     /// How long the host waits at most before it looks without a signal.
     fn interval(&self) -> Duration;
+
+    /// Its work begins with commits. Where another process may have made them no signal comes, and it has to look.
+    fn follows_commits(&self) -> bool {
+        false
+    }
+
+    /// The last step was the last: what is held for others' sake is let go.
+    async fn finish(&self) {}
 }
 
 /// The work of a timed pump.
@@ -47,18 +55,20 @@ pub struct Every<J> {
     name: String,
     interval: Duration,
     wake: Arc<Notify>,
+    follows_commits: bool,
     job: J,
 }
 
 impl<J: Job> Every<J> {
     pub fn new(name: impl Into<String>, interval: Duration, job: J) -> Self {
-        Self { name: name.into(), interval, wake: Arc::new(Notify::new()), job }
+        Self { name: name.into(), interval, wake: Arc::new(Notify::new()), follows_commits: false, job }
     }
 
     /// Uses a signal that somebody else gives: a hook after a commit.
     #[must_use]
     pub fn woken_by(mut self, wake: Arc<Notify>) -> Self {
         self.wake = wake;
+        self.follows_commits = true;
         self
     }
 }
@@ -79,5 +89,9 @@ impl<J: Job> Pump for Every<J> {
 
     fn interval(&self) -> Duration {
         self.interval
+    }
+
+    fn follows_commits(&self) -> bool {
+        self.follows_commits
     }
 }

@@ -42,14 +42,14 @@ async fn house() -> House {
     let outbox = Outbox::new("test", clock.clone(), IdSource::new(clock.clone(), 1));
     let relay = Relay::new("test", db.clone(), bus.clone(), &outbox);
     let broken = Arc::new(AtomicBool::new(true));
-    let consumer = consumer(&db, &bus, &clock, broken.clone()).await;
+    let consumer = consumer(&db, &bus, &clock, broken.clone());
     House { db, bus, clock, outbox, relay, consumer, broken }
 }
 
 /// Refuses a negative stock for as long as it is `broken`.
-async fn consumer(
+fn consumer(
     db: &Db,
-    bus: &EmbeddedLog,
+    bus: &Arc<EmbeddedLog>,
     clock: &Arc<dyn Clock>,
     broken: Arc<AtomicBool>,
 ) -> ConsumerPump {
@@ -64,9 +64,7 @@ async fn consumer(
             }
             Ok(())
         })
-        .start(db.clone(), bus, clock.clone())
-        .await
-        .unwrap()
+        .start(db.clone(), bus.clone(), clock.clone())
 }
 
 impl House {
@@ -241,10 +239,10 @@ async fn a_crash_between_the_commit_and_the_offset_delivers_again_without_effect
     house.send("TEA", 1).await;
     house.relay.step().await.unwrap();
     // The effect is committed; the member dies before its offset is.
-    let mut dying = house.bus.subscribe("test.stock", &[topics::INVENTORY]).await.unwrap();
+    let mut dying = house.bus.subscribe("test.stock", &[topics::INVENTORY], Arc::default()).await.unwrap();
     assert_eq!(dying.poll(10).await.unwrap().len(), 1);
     house.settle().await;
-    let successor = consumer(&house.db, &house.bus, &house.clock, house.broken.clone()).await;
+    let successor = consumer(&house.db, &house.bus, &house.clock, house.broken.clone());
     dying.rewind().await.unwrap();
     while successor.step().await.unwrap() == Progress::Worked {}
     assert_eq!(house.seen("TEA").await, [1]);

@@ -124,7 +124,12 @@ impl Bus for HostileBus {
         Ok(())
     }
 
-    async fn subscribe(&self, group: &str, topics: &[Topic]) -> Result<Box<dyn Subscription>, Error> {
+    async fn subscribe(
+        &self,
+        group: &str,
+        topics: &[Topic],
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn Subscription>, Error> {
         let mut state = self.lock();
         for topic in topics {
             let name: Arc<str> = Arc::from(topic.name);
@@ -141,10 +146,9 @@ impl Bus for HostileBus {
                 queue.waiting.entry(key_of(&delivery)).or_default().push_front(delivery);
             }
         }
-        let wake = Arc::new(Notify::new());
-        state.wakes.push(wake.clone());
+        state.wakes.push(wake);
         let topics = topics.iter().map(|topic| Arc::from(topic.name)).collect();
-        Ok(Box::new(Member { bus: self.clone(), group: group.to_owned(), topics, wake }))
+        Ok(Box::new(Member { bus: self.clone(), group: group.to_owned(), topics }))
     }
 
     async fn partitions(&self, topic: &str) -> Result<Vec<PartitionInfo>, Error> {
@@ -186,7 +190,6 @@ struct Member {
     bus: HostileBus,
     group: String,
     topics: Vec<Arc<str>>,
-    wake: Arc<Notify>,
 }
 
 #[async_trait]
@@ -250,9 +253,5 @@ impl Subscription for Member {
             }
         }
         Ok(())
-    }
-
-    fn wake(&self) -> Arc<Notify> {
-        self.wake.clone()
     }
 }

@@ -60,7 +60,7 @@ async fn witness(context: &Context) -> Result<Service, StartError> {
         .on::<PaymentHeld>(saw)
         .on::<PaymentCaptured>(saw)
         .on::<OrderConfirmed>(saw);
-    service.consume(consumer).await?;
+    service.consume(consumer);
     Ok(service.build())
 }
 

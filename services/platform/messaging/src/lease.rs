@@ -1,0 +1,165 @@
+//! Leases: of several processes that could do a piece of work, one does.
+//!
+//! Invariants:
+//! - a lease is a row with an owner, a token and an end; whoever takes it over raises the token;
+//! - every command that a leased pump gives to its database checks the token in its own transaction ([`db::fence`]), so
+//!   a holder that was paused past the end changes nothing when it resumes;
+//! - clocks decide only how long the work rests after a holder has died, never who may write.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use db::fence::{self, Fence};
+use db::{Db, Tx, params};
+use kernel::{Clock, Timestamp};
+use tokio::sync::{Mutex, Notify};
+
+use crate::{Progress, Pump};
+
+/// How long a holder that went silent keeps the others waiting.
+pub const LEASE_FOR: Duration = Duration::from_secs(10);
+/// How often a holder looks for what other processes have committed.
+const LOOK_EVERY: Duration = Duration::from_millis(25);
+
+/// Takes leases in one database in the name of one process.
+#[derive(Clone)]
+pub struct Leases {
+    db: Db,
+    clock: Arc<dyn Clock>,
+    owner: Arc<str>,
+}
+
+/// What a look at the row came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Standing {
+    Holder { token: i64, until: Timestamp },
+    Waiting { until: Timestamp },
+}
+
+impl Leases {
+    /// `owner` is unique to the process.
+    pub fn new(db: Db, clock: Arc<dyn Clock>, owner: Arc<str>) -> Self {
+        Self { db, clock, owner }
+    }
+
+    /// The pump, turned by the lease's holder alone.
+    pub fn leased(&self, pump: Arc<dyn Pump>) -> Arc<dyn Pump> {
+        let standing = Mutex::new(Standing::Waiting { until: Timestamp::from_millis(i64::MIN) });
+        Arc::new(Leased { leases: self.clone(), pump, standing })
+    }
+
+    /// Takes the lease, extends it, or says until when somebody else has it.
+    async fn stand(&self, name: &str) -> Result<Standing, db::Error> {
+        let (name, owner, now) = (name.to_owned(), self.owner.clone(), self.clock.now());
+        let until = now.plus(LEASE_FOR);
+        self.db
+            .write(move |tx| -> Result<Standing, db::Error> {
+                let sql = "SELECT owner, token, expires_at FROM leases WHERE name = ?";
+                let found = tx.query_opt(sql, params![name], |row| {
+                    Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
+                })?;
+                let Some((holder, token, expires_at)) = found else {
+                    let sql = "INSERT INTO leases (name, owner, token, expires_at) VALUES (?, ?, 1, ?)";
+                    tx.execute(sql, params![name, &*owner, until])?;
+                    return Ok(Standing::Holder { token: 1, until });
+                };
+                if *holder != *owner && expires_at > now {
+                    return Ok(Standing::Waiting { until: expires_at });
+                }
+                let token = if *holder == *owner { token } else { token + 1 };
+                let sql = "UPDATE leases SET owner = ?, token = ?, expires_at = ? WHERE name = ?";
+                tx.execute(sql, params![&*owner, token, until, name])?;
+                Ok(Standing::Holder { token, until })
+            })
+            .await
+    }
+
+    /// Lets the lease go, if it is still ours.
+    async fn release(&self, name: &str, token: i64) -> Result<(), db::Error> {
+        let (name, owner) = (name.to_owned(), self.owner.clone());
+        self.db
+            .write(move |tx| {
+                let sql = "UPDATE leases SET expires_at = 0 WHERE name = ? AND owner = ? AND token = ?";
+                tx.execute(sql, params![name, &*owner, token]).map(drop)
+            })
+            .await
+    }
+}
+
+fn check(tx: &mut Tx<'_>, name: &str, owner: &str, token: i64) -> Result<(), db::Error> {
+    let sql = "SELECT 1 FROM leases WHERE name = ? AND owner = ? AND token = ?";
+    tx.query_opt(sql, params![name, owner, token], |_| Ok(()))?.ok_or(db::Error::Fenced)
+}
+
+/// A pump that works only while its lease is held.
+struct Leased {
+    leases: Leases,
+    pump: Arc<dyn Pump>,
+    standing: Mutex<Standing>,
+}
+
+impl Leased {
+    /// The token, if the lease is ours. A third of the time before its end it is extended.
+    async fn token(&self, standing: &mut Standing) -> kernel::Result<Option<i64>> {
+        let now = self.leases.clock.now();
+        let settled = match *standing {
+            Standing::Holder { until, .. } => until.minus(LEASE_FOR * 2 / 3) > now,
+            Standing::Waiting { until } => until > now,
+        };
+        if !settled {
+            let before = *standing;
+            *standing = self.leases.stand(self.pump.name()).await?;
+            if let (Standing::Waiting { .. }, Standing::Holder { token, .. }) = (before, *standing) {
+                tracing::debug!(pump = self.pump.name(), token, "took the lease");
+            }
+        }
+        Ok(match *standing {
+            Standing::Holder { token, .. } => Some(token),
+            Standing::Waiting { .. } => None,
+        })
+    }
+}
+
+#[async_trait]
+impl Pump for Leased {
+    fn name(&self) -> &str {
+        self.pump.name()
+    }
+
+    async fn step(&self) -> kernel::Result<Progress> {
+        let mut standing = self.standing.lock().await;
+        let Some(token) = self.token(&mut standing).await? else { return Ok(Progress::Idle) };
+        let (name, owner) = (self.pump.name().to_owned(), self.leases.owner.clone());
+        let fence = Fence::new(&self.leases.db, move |tx| check(tx, &name, &owner, token));
+        let done = fence::scope(fence, self.pump.step()).await;
+        if done.is_err() {
+            // The lease itself may be what was lost: look at its row before the next step.
+            *standing = Standing::Waiting { until: Timestamp::from_millis(i64::MIN) };
+        }
+        done
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        self.pump.wake()
+    }
+
+    fn interval(&self) -> Duration {
+        let interval = self.pump.interval();
+        if self.pump.follows_commits() { interval.min(LOOK_EVERY) } else { interval.min(LEASE_FOR / 4) }
+    }
+
+    fn follows_commits(&self) -> bool {
+        self.pump.follows_commits()
+    }
+
+    async fn finish(&self) {
+        self.pump.finish().await;
+        let standing = self.standing.lock().await;
+        if let Standing::Holder { token, .. } = *standing
+            && let Err(error) = self.leases.release(self.pump.name(), token).await
+        {
+            tracing::debug!(pump = self.pump.name(), %error, "the lease runs out by itself");
+        }
+    }
+}
