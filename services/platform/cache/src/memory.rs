@@ -16,6 +16,7 @@ use crate::{Cache, Count, LEASE_FOR, Lease, Lookup, Metrics, Reach, VALUE_BYTES_
 /// What an entry costs beside its key and value.
 const ENTRY_BYTES: usize = 256;
 const COUNTERS_MAX: u64 = 100_000;
+const BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 #[derive(Clone)]
 enum Held {
@@ -41,6 +42,13 @@ pub struct Memory {
     counters: moka::sync::Cache<String, Counter>,
     leases: AtomicU64,
     metrics: Metrics,
+}
+
+impl Default for Memory {
+    /// 64 MiB of values.
+    fn default() -> Self {
+        Self::new(BYTES_MAX)
+    }
 }
 
 impl Memory {

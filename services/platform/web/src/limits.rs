@@ -1,13 +1,19 @@
-//! Rate limits (R6): token buckets on the platform's clock, per caller and per address.
+//! Rate limits (R6), per caller and per address: token buckets on the platform's clock, or, where processes share a
+//! cache, windows that they count together. While that cache is away each counts for itself again.
+//!
+//! Invariant: in no span as long as the window are more than twice the quota let through, in buckets as in windows.
 //!
 //! Our own and not a crate's, because the clock must be the one that is passed in and the answer must tell what is
 //! left (`RateLimit`, `RateLimit-Policy`: draft-ietf-httpapi-ratelimit-headers).
 
 use std::collections::HashMap;
+use std::fmt;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderValue};
+use cache::{Cache, Count, Reach};
 use contracts::UserId;
 use kernel::{Clock, Error, Kind};
 
@@ -44,6 +50,16 @@ enum Who {
     Unknown,
 }
 
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Who::Address(address) => address.fmt(f),
+            Who::Caller(user) => user.fmt(f),
+            Who::Unknown => f.write_str("unknown"),
+        }
+    }
+}
+
 struct Bucket {
     /// In thousandths, so that slow refills do not round to nothing.
     tokens_milli: i64,
@@ -55,11 +71,12 @@ struct Bucket {
 /// How many buckets are kept; whoever comes beyond them shares one.
 const BUCKETS_MAX: usize = 100_000;
 
-/// All buckets of one process.
+/// All limits of one process, or of all that share a cache.
 pub struct Limits {
     clock: Arc<dyn Clock>,
     overrides: HashMap<String, u32>,
     buckets: Mutex<Buckets>,
+    shared: Option<Arc<dyn Cache>>,
 }
 
 #[derive(Default)]
@@ -99,19 +116,47 @@ impl Left {
     }
 }
 
+/// What a request was answered that came too soon, and what its headers say.
+type Refused = Box<(Error, Left)>;
+
+fn refused(limit: Limit, wait_s: u32) -> Refused {
+    let error = Error::new(
+        Kind::TooMany,
+        "rate_limited",
+        format!("the limit {} is used up: try again in {wait_s} s", limit.name),
+    );
+    Box::new((error.with_retry_after(wait_s), Left { limit, remaining: 0, reset_s: wait_s }))
+}
+
+/// What the count of a window leaves.
+fn judge(limit: Limit, count: Count) -> Result<Left, Refused> {
+    let reset_s = u32::try_from(count.resets_in.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX).max(1);
+    match u64::from(limit.quota).checked_sub(count.total) {
+        Some(remaining) => Ok(Left { limit, remaining: u32::try_from(remaining).unwrap_or(0), reset_s }),
+        None => Err(refused(limit, reset_s)),
+    }
+}
+
 impl Limits {
     /// `overrides` sets quotas by the name of the limit; 0 switches one off.
     pub fn new(clock: Arc<dyn Clock>, overrides: HashMap<String, u32>) -> Self {
-        Self { clock, overrides, buckets: Mutex::default() }
+        Self { clock, overrides, buckets: Mutex::default(), shared: None }
+    }
+
+    /// Counts together with all who have the same cache. One that only this process sees changes nothing.
+    #[must_use]
+    pub fn sharing(mut self, cache: Arc<dyn Cache>) -> Self {
+        self.shared = (cache.reach() == Reach::Shared).then_some(cache);
+        self
     }
 
     /// Takes one token. `None` where the limit is off or there is nobody to count it against.
-    pub fn take(
+    pub async fn take(
         &self,
         mut limit: Limit,
         address: Option<IpAddr>,
         caller: Option<UserId>,
-    ) -> Result<Option<Left>, Box<(Error, Left)>> {
+    ) -> Result<Option<Left>, Refused> {
         limit.quota = self.overrides.get(limit.name).copied().unwrap_or(limit.quota);
         if limit.quota == 0 {
             return Ok(None);
@@ -121,6 +166,17 @@ impl Limits {
             (_, Some(address), _) => Who::Address(address),
             (_, None, _) => Who::Unknown,
         };
+        if let Some(cache) = &self.shared {
+            let key = format!("limit/{}/{}/{who}", limit.name, limit.window_s);
+            let window = Duration::from_secs(u64::from(limit.window_s));
+            if let Some(count) = cache.add(&key, 1, window).await {
+                return judge(limit, count).map(Some);
+            }
+        }
+        self.take_here(limit, who).map(Some)
+    }
+
+    fn take_here(&self, limit: Limit, who: Who) -> Result<Left, Refused> {
         let now = self.clock.now().as_millis();
         let full = i64::from(limit.quota) * 1_000;
         let per_token_ms = (i64::from(limit.window_s) * 1_000 / i64::from(limit.quota)).max(1);
@@ -142,18 +198,124 @@ impl Limits {
             let missing = 1_000 - bucket.tokens_milli;
             let wait_s =
                 u32::try_from((missing * per_token_ms + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1);
-            let error = Error::new(
-                Kind::TooMany,
-                "rate_limited",
-                format!("the limit {} is used up: try again in {wait_s} s", limit.name),
-            );
-            let left = Left { limit, remaining: 0, reset_s: wait_s };
-            return Err(Box::new((error.with_retry_after(wait_s), left)));
+            return Err(refused(limit, wait_s));
         }
         bucket.tokens_milli -= 1_000;
         bucket.full_at_ms = now + (full - bucket.tokens_milli) * per_token_ms / 1_000;
         let remaining = u32::try_from(bucket.tokens_milli / 1_000).unwrap_or(0);
         let until_full = (full - bucket.tokens_milli) * per_token_ms / 1_000_000;
-        Ok(Some(Left { limit, remaining, reset_s: u32::try_from(until_full).unwrap_or(u32::MAX) }))
+        Ok(Left { limit, remaining, reset_s: u32::try_from(until_full).unwrap_or(u32::MAX) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+    use bytes::Bytes;
+    use cache::{Lease, Lookup, Memory, Metrics};
+    use kernel::{ManualClock, Timestamp};
+
+    use super::*;
+
+    /// A cache that several processes have, and that can go away.
+    struct Common {
+        memory: Memory,
+        is_away: AtomicBool,
+    }
+
+    #[async_trait]
+    impl Cache for Common {
+        fn reach(&self) -> Reach {
+            Reach::Shared
+        }
+
+        async fn get(&self, key: &str) -> Lookup {
+            self.memory.get(key).await
+        }
+
+        async fn put(&self, key: &str, lease: Lease, value: Bytes, ttl: Duration) {
+            self.memory.put(key, lease, value, ttl).await;
+        }
+
+        async fn remove(&self, key: &str) {
+            self.memory.remove(key).await;
+        }
+
+        async fn add(&self, key: &str, n: u32, ttl: Duration) -> Option<Count> {
+            if self.is_away.load(Ordering::SeqCst) {
+                return None;
+            }
+            self.memory.add(key, n, ttl).await
+        }
+
+        fn metrics(&self) -> &Metrics {
+            self.memory.metrics()
+        }
+    }
+
+    const LIMIT: Limit = Limit::per_address("login", 3, 60);
+
+    fn limits() -> Limits {
+        let clock = Arc::new(ManualClock::at(Timestamp::from_millis(1_772_366_400_000)));
+        Limits::new(clock, HashMap::from([("off".to_owned(), 0), ("wider".to_owned(), 5)]))
+    }
+
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([10, 0, 0, last]))
+    }
+
+    async fn remaining(limits: &Limits, from: Option<IpAddr>) -> Option<u32> {
+        limits.take(LIMIT, from, None).await.ok().flatten().map(|left| left.remaining)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn processes_that_share_a_cache_share_a_quota() {
+        let common = Arc::new(Common { memory: Memory::new(1_000), is_away: AtomicBool::new(false) });
+        let (one, other) = (limits().sharing(common.clone()), limits().sharing(common.clone()));
+        assert_eq!(remaining(&one, address(1)).await, Some(2));
+        assert_eq!(remaining(&other, address(1)).await, Some(1));
+        assert_eq!(remaining(&one, address(2)).await, Some(2), "another address has a quota of its own");
+        tokio::time::advance(Duration::from_millis(12_300)).await;
+        assert_eq!(remaining(&one, address(1)).await, Some(0));
+        let (error, left) = *other.take(LIMIT, address(1), None).await.unwrap_err();
+        assert_eq!((error.http_status(), error.retry_after_s()), (429, Some(48)));
+        let mut headers = HeaderMap::new();
+        left.write(&mut headers);
+        assert_eq!(headers["ratelimit-policy"], "\"login\";q=3;w=60");
+        assert_eq!(headers["ratelimit"], "\"login\";r=0;t=48");
+        // Knocking on does not put the end off.
+        tokio::time::advance(Duration::from_secs(48)).await;
+        assert_eq!(remaining(&other, address(1)).await, Some(2));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn while_the_cache_is_away_each_counts_for_itself() {
+        let common = Arc::new(Common { memory: Memory::new(1_000), is_away: AtomicBool::new(false) });
+        let (one, other) = (limits().sharing(common.clone()), limits().sharing(common.clone()));
+        for left in [2, 1, 0] {
+            assert_eq!(remaining(&one, address(1)).await, Some(left));
+        }
+        common.is_away.store(true, Ordering::SeqCst);
+        for limits in [&one, &other] {
+            for left in [Some(2), Some(1), Some(0), None] {
+                assert_eq!(remaining(limits, address(1)).await, left);
+            }
+        }
+        common.is_away.store(false, Ordering::SeqCst);
+        assert_eq!(remaining(&one, address(1)).await, None, "the window that was used up still is");
+    }
+
+    #[tokio::test]
+    async fn a_cache_of_this_process_alone_changes_nothing() {
+        let memory = Arc::new(Memory::new(1_000));
+        let limits = limits().sharing(memory.clone());
+        assert_eq!(remaining(&limits, address(1)).await, Some(2));
+        assert_eq!(memory.add("limit/login/60/10.0.0.1", 0, Duration::from_secs(1)).await.unwrap().total, 0);
+        let off = Limit::per_address("off", 1, 60);
+        assert_eq!(limits.take(off, address(1), None).await.unwrap(), None);
+        let wider = Limit::per_address("wider", 1, 60);
+        assert_eq!(limits.take(wider, address(1), None).await.unwrap().unwrap().remaining, 4);
     }
 }
