@@ -4,11 +4,11 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use contracts::{Role, UserId};
-use kernel::Result;
+use kernel::{Result, Timestamp};
 use serde::{Deserialize, Serialize};
 use web::{
     Answer, ApiResult, Caller, ClientAddress, ETag, IfMatch, Json, Limit, MaybeKeyed, Op, Page, PageParams,
-    Path, Policy, Query, Routes, not_modified,
+    Path, Policy, Query, RevocationFeed, Routes, not_modified,
 };
 
 use crate::accounts::{self, Change, Registration};
@@ -16,7 +16,7 @@ use crate::domain::secret::Secret;
 use crate::keys::{self, Jwks};
 use crate::queries::{self, Order, UserView};
 use crate::sessions::{self, SignedIn};
-use crate::{Users, verification};
+use crate::{Users, revocations, verification};
 
 const ADMIN: Policy = Policy::Roles(&[Role::Admin]);
 const LOGIN: Limit = Limit::per_address("login", 5, 60);
@@ -125,11 +125,19 @@ pub(crate) fn routes() -> Routes<Users> {
             sign_out,
         )
         .get(
-            "/.well-known/jwks.json",
+            web::JWKS_PATH,
             Policy::Public,
             Op::new("The keys that access tokens are checked with")
                 .answers::<Jwks>(200, "A JSON Web Key Set"),
             jwks,
+        )
+        .get(
+            web::REVOCATIONS_PATH,
+            Policy::Service,
+            Op::new("Sessions and tokens that ended before their time")
+                .query::<FeedQuery>()
+                .answers::<RevocationFeed>(200, "All of them, or what is new"),
+            revoked,
         )
 }
 
@@ -179,6 +187,13 @@ struct Credentials {
 #[serde(deny_unknown_fields)]
 struct RefreshRequest {
     refresh_token: Secret,
+}
+
+#[derive(Debug, Deserialize, schemars::JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct FeedQuery {
+    /// `next` of the last answer; everything where it is absent.
+    after: Option<i64>,
 }
 
 fn tagged(view: &UserView) -> Result<Answer> {
@@ -277,4 +292,11 @@ async fn sign_out(State(users): State<Users>, Caller(caller): Caller) -> ApiResu
 async fn jwks(State(users): State<Users>) -> ApiResult<Response> {
     let cache = format!("public, max-age={}", users.config.jwks_cache_s);
     Ok(([(header::CACHE_CONTROL, cache)], Json(keys::key_set(&users).await?)).into_response())
+}
+
+async fn revoked(
+    State(users): State<Users>,
+    Query(query): Query<FeedQuery>,
+) -> ApiResult<Json<RevocationFeed>> {
+    Ok(Json(revocations::feed(&users, query.after.map(Timestamp::from_millis)).await?))
 }

@@ -3,7 +3,8 @@
 //! Invariants: a key is published for at least as long as others may keep the key set before it signs anything, and
 //! until the last token that it signed has died; the private half is in clear only in memory.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::collections::HashSet;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -23,9 +24,16 @@ const RETIREMENT_MARGIN: Duration = Duration::from_secs(60);
 #[derive(Default)]
 pub(crate) struct Signer {
     current: RwLock<Option<Arc<(String, EncodingKey)>>>,
+    /// The keys of the set that the verifier was told of.
+    published: Mutex<HashSet<String>>,
 }
 
 impl Signer {
+    fn signs_with(&self, kid: &str) -> bool {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().is_some_and(|current| current.0 == kid)
+    }
+
     fn set(&self, kid: String, key: EncodingKey) {
         *self.current.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new((kid, key)));
     }
@@ -88,12 +96,52 @@ pub(crate) async fn load(users: &Users) -> Result<()> {
             Ok((store::in_state(tx, KeyState::Current)?, store::all(tx)?))
         })
         .await?;
-    for key in &all {
-        users.verifier.add_key(&key.kid, &key.public_x)?;
+    let current = current.ok_or_else(|| Error::internal("there is no signing key"))?;
+    adopt(users, &current, &all)
+}
+
+/// Lets the verifier know the keys of the set and no others of ours, and signs with the current one.
+fn adopt(users: &Users, current: &KeyRow, all: &[KeyRow]) -> Result<()> {
+    let kids: HashSet<String> = all.iter().map(|key| key.kid.clone()).collect();
+    let gone: Vec<String> = {
+        let mut published = users.signer.published.lock().unwrap_or_else(PoisonError::into_inner);
+        for key in all.iter().filter(|key| !published.contains(&key.kid)) {
+            users.verifier.add_key(&key.kid, &key.public_x)?;
+        }
+        let gone = published.difference(&kids).cloned().collect();
+        *published = kids;
+        gone
+    };
+    gone.iter().for_each(|kid| users.verifier.remove_key(kid));
+    if !users.signer.signs_with(&current.kid) {
+        users.signer.set(current.kid.clone(), open(users, current)?);
+    }
+    Ok(())
+}
+
+/// Takes in what another replica has done to the keys.
+pub(crate) async fn refresh(users: &Users) -> Result<()> {
+    let (current, all, surplus) = users
+        .db
+        .read(|tx| -> Result<_> {
+            let surplus =
+                store::count_in(tx, KeyState::Current)? > 1 || store::count_in(tx, KeyState::Next)? > 1;
+            Ok((store::in_state(tx, KeyState::Current)?, store::all(tx)?, surplus))
+        })
+        .await?;
+    if surplus {
+        // Two replicas began at the same time, each with keys of its own. What either has signed stays good.
+        let good_until = users.clock.now().plus(users.config.longest_token_life()).plus(RETIREMENT_MARGIN);
+        users
+            .db
+            .write(move |tx| -> Result<()> {
+                store::retire_surplus(tx, KeyState::Current, good_until)?;
+                Ok(store::retire_surplus(tx, KeyState::Next, good_until)?)
+            })
+            .await?;
     }
     let current = current.ok_or_else(|| Error::internal("there is no signing key"))?;
-    users.signer.set(current.kid.clone(), open(users, &current)?);
-    Ok(())
+    adopt(users, &current, &all)
 }
 
 /// The next key signs from now on, another next one is published, the one before stays until its tokens have died.

@@ -16,6 +16,7 @@ mod http;
 mod jobs;
 mod keys;
 mod queries;
+mod revocations;
 mod seed;
 mod sessions;
 mod store;
@@ -29,7 +30,7 @@ use std::time::Duration;
 use db::Db;
 use host::{Context, Service, StartError, Vault};
 use kernel::{Clock, IdSource};
-use messaging::Outbox;
+use messaging::{Every, Outbox};
 use web::{Edge, Revocations, TokenVerifier};
 
 pub use config::{Config, PasswordCost};
@@ -51,7 +52,15 @@ pub(crate) struct Parts {
     pub embedded: bool,
 }
 
+/// How soon a replica knows what another one has done to keys and sessions.
+const REFRESH_INTERVAL: Duration = Duration::from_secs(1);
+
 pub(crate) type Users = Arc<Parts>;
+
+/// The routes that the service has, for whoever has to know them without running it.
+pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
+    Ok(http::routes().table())
+}
 
 /// Builds the service. In the embedded profile it makes `admin@rtc.local` (password: the secret `admin_password`) and
 /// `demo@rtc.local`, once.
@@ -78,12 +87,14 @@ pub(crate) async fn build(context: &Context) -> Result<(Service, Users), StartEr
         config,
     });
     keys::load(&users).await?;
-    sessions::load_revocations(&users).await?;
+    revocations::load(&users).await?;
     if users.embedded {
         seed::accounts(&users, &context.secrets.get("admin_password")?).await?;
     }
     service.routes(http::routes(), users.clone());
     service.admin(admin::router(users.clone()));
+    let refresh = revocations::Refresh::new(users.clone());
+    service.pump_here(Arc::new(Every::new("users.refresh", REFRESH_INTERVAL, refresh)));
     service.every("expire", Duration::from_secs(60), jobs::Expire(users.clone()));
     Ok((service.build(), users))
 }

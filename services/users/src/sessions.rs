@@ -7,7 +7,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use contracts::users::{SessionEnd, SessionRevoked};
-use contracts::{SessionId, UserId, topics};
+use contracts::{SessionId, topics};
 use db::Tx;
 use host::Vault;
 use kernel::{Error, Kind, Result, Timestamp};
@@ -309,29 +309,4 @@ pub(crate) async fn sign_out(users: &Users, caller: Principal) -> Result<()> {
             }
         })
         .await
-}
-
-/// Tells the verifier what ended before this process began.
-pub(crate) async fn load_revocations(users: &Users) -> Result<()> {
-    let now = users.clock.now();
-    let since = now.minus(users.config.longest_token_life()).minus(Duration::from_secs(1));
-    let (sessions, rights) = users
-        .db
-        .read(move |tx| -> Result<(Vec<SessionRow>, Vec<(UserId, Timestamp)>)> {
-            Ok((store::restricted(tx, now)?, accounts::changed_rights_since(tx, since)?))
-        })
-        .await?;
-    for session in sessions {
-        match session.ended_at {
-            Some(_) => users.revocations.revoke_session(session.id, session.tokens_until),
-            None => {
-                let (from, until) = (session.valid_from, session.tokens_until);
-                users.revocations.require_newer_in_session(session.id, from, until);
-            }
-        }
-    }
-    for (user, from) in rights {
-        users.revocations.require_newer(user, from);
-    }
-    Ok(())
 }

@@ -58,7 +58,7 @@ pub(crate) fn all(tx: &mut Tx<'_>) -> Result<Vec<KeyRow>, Error> {
 
 pub(crate) fn in_state(tx: &mut Tx<'_>, state: KeyState) -> Result<Option<KeyRow>, Error> {
     let sql = "SELECT kid, public_x, private_sealed, created_at FROM signing_keys WHERE state = ? \
-               ORDER BY created_at LIMIT 1";
+               ORDER BY created_at, kid LIMIT 1";
     tx.query_opt(sql, params![state.as_str()], read)
 }
 
@@ -71,6 +71,20 @@ pub(crate) fn promote(tx: &mut Tx<'_>, kid: &str) -> Result<(), Error> {
 pub(crate) fn retire(tx: &mut Tx<'_>, kid: &str, good_until: Timestamp) -> Result<(), Error> {
     let sql = "UPDATE signing_keys SET state = ?, good_until = ? WHERE kid = ?";
     tx.execute(sql, params![KeyState::Old.as_str(), good_until, kid])?;
+    Ok(())
+}
+
+/// How many keys are in a state in which there may be one.
+pub(crate) fn count_in(tx: &mut Tx<'_>, state: KeyState) -> Result<i64, Error> {
+    let sql = "SELECT COUNT(*) FROM signing_keys WHERE state = ?";
+    tx.query_one(sql, params![state.as_str()], |row| row.get(0))
+}
+
+/// Retires all keys of a state but the one that [`in_state`] finds.
+pub(crate) fn retire_surplus(tx: &mut Tx<'_>, state: KeyState, good_until: Timestamp) -> Result<(), Error> {
+    let Some(keep) = in_state(tx, state)? else { return Ok(()) };
+    let sql = "UPDATE signing_keys SET state = ?, good_until = ? WHERE state = ? AND kid <> ?";
+    tx.execute(sql, params![KeyState::Old.as_str(), good_until, state.as_str(), keep.kid])?;
     Ok(())
 }
 

@@ -15,7 +15,8 @@ pub(crate) static MIGRATIONS: &[Migrations] = &[
     web::IDEMPOTENCY_MIGRATIONS,
     Migrations {
         component: "users",
-        steps: &[Migration {
+        steps: &[
+            Migration {
             version: 1,
             name: "users, sessions, codes, keys",
             sql: "CREATE TABLE users (
@@ -65,7 +66,14 @@ pub(crate) static MIGRATIONS: &[Migrations] = &[
                       CHECK (state IN ('current', 'next', 'old')),
                     created_at BIGINT NOT NULL, good_until BIGINT, CHECK ((state = 'old') = (good_until IS NOT NULL))
                   ) WITHOUT ROWID;",
-        }],
+            },
+            Migration {
+                version: 2,
+                name: "what ended lately",
+                sql: "CREATE INDEX sessions_by_end ON sessions (ended_at);
+                      CREATE INDEX sessions_by_first_good_token ON sessions (valid_from);",
+            },
+        ],
     },
 ];
 

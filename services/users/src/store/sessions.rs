@@ -98,6 +98,20 @@ pub(crate) fn restricted(tx: &mut Tx<'_>, now: Timestamp) -> Result<Vec<SessionR
     tx.query(&sql, params![now], read)
 }
 
+/// Of these, what became so at `since` or later.
+pub(crate) fn restricted_since(
+    tx: &mut Tx<'_>,
+    now: Timestamp,
+    since: Timestamp,
+) -> Result<Vec<SessionRow>, Error> {
+    // Two statements, each with an index of its own: there is nothing to find most of the time.
+    let ended = format!("{SELECT} WHERE ended_at >= ? AND tokens_until > ?");
+    let mut sessions = tx.query(&ended, params![since, now], read)?;
+    let replaced = format!("{SELECT} WHERE valid_from >= ? AND tokens_until > ? AND ended_at IS NULL");
+    sessions.extend(tx.query(&replaced, params![since, now], read)?);
+    Ok(sessions)
+}
+
 pub(crate) fn insert_token(
     tx: &mut Tx<'_>,
     session: SessionId,

@@ -4,6 +4,7 @@ mod accounts;
 mod canary;
 mod keys;
 mod lockout;
+mod replicas;
 mod seeds;
 mod sessions;
 mod verification;
@@ -62,8 +63,12 @@ pub(super) async fn another_process(fixture: &Fixture, sections: &[(&str, Value)
         config,
         old.clock.clone(),
         old.ids.clone(),
-        old.bus.clone(),
-        old.databases.clone(),
+        host::Engines {
+            bus: old.bus.clone(),
+            databases: old.databases.clone(),
+            cache: old.cache.clone(),
+            objects: old.objects.clone(),
+        },
         old.secrets.clone(),
     )
     .unwrap();
