@@ -9,7 +9,7 @@ use axum::Router;
 use bus::EmbeddedLog;
 use db::Db;
 use gateway::Upstream;
-use host::{Config, Context, Databases, EmbeddedOnly, Pumps, Secrets, Service, StartError};
+use host::{Adapters, Config, Context, Databases, EmbeddedOnly, Engines, Pumps, Secrets, Service, StartError};
 use kernel::{Clock, IdSource, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -67,13 +67,15 @@ pub struct Built {
 pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
-    let databases = Databases::of(&config, Arc::new(EmbeddedOnly));
+    let adapters: Arc<dyn Adapters> = Arc::new(EmbeddedOnly);
+    let databases = Databases::of(&config, adapters.clone());
     let log = EmbeddedLog::open(databases.open("log").await?, clock.clone())
         .await
         .map_err(|source| StartError::Database { name: "log".to_owned(), source })?;
     let log_db = log.db().clone();
     let secrets = Secrets::new(Some(config.data.join("secrets")), config.profile);
-    let context = Context::new(config, clock.clone(), ids, Arc::new(log), databases, secrets)?;
+    let engines = Engines::open(&config, &ids, Arc::new(log), adapters).await?;
+    let context = Context::new(config, clock.clone(), ids, engines, secrets)?;
 
     let mut services: Vec<Service> = Vec::with_capacity(targets.len());
     for target in targets {

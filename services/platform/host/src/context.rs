@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bus::Bus;
+use cache::Cache;
 use kernel::{Clock, IdSource};
+use objects::Objects;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use web::{Edge, EdgeConfig, HttpMetrics, Limits, Pages, Revocations, TokenVerifier};
 
-use crate::{Config, Databases, Profile, Secrets, StartError, Vault};
+use crate::{Config, Databases, Engines, Profile, Secrets, StartError, Vault};
 
 #[derive(Clone)]
 pub struct Context {
@@ -21,6 +23,8 @@ pub struct Context {
     pub config: Config,
     pub bus: Arc<dyn Bus>,
     pub databases: Databases,
+    pub cache: Arc<dyn Cache>,
+    pub objects: Arc<dyn Objects>,
     pub secrets: Secrets,
     pub vault: Vault,
     pub edge: Arc<Edge>,
@@ -37,8 +41,7 @@ impl Context {
         config: Config,
         clock: Arc<dyn Clock>,
         ids: IdSource,
-        bus: Arc<dyn Bus>,
-        databases: Databases,
+        engines: Engines,
         secrets: Secrets,
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
@@ -52,13 +55,14 @@ impl Context {
         let limits: HashMap<String, u32> = config.limits.clone();
         let edge = Edge::new(
             verifier.clone(),
-            Limits::new(clock.clone(), limits),
+            Limits::new(clock.clone(), limits).sharing(engines.cache.clone()),
             HttpMetrics::register(&mut registry),
             Pages::new(secrets.get("cursor_key")?.as_bytes()),
             clock.clone(),
             ids.clone(),
             edge_config,
         );
+        let Engines { bus, databases, cache, objects } = engines;
         let vault = Vault::new(&secrets.get("vault_key")?)?;
         Ok(Self {
             instance: ids.uuid().to_string().into(),
@@ -67,6 +71,8 @@ impl Context {
             config,
             bus,
             databases,
+            cache,
+            objects,
             secrets,
             vault,
             edge: Arc::new(edge),

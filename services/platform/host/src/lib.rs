@@ -17,7 +17,7 @@ mod tests;
 mod vault;
 mod verdict;
 
-pub use adapters::{Adapters, EmbeddedOnly};
+pub use adapters::{Adapters, EmbeddedOnly, Engines};
 pub use config::{Config, EngineSection, Profile, ServerSection};
 pub use context::Context;
 pub use databases::Databases;

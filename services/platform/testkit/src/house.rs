@@ -8,7 +8,7 @@ use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use axum::Router;
 use base64::Engine as _;
 use contracts::{Role, SessionId, UserId};
-use host::{Config, Context, Databases, Profile, Secrets, Service};
+use host::{Config, Context, Engines, Profile, Secrets, Service};
 use http::Method;
 use kernel::envelope::Event;
 use kernel::id::SplitMix;
@@ -271,5 +271,7 @@ fn context(
     let config = Config::for_tests(directory, sections).expect("a good configuration");
     let ids = IdSource::new(clock.clone(), seed);
     let secrets = Secrets::new(Some(directory.join("secrets")), Profile::Embedded);
-    Context::new(config, clock, ids, Arc::new(bus.clone()), Databases::memory(), secrets).expect("a context")
+    let databases = crate::databases::databases(directory, &config);
+    let engines = Engines::embedded(&config, &ids, Arc::new(bus.clone()), databases);
+    Context::new(config, clock, ids, engines, secrets).expect("a context")
 }
