@@ -25,6 +25,9 @@ const IDENTITY: [&str; 6] = ["x-user", "x-principal", "x-auth-", "x-role", "x-re
 /// Headers by which a proxy says where a request came from: believed from our own proxies alone.
 const ORIGIN: [&str; 3] = ["x-forwarded-", "forwarded", "x-real-ip"];
 
+/// What processes of ours say to each other. A deadline anybody may give: it only makes an answer come sooner.
+const OF_THE_HOUSE: &str = "x-rtc-";
+
 /// Removes what must not reach a service.
 pub(crate) fn clean_request(mut request: Request, trusted: &[IpAddr]) -> Request {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
@@ -33,6 +36,7 @@ pub(crate) fn clean_request(mut request: Request, trusted: &[IpAddr]) -> Request
     let refused = |name: &str| {
         HOP_BY_HOP.contains(&name)
             || (name.starts_with("x-") && IDENTITY.iter().any(|prefix| name.starts_with(prefix)))
+            || (name.starts_with(OF_THE_HOUSE) && name != web::DEADLINE_HEADER)
             || (!from_proxy && ORIGIN.iter().any(|prefix| name.starts_with(prefix)))
     };
     let mut unwanted: Vec<HeaderName> =

@@ -22,7 +22,7 @@ use axum::response::IntoResponse;
 use host::Context;
 use kernel::Error;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use web::{Client, Problem, RouteInfo};
+use web::{Client, Policy, Problem, RouteInfo};
 
 /// A service behind the gateway.
 pub struct Upstream {
@@ -32,7 +32,8 @@ pub struct Upstream {
 }
 
 /// Puts the services behind one entry. A service in this process is merged into the router, so that a request is
-/// matched once and handed to its handler directly.
+/// matched once and handed to its handler directly. For one in another process the same addresses are guarded by the
+/// same policies here, and what passes is handed on. Routes that only processes of ours may call are not there at all.
 ///
 /// # Panics
 /// Where two services claim the same method and path: a defect that has to show before anything is served.
@@ -45,10 +46,13 @@ pub fn router(context: &Context, upstreams: Vec<Upstream>) -> Router {
                 panic!("{} and {} both serve {} {}", other.service, upstream.name, route.method, route.path);
             }
         }
-        table.extend(upstream.routes);
-        services = match upstream.client {
-            Client::Local(router) => services.merge(router),
+        services = match &upstream.client {
+            Client::Local(router) => services.merge(router.clone()),
+            Client::Remote(_) => {
+                services.merge(web::forward(&upstream.routes, &upstream.client, &context.edge))
+            }
         };
+        table.extend(upstream.routes.into_iter().filter(|route| route.policy != Policy::Service));
     }
     let own = own::Own::new(context, &table);
     table.extend(own.table());

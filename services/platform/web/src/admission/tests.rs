@@ -158,7 +158,7 @@ async fn who_waits_is_let_in_by_importance_and_a_full_queue_lets_go_of_the_least
     let at_work = gate.enter(Priority::Read).await.ok().unwrap();
     let enter = |priority| {
         let gate = gate.clone();
-        tokio::spawn(async move { gate.enter(priority).await.map(|permit| std::mem::forget(permit)) })
+        tokio::spawn(async move { gate.enter(priority).await.map(std::mem::forget) })
     };
     let analytics = enter(Priority::Analytics);
     tokio::task::yield_now().await;

@@ -1,5 +1,7 @@
 //! The entry over two small services of the test's own.
 
+mod remote;
+
 use axum::extract::Request;
 use axum::http::HeaderMap;
 use axum::{Router, routing};
