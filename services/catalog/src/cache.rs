@@ -1,132 +1,148 @@
 //! Products as the bytes that shoppers are sent: a hit costs no database and no thread.
 //!
 //! Invariants:
-//! - what was read before a change is never kept after it: a fill is registered before it reads, a change strikes the
-//!   registration out, and only a registered fill is kept;
-//! - one fill an entry at a time, whoever else wants it waits for that one;
-//! - an entry is used for 30 s at most, "there is none" for 5 s, whatever else goes wrong.
+//! - what was read before a change is never kept after it, in this process or another: it is kept under the lease of its
+//!   reader's miss, and a change strikes leases out;
+//! - one fill a lease at a time in a process, whoever else missed under the same lease waits for that one; who was given
+//!   a newer lease does not;
+//! - an entry is used for 30 s at most, "there is none" for 5 s, whatever else goes wrong: a process that dies between
+//!   a commit and the removal leaves what was before it for that long.
 
 use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::http::HeaderValue;
-use bytes::Bytes;
+use bytes::{BufMut, Bytes, BytesMut};
+use cache::{Cache, Lease, Lookup};
 use contracts::ProductId;
-use kernel::{Clock, Result, Timestamp};
+use kernel::Result;
+use tokio::runtime::Handle;
 use tokio::sync::OnceCell;
 
 const FOUND_FOR: Duration = Duration::from_secs(30);
 const ABSENT_FOR: Duration = Duration::from_secs(5);
-const BYTES_MAX: u64 = 64 * 1024 * 1024;
-/// What an entry costs beside its body.
-const ENTRY_BYTES: usize = 256;
 
 /// A product, ready to be sent.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rendered {
     pub version: i64,
-    pub etag: HeaderValue,
     pub body: Bytes,
 }
 
 /// What shoppers see under an id.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Seen {
-    Product(Arc<Rendered>),
+    Product(Rendered),
     Nothing,
 }
 
-#[derive(Clone)]
-struct Entry {
-    seen: Seen,
-    fresh_until: Timestamp,
+/// The version and the body; nothing at all for "there is none".
+fn encode(seen: &Seen) -> Bytes {
+    let Seen::Product(rendered) = seen else { return Bytes::new() };
+    let mut bytes = BytesMut::with_capacity(size_of::<i64>() + rendered.body.len());
+    bytes.put_i64(rendered.version);
+    bytes.put_slice(&rendered.body);
+    bytes.freeze()
+}
+
+fn decode(bytes: &Bytes) -> Option<Seen> {
+    if bytes.is_empty() {
+        return Some(Seen::Nothing);
+    }
+    let (version, _) = bytes.split_first_chunk()?;
+    let body = bytes.slice(size_of::<i64>()..);
+    Some(Seen::Product(Rendered { version: i64::from_be_bytes(*version), body }))
+}
+
+/// The number is the form's: another form of the bytes has another.
+fn key(id: ProductId) -> String {
+    format!("catalog/product/1/{id}")
 }
 
 type Fill = OnceCell<Seen>;
 
+#[derive(Clone)]
 pub struct ProductCache {
-    entries: moka::sync::Cache<ProductId, Entry>,
-    fills: Mutex<HashMap<ProductId, Arc<Fill>>>,
-    clock: Arc<dyn Clock>,
+    cache: Arc<dyn Cache>,
+    fills: Arc<Mutex<HashMap<ProductId, (Lease, Arc<Fill>)>>>,
+    /// Where removals run that nobody waits for.
+    runtime: Handle,
 }
 
 impl ProductCache {
-    pub fn new(clock: Arc<dyn Clock>) -> Self {
-        let entries = moka::sync::Cache::builder()
-            .max_capacity(BYTES_MAX)
-            .weigher(|_: &ProductId, entry: &Entry| {
-                let body = match &entry.seen {
-                    Seen::Product(rendered) => rendered.body.len(),
-                    Seen::Nothing => 0,
-                };
-                u32::try_from(body + ENTRY_BYTES).unwrap_or(u32::MAX)
-            })
-            .build();
-        Self { entries, fills: Mutex::default(), clock }
+    /// To be called on the runtime that the service runs on.
+    pub fn new(cache: Arc<dyn Cache>) -> Self {
+        Self { cache, fills: Arc::default(), runtime: Handle::current() }
     }
 
-    fn fills(&self) -> MutexGuard<'_, HashMap<ProductId, Arc<Fill>>> {
+    fn fills(&self) -> MutexGuard<'_, HashMap<ProductId, (Lease, Arc<Fill>)>> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What is known and fresh.
-    pub fn get(&self, id: ProductId) -> Option<Seen> {
-        let entry = self.entries.get(&id)?;
-        (self.clock.now() < entry.fresh_until).then_some(entry.seen)
     }
 
     /// What is known, or what `load` finds. `load` runs only where nobody else is loading the same.
     pub async fn get_or_load(&self, id: ProductId, load: impl Future<Output = Result<Seen>>) -> Result<Seen> {
-        if let Some(seen) = self.get(id) {
-            return Ok(seen);
-        }
-        let fill = self.fills().entry(id).or_default().clone();
-        let place = Place { cache: self, id, fill };
-        let seen = place.fill.get_or_try_init(|| load).await?.clone();
-        place.keep(&seen);
-        Ok(seen)
+        let key = key(id);
+        let lease = match self.cache.get(&key).await {
+            Lookup::Hit(bytes) => match decode(&bytes) {
+                Some(seen) => return Ok(seen),
+                None => Lease::VOID,
+            },
+            Lookup::Miss(lease) => lease,
+        };
+        let place = self.place(id, lease);
+        let fill = async {
+            let seen = load.await?;
+            let ttl = match seen {
+                Seen::Product(_) => FOUND_FOR,
+                Seen::Nothing => ABSENT_FOR,
+            };
+            if lease != Lease::VOID {
+                self.cache.put(&key, lease, encode(&seen), ttl).await;
+            }
+            Ok(seen)
+        };
+        place.fill.get_or_try_init(|| fill).await.cloned()
     }
 
-    /// Forgets a product: call it after the commit of every change to it.
-    pub fn invalidate(&self, id: ProductId) {
+    /// A place in the fill under this lease. One under another is left to those who are in it.
+    fn place(&self, id: ProductId, lease: Lease) -> Place<'_> {
         let mut fills = self.fills();
-        fills.remove(&id);
-        // Under the same lock as keeping, so that no fill slips in between.
-        self.entries.invalidate(&id);
+        let (of, fill) = fills.entry(id).or_insert_with(|| (lease, Arc::default()));
+        if *of != lease {
+            (*of, *fill) = (lease, Arc::default());
+        }
+        Place { cache: self, id, fill: fill.clone() }
+    }
+
+    /// Forgets a product, and answers when no cache gives out what was before: call it after every change to it and
+    /// before the change is answered.
+    pub async fn remove(&self, id: ProductId) {
+        self.fills().remove(&id);
+        self.cache.remove(&key(id)).await;
+    }
+
+    /// The same, without anybody who waits: from the commit itself, whose caller may have gone.
+    pub fn remove_soon(&self, id: ProductId) {
+        self.fills().remove(&id);
+        let cache = self.clone();
+        self.runtime.spawn(async move { cache.remove(id).await });
     }
 }
 
-/// Somebody's place in a fill; the last to leave an unfinished one takes it away.
+/// Somebody's place in a fill; the last to leave takes it away.
 struct Place<'a> {
     cache: &'a ProductCache,
     id: ProductId,
     fill: Arc<Fill>,
 }
 
-impl Place<'_> {
-    fn keep(&self, seen: &Seen) {
-        let mut fills = self.cache.fills();
-        if !fills.get(&self.id).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill)) {
-            return;
-        }
-        let fresh_for = match seen {
-            Seen::Product(_) => FOUND_FOR,
-            Seen::Nothing => ABSENT_FOR,
-        };
-        let entry = Entry { seen: seen.clone(), fresh_until: self.cache.clock.now().plus(fresh_for) };
-        self.cache.entries.insert(self.id, entry);
-        fills.remove(&self.id);
-    }
-}
-
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut fills = self.cache.fills();
-        let is_ours = fills.get(&self.id).is_some_and(|fill| Arc::ptr_eq(fill, &self.fill));
+        let is_ours = fills.get(&self.id).is_some_and(|(_, fill)| Arc::ptr_eq(fill, &self.fill));
         // The map's and ours: nobody else waits.
-        if is_ours && Arc::strong_count(&self.fill) == 2 {
+        if is_ours && (self.fill.initialized() || Arc::strong_count(&self.fill) == 2) {
             fills.remove(&self.id);
         }
     }

@@ -9,6 +9,7 @@ use web::IfMatch;
 use crate::Catalog;
 use crate::domain::{Change, Content, Product};
 use crate::store;
+use crate::strays;
 
 fn unknown() -> Error {
     Error::not_found("product_not_found", "there is no such product")
@@ -19,12 +20,25 @@ fn load(tx: &mut Tx<'_>, id: ProductId) -> Result<Product> {
 }
 
 impl Catalog {
+    /// Runs a command on a product. Whatever becomes of it (it may have been done where the answer says that it is not
+    /// known), no cache keeps what was before it when this returns.
+    pub(crate) async fn change<T: Send + 'static>(
+        &self,
+        id: ProductId,
+        mut command: impl FnMut(&Catalog, &mut Tx<'_>) -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let catalog = self.clone();
+        let done = self.db.write(move |tx| command(&catalog, tx)).await;
+        self.cache.remove(id).await;
+        done
+    }
+
     /// What follows from every change: the index hears of it, and no cache keeps what was.
     fn announce(&self, tx: &mut Tx<'_>, product: &Product) -> Result<()> {
         store::note_change(tx, product.number)?;
         let (cache, wake, id) = (self.cache.clone(), self.index_wake.clone(), product.id);
         tx.after_commit(move || {
-            cache.invalidate(id);
+            cache.remove_soon(id);
             wake.notify_one();
         });
         Ok(())
@@ -98,6 +112,7 @@ impl Catalog {
     pub(crate) fn add_image(&self, tx: &mut Tx<'_>, id: ProductId, name: &str) -> Result<Product> {
         let before = load(tx, id)?;
         let change = before.add_image(name, self.clock.now())?;
+        strays::claim(tx, name)?;
         self.settle(tx, before, change)
     }
 
@@ -110,7 +125,11 @@ impl Catalog {
     ) -> Result<Product> {
         let before = load(tx, id)?;
         base.check(before.version)?;
-        let change = before.remove_image(name, self.clock.now())?;
+        let now = self.clock.now();
+        let change = before.remove_image(name, now)?;
+        if matches!(change, Change::Done { .. }) {
+            strays::suspect(tx, name, now)?;
+        }
         self.settle(tx, before, change)
     }
 

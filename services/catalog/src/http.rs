@@ -17,11 +17,12 @@ use web::{
 use crate::Catalog;
 use crate::cache::Seen;
 use crate::domain::Product;
-use crate::objects::{ImageKind, ObjectName};
+use crate::pictures::{self, ImageKind, PictureName};
 use crate::queries::{CategoryView, PriceView, ProductView, not_found, tag};
 use crate::requests::{ListParams, ProductBody, ProductPatch, require_same_sku};
 use crate::search::Audience;
 use crate::store;
+use crate::strays;
 
 const SELLERS: Policy = Policy::Roles(&[Role::Seller, Role::Admin]);
 /// The most that a picture may hold.
@@ -150,6 +151,7 @@ pub fn routes() -> Routes<Catalog> {
                 .fails(409, "images_full, product_archived")
                 .fails(413, "image_too_large")
                 .fails(415, "image_type_unsupported")
+                .fails(503, "objects_unavailable")
                 .limit(Limit::per_caller("images", 120, 60))
                 .timeout(Duration::from_secs(60)),
             upload,
@@ -170,7 +172,8 @@ pub fn routes() -> Routes<Catalog> {
             Op::new("Show a picture")
                 .answers_raw::<Vec<u8>>(200, "image/*", "The picture; it never changes")
                 .answers_nothing(304, "The caller has it")
-                .fails(404, "image_not_found"),
+                .fails(404, "image_not_found")
+                .fails(503, "objects_unavailable"),
             show_image,
         )
 }
@@ -224,12 +227,12 @@ async fn show(
     let mut response = if web::not_modified(request.headers(), web::ETag(rendered.version)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        let mut response = Response::new(axum::body::Body::from(rendered.body.clone()));
+        let mut response = Response::new(axum::body::Body::from(rendered.body));
         response.headers_mut().insert(header::CONTENT_TYPE, JSON);
         response
     };
     let headers = response.headers_mut();
-    headers.insert(header::ETAG, rendered.etag.clone());
+    headers.insert(header::ETAG, tag(rendered.version));
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
     headers.insert(header::VARY, BY_CALLER);
     Ok(response)
@@ -271,9 +274,8 @@ async fn replace(
     Json(body): Json<ProductBody>,
 ) -> ApiResult<Response> {
     let (sku, content) = body.into_parts();
-    let db = catalog.db.clone();
-    let product = db
-        .write(move |tx| {
+    let product = catalog
+        .change(id, move |catalog, tx| {
             catalog.revise(tx, id, base, |product| {
                 require_same_sku(product, &sku)?;
                 Ok(content.clone())
@@ -289,9 +291,11 @@ async fn change(
     base: IfMatch,
     Json(patch): Json<ProductPatch>,
 ) -> ApiResult<Response> {
-    let db = catalog.db.clone();
-    let product =
-        db.write(move |tx| catalog.revise(tx, id, base, |product| Ok(patch.apply(&product.content)))).await?;
+    let product = catalog
+        .change(id, move |catalog, tx| {
+            catalog.revise(tx, id, base, |product| Ok(patch.apply(&product.content)))
+        })
+        .await?;
     Ok(changed(product))
 }
 
@@ -300,8 +304,7 @@ async fn archive(
     Path(id): Path<ProductId>,
     base: IfMatch,
 ) -> ApiResult<StatusCode> {
-    let db = catalog.db.clone();
-    db.write(move |tx| catalog.archive(tx, id, base)).await?;
+    catalog.change(id, move |catalog, tx| catalog.archive(tx, id, base)).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -413,10 +416,11 @@ async fn upload_image(
     let kind = ImageKind::sniff(&bytes).ok_or_else(|| {
         Error::invalid("image_type_unsupported", "a picture is JPEG, PNG, WebP or GIF").with_status(415)
     })?;
-    let name = ObjectName::of(kind, &bytes);
-    catalog.objects.put(&name, bytes).await?;
-    let db = catalog.db.clone();
-    let product = db.write(move |tx| catalog.add_image(tx, id, name.as_str())).await?;
+    let name = PictureName::of(kind, &bytes);
+    let (announced, now) = (name.clone(), catalog.clock.now());
+    catalog.db.write(move |tx| strays::announce(tx, announced.as_str(), now)).await?;
+    pictures::keep(catalog.objects.as_ref(), &name, bytes).await?;
+    let product = catalog.change(id, move |catalog, tx| catalog.add_image(tx, id, name.as_str())).await?;
     Ok((StatusCode::CREATED, changed(product)).into_response())
 }
 
@@ -425,8 +429,7 @@ async fn remove_image(
     Path((id, name)): Path<(ProductId, String)>,
     base: IfMatch,
 ) -> ApiResult<Response> {
-    let db = catalog.db.clone();
-    let product = db.write(move |tx| catalog.remove_image(tx, id, base, &name)).await?;
+    let product = catalog.change(id, move |catalog, tx| catalog.remove_image(tx, id, base, &name)).await?;
     Ok(changed(product))
 }
 
@@ -436,13 +439,13 @@ async fn show_image(
     request: Request,
 ) -> ApiResult<Response> {
     let missing = || Error::not_found("image_not_found", "there is no such picture");
-    let name = ObjectName::parse(&name).ok_or_else(missing)?;
+    let name = PictureName::parse(&name).ok_or_else(missing)?;
     let etag = HeaderValue::from_str(&format!("\"{}\"", name.as_str())).map_err(Error::internal)?;
     let known = request.headers().get(header::IF_NONE_MATCH).is_some_and(|wanted| *wanted == etag);
     let mut response = if known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
-        catalog.objects.get(&name).await?.ok_or_else(missing)?.into_response()
+        pictures::find(catalog.objects.as_ref(), &name).await?.ok_or_else(missing)?.into_response()
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(name.kind().media_type()));

@@ -4,17 +4,19 @@
 //! - every change of a product raises its version by one, and its event is in the same transaction;
 //! - shoppers see active products only; to them all others do not exist;
 //! - caches and the search index may vanish at any time: they cost time, not answers (R97);
+//! - a store of objects that is away costs the pictures and nothing else;
 //! - a price comes from the product's row, never from the index.
 
 mod cache;
 mod commands;
 mod domain;
 mod http;
-mod objects;
+mod pictures;
 mod queries;
 mod requests;
 mod search;
 mod store;
+mod strays;
 #[cfg(test)]
 mod tests;
 
@@ -31,11 +33,12 @@ use web::{Edge, Pages};
 pub use domain::IMAGES_MAX;
 pub use queries::{CategoryView, PriceView, ProductView};
 
-use cache::ProductCache;
-use objects::{Folder, Objects};
+use crate::cache::ProductCache;
+use objects::Objects;
 use search::{Fts5, Indexer, Search};
 
-static MIGRATIONS: &[Migrations] = &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, store::MIGRATIONS];
+static MIGRATIONS: &[Migrations] =
+    &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, store::MIGRATIONS, strays::MIGRATIONS];
 
 /// What every handler of this service needs. Cheap to clone.
 #[derive(Clone)]
@@ -45,7 +48,7 @@ pub(crate) struct Catalog {
     clock: Arc<dyn Clock>,
     ids: IdSource,
     edge: Arc<Edge>,
-    cache: Arc<ProductCache>,
+    cache: ProductCache,
     search: Arc<dyn Search>,
     objects: Arc<dyn Objects>,
     /// Signalled when the index has something to see.
@@ -73,14 +76,16 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         clock: context.clock.clone(),
         ids: context.ids.clone(),
         edge: context.edge.clone(),
-        cache: Arc::new(ProductCache::new(context.clock.clone())),
+        cache: ProductCache::new(context.cache.clone()),
         search: search.clone(),
-        objects: Arc::new(Folder::new(context.config.data.join("objects"), context.ids.clone())),
+        objects: context.objects.clone(),
         index_wake: Arc::new(Notify::new()),
     };
     let indexer = Every::new("catalog.search", Duration::from_secs(1), Indexer::new(service.db(), search))
         .woken_by(catalog.index_wake.clone());
-    service.pump(Arc::new(indexer));
+    service.pump_here(Arc::new(indexer));
+    let sweep = strays::Sweep::new(service.db(), context.objects.clone(), context.clock.clone());
+    service.every("pictures", Duration::from_secs(600), sweep);
     service.admin(http::admin(catalog.clone()));
     service.routes(http::routes(), catalog);
     Ok(service.build())

@@ -1,7 +1,5 @@
 //! What is read from the catalogue: rows → views.
 
-use std::sync::Arc;
-
 use axum::http::HeaderValue;
 use contracts::catalog::ProductStatus;
 use contracts::{ProductId, UserId};
@@ -83,7 +81,7 @@ fn is_visible(product: &Product, audience: Audience) -> bool {
 pub(crate) fn render(product: Product) -> Result<Rendered> {
     let version = product.version;
     let body = serde_json::to_vec(&ProductView::from(product)).map_err(Error::internal)?;
-    Ok(Rendered { version, etag: ETag(version).header(), body: body.into() })
+    Ok(Rendered { version, body: body.into() })
 }
 
 impl Catalog {
@@ -96,7 +94,7 @@ impl Catalog {
     pub(crate) async fn load(&self, id: ProductId, audience: Audience) -> Result<Seen> {
         let found = self.db.read(move |tx| store::find(tx, id)).await?;
         match found.filter(|product| is_visible(product, audience)) {
-            Some(product) => Ok(Seen::Product(Arc::new(render(product)?))),
+            Some(product) => Ok(Seen::Product(render(product)?)),
             None => Ok(Seen::Nothing),
         }
     }

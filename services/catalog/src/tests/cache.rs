@@ -4,60 +4,92 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ::cache::Memory;
 use contracts::ProductId;
 use db::params;
-use kernel::{Error, ManualClock};
+use kernel::Error;
 use serde_json::json;
-use testkit::NOON;
 use tokio::sync::oneshot;
 
 use super::*;
 use crate::cache::{ProductCache, Rendered, Seen};
 
 fn seen(version: i64) -> Seen {
-    let etag = web::ETag(version).header();
-    Seen::Product(Arc::new(Rendered { version, etag, body: format!("v{version}").into() }))
+    Seen::Product(Rendered { version, body: format!("v{version}").into() })
 }
 
 fn id() -> ProductId {
     format!("prd_{}1", "0".repeat(31)).parse().unwrap()
 }
 
-fn cache() -> (Arc<ManualClock>, Arc<ProductCache>) {
-    let clock = Arc::new(ManualClock::at(NOON));
-    (clock.clone(), Arc::new(ProductCache::new(clock)))
+fn cache() -> ProductCache {
+    ProductCache::new(Arc::new(Memory::default()))
+}
+
+/// What the cache gives without loading.
+async fn known(cache: &ProductCache) -> Option<Seen> {
+    cache.get_or_load(id(), async { Err(Error::internal("nothing is known")) }).await.ok()
+}
+
+/// A reader that has begun to load version 1 and goes on when it is told to.
+async fn slow_reader(
+    cache: &ProductCache,
+) -> (oneshot::Sender<()>, tokio::task::JoinHandle<kernel::Result<Seen>>) {
+    let (release, released) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel::<()>();
+    let cache = cache.clone();
+    let reader = tokio::spawn(async move {
+        let load = async {
+            started.send(()).unwrap();
+            released.await.unwrap();
+            Ok(seen(1))
+        };
+        cache.get_or_load(id(), load).await
+    });
+    has_started.await.unwrap();
+    (release, reader)
 }
 
 #[tokio::test]
 async fn what_was_read_before_a_change_is_not_kept_after_it() {
-    let (_, cache) = cache();
-    let (release, released) = oneshot::channel::<()>();
-    let (started, has_started) = oneshot::channel::<()>();
-    let slow = tokio::spawn({
-        let cache = cache.clone();
-        async move {
-            cache
-                .get_or_load(id(), async {
-                    started.send(()).unwrap();
-                    released.await.unwrap();
-                    Ok(seen(1))
-                })
-                .await
-        }
-    });
-    has_started.await.unwrap();
+    let cache = cache();
+    let (release, slow) = slow_reader(&cache).await;
     // The change commits while the old row is in the reader's hands.
-    cache.invalidate(id());
+    cache.remove(id()).await;
     let after = cache.get_or_load(id(), async { Ok(seen(2)) }).await.unwrap();
     assert_eq!(after, seen(2));
     release.send(()).unwrap();
     assert_eq!(slow.await.unwrap().unwrap(), seen(1));
-    assert_eq!(cache.get(id()), Some(seen(2)));
+    assert_eq!(known(&cache).await, Some(seen(2)));
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_fill_that_began_before_another_process_changed_the_product() {
+    let shared = Arc::new(Memory::default());
+    let (here, there) = (ProductCache::new(shared.clone()), ProductCache::new(shared));
+    let (release, slow) = slow_reader(&here).await;
+    there.remove(id()).await;
+    let after = here.get_or_load(id(), async { Ok(seen(2)) }).await.unwrap();
+    assert_eq!(after, seen(2));
+    release.send(()).unwrap();
+    assert_eq!(slow.await.unwrap().unwrap(), seen(1));
+    for cache in [&here, &there] {
+        assert_eq!(known(cache).await, Some(seen(2)));
+    }
+}
+
+#[tokio::test]
+async fn a_change_whose_caller_is_gone_is_removed_all_the_same() {
+    let cache = cache();
+    cache.get_or_load(id(), async { Ok(seen(1)) }).await.unwrap();
+    cache.remove_soon(id());
+    tokio::task::yield_now().await;
+    assert_eq!(known(&cache).await, None);
 }
 
 #[tokio::test]
 async fn many_misses_are_one_fill() {
-    let (_, cache) = cache();
+    let cache = cache();
     let loads = Arc::new(AtomicUsize::new(0));
     let (release, released) = tokio::sync::watch::channel(false);
     let readers: Vec<_> = (0..50)
@@ -83,7 +115,7 @@ async fn many_misses_are_one_fill() {
 
 #[tokio::test]
 async fn a_failed_or_abandoned_fill_is_not_remembered() {
-    let (_, cache) = cache();
+    let cache = cache();
     let failed = cache.get_or_load(id(), async { Err(Error::unavailable("x", "x")) }).await;
     assert!(failed.is_err());
     let abandoned = tokio::time::timeout(Duration::ZERO, cache.get_or_load(id(), std::future::pending()));
@@ -91,19 +123,19 @@ async fn a_failed_or_abandoned_fill_is_not_remembered() {
     assert_eq!(cache.get_or_load(id(), async { Ok(seen(3)) }).await.unwrap(), seen(3));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn entries_age_out() {
-    let (clock, cache) = cache();
+    let cache = cache();
     cache.get_or_load(id(), async { Ok(seen(1)) }).await.unwrap();
-    clock.advance(Duration::from_millis(29_999));
-    assert_eq!(cache.get(id()), Some(seen(1)));
-    clock.advance(Duration::from_millis(1));
-    assert_eq!(cache.get(id()), None);
+    tokio::time::advance(Duration::from_millis(29_999)).await;
+    assert_eq!(known(&cache).await, Some(seen(1)));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(known(&cache).await, None);
     cache.get_or_load(id(), async { Ok(Seen::Nothing) }).await.unwrap();
-    clock.advance(Duration::from_millis(4_999));
-    assert_eq!(cache.get(id()), Some(Seen::Nothing));
-    clock.advance(Duration::from_millis(1));
-    assert_eq!(cache.get(id()), None);
+    tokio::time::advance(Duration::from_millis(4_999)).await;
+    assert_eq!(known(&cache).await, Some(Seen::Nothing));
+    tokio::time::advance(Duration::from_millis(1)).await;
+    assert_eq!(known(&cache).await, None);
 }
 
 /// Changes the row behind the service's back: what is still answered as before came from the cache.
@@ -121,8 +153,11 @@ async fn a_hit_does_not_ask_the_database() {
     assert_eq!(show(&house, &product).await.expect(200)["name"], "제주 녹차");
     let staff = house.get(&format!("/api/v1/products/{product}")).token(&seller(&house)).send().await;
     assert_eq!(staff.expect(200)["name"], "changed by hand");
-    house.advance(Duration::from_secs(30)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(30)).await;
+    tokio::time::resume();
     assert_eq!(show(&house, &product).await.expect(200)["name"], "changed by hand");
+    house.settle().await;
 }
 
 #[tokio::test]

@@ -5,9 +5,9 @@ use serde_json::json;
 use super::*;
 use crate::http::IMAGE_BYTES_MAX;
 
-const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest of a picture";
+pub const PNG: &[u8] = b"\x89PNG\r\n\x1a\nrest of a picture";
 
-fn form(declared: &str, bytes: &[u8]) -> Vec<u8> {
+pub fn form(declared: &str, bytes: &[u8]) -> Vec<u8> {
     named_form("image", declared, bytes)
 }
 
@@ -21,13 +21,13 @@ fn named_form(name: &str, declared: &str, bytes: &[u8]) -> Vec<u8> {
     body
 }
 
-async fn upload(house: &House, id: &str, body: Vec<u8>) -> Answer {
+pub async fn upload(house: &House, id: &str, body: Vec<u8>) -> Answer {
     let path = format!("/api/v1/products/{id}/images");
     let call = house.post(&path).token(&seller(house));
     call.bytes("multipart/form-data; boundary=b", body).send().await
 }
 
-fn stored_files(house: &House) -> Vec<String> {
+pub fn stored_files(house: &House) -> Vec<String> {
     let mut names = Vec::new();
     let mut open = vec![house.directory.path().join("objects")];
     while let Some(directory) = open.pop() {

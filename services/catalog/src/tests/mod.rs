@@ -3,11 +3,15 @@
 mod cache;
 mod favourites;
 mod images;
+mod outages;
 mod products;
 mod search;
+mod strays;
+
+use std::sync::Arc;
 
 use contracts::Role;
-use host::Databases;
+use host::{Config, Databases, EmbeddedOnly};
 use serde_json::{Value, json};
 use testkit::{Answer, Faults, House};
 
@@ -76,9 +80,15 @@ fn skus(page: &Value) -> Vec<String> {
     data.iter().map(|product| product["sku"].as_str().expect("a sku").to_owned()).collect()
 }
 
+/// Database files in a directory.
+fn files_in(directory: &std::path::Path) -> Databases {
+    let config = Config::for_tests(directory, &[]).expect("a good configuration");
+    Databases::of(&config, Arc::new(EmbeddedOnly))
+}
+
 /// A house with database files of its own.
 async fn house_in(directory: &std::path::Path) -> House {
-    let files = Databases::Directory(directory.to_owned());
+    let files = files_in(directory);
     House::build(&[], async |context| {
         let mut context = context.clone();
         context.databases = files;
