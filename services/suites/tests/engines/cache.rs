@@ -1,0 +1,161 @@
+//! The cache on a real Redis: what every cache does, and F11: emptied, killed, stopped in its tracks, locked.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use cache::{Cache, Lookup};
+use cache_redis::Options;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::Instant;
+
+use crate::support::{Engine, Engines};
+
+const LONG: Duration = Duration::from_secs(60);
+
+/// With a deadline that holds on a machine that is busy with other tests; what a call may take is tested for itself.
+fn options(test: &str) -> Options {
+    Options { prefix: format!("rtc-test:{}:{test}:", std::process::id()), ..patient() }
+}
+
+fn patient() -> Options {
+    Options { deadline: Duration::from_secs(2), ..Options::default() }
+}
+
+/// Says something to Redis as an operator would.
+async fn say(url: &str, command: &str) -> String {
+    let address = url.strip_prefix("redis://").expect("an address of Redis");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("sent");
+    let mut answer = vec![0; 1_024];
+    let length = stream.read(&mut answer).await.expect("an answer");
+    String::from_utf8_lossy(&answer[..length]).trim_end().to_owned()
+}
+
+async fn keep(cache: &dyn Cache, key: &str, value: &'static str) {
+    if let Lookup::Miss(lease) = cache.get(key).await {
+        cache.put(key, lease, Bytes::from_static(value.as_bytes()), LONG).await;
+    }
+}
+
+async fn known(cache: &dyn Cache, key: &str) -> Option<Bytes> {
+    cache.get(key).await.hit()
+}
+
+async fn until(cache: &dyn Cache, is_available: bool) {
+    let reached = async {
+        while cache.metrics().is_available() != is_available {
+            cache.get("whatever").await;
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), reached).await.expect("the cache notices");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn redis_does_all_that_a_cache_does() {
+    let engines = Engines::shared();
+    let cache = cache_redis::open(engines.redis(), options("suite")).await.unwrap();
+    conformance::cache::all(&cache, "suite").await;
+    assert_eq!(cache.metrics().outages(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn additions_of_many_processes_are_all_counted() {
+    let engines = Engines::shared();
+    let mut adders = Vec::new();
+    for _ in 0..4 {
+        let cache = cache_redis::open(engines.redis(), options("adders")).await.unwrap();
+        adders.push(tokio::spawn(async move {
+            for _ in 0..250 {
+                cache.add("together", 1, LONG).await.expect("a count");
+            }
+            cache
+        }));
+    }
+    let mut last = None;
+    for adder in adders {
+        last = Some(adder.await.unwrap());
+    }
+    let cache: Arc<dyn Cache> = last.unwrap();
+    assert_eq!(cache.add("together", 0, LONG).await.unwrap().total, 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_is_emptied_costs_misses_and_keeps_no_lease_of_before() {
+    let engines = Engines::start(&[Engine::Redis]).await;
+    let cache = cache_redis::open(engines.redis(), patient()).await.unwrap();
+    keep(cache.as_ref(), "k", "v").await;
+    let Lookup::Miss(before) = cache.get("other").await else { panic!("nothing was kept") };
+    assert_eq!(say(engines.redis(), "FLUSHALL").await, "+OK");
+    assert_eq!(known(cache.as_ref(), "k").await, None);
+    cache.put("other", before, Bytes::from_static(b"old"), LONG).await;
+    assert_eq!(known(cache.as_ref(), "other").await, None);
+    // The script is gone too, and is sent again.
+    assert_eq!(say(engines.redis(), "SCRIPT FLUSH").await, "+OK");
+    keep(cache.as_ref(), "k", "w").await;
+    assert_eq!(known(cache.as_ref(), "k").await.as_deref(), Some(b"w".as_slice()));
+    assert_eq!(cache.metrics().outages(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_stands_still_costs_a_few_deadlines() {
+    let engines = Engines::start(&[Engine::Redis]).await;
+    let quick = Options { pause: Duration::from_millis(100), ..Options::default() };
+    let cache = cache_redis::open(engines.redis(), quick).await.unwrap();
+    keep(cache.as_ref(), "k", "v").await;
+    engines.pause(Engine::Redis).await;
+    let started = Instant::now();
+    let mut longest = Duration::ZERO;
+    for _ in 0..2_000 {
+        let one = Instant::now();
+        assert_eq!(known(cache.as_ref(), "k").await, None);
+        cache.remove("k").await;
+        longest = longest.max(one.elapsed());
+    }
+    assert!(longest < Duration::from_millis(250), "one call took {longest:?}");
+    assert!(started.elapsed() < Duration::from_secs(1), "4000 calls took {:?}", started.elapsed());
+    assert!(!cache.metrics().is_available());
+    engines.resume(Engine::Redis).await;
+    until(cache.as_ref(), true).await;
+    assert_eq!(known(cache.as_ref(), "k").await, None, "what was removed meanwhile is gone");
+    keep(cache.as_ref(), "k", "w").await;
+    assert!(known(cache.as_ref(), "k").await.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_dies_and_returns_is_used_again() {
+    let engines = Engines::start(&[Engine::Redis]).await;
+    let cache = cache_redis::open(engines.redis(), patient()).await.unwrap();
+    keep(cache.as_ref(), "k", "v").await;
+    engines.kill(Engine::Redis).await;
+    until(cache.as_ref(), false).await;
+    assert_eq!(cache.add("n", 1, LONG).await, None);
+    engines.revive(Engine::Redis).await;
+    until(cache.as_ref(), true).await;
+    keep(cache.as_ref(), "k", "w").await;
+    assert_eq!(known(cache.as_ref(), "k").await.as_deref(), Some(b"w".as_slice()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_password_is_asked_for_and_may_change() {
+    let engines = Engines::start(&[Engine::Redis]).await;
+    assert_eq!(say(engines.redis(), "CONFIG SET requirepass first").await, "+OK");
+    let refused = cache_redis::open(engines.redis(), patient()).await.err().unwrap().to_string();
+    assert!(refused.starts_with("redis does not take the password"), "{refused}");
+    let current = Arc::new(std::sync::Mutex::new("first".to_owned()));
+    let given = current.clone();
+    let with = Options { password: Arc::new(move || Ok(Some(given.lock().unwrap().clone()))), ..patient() };
+    let cache = cache_redis::open(engines.redis(), with.clone()).await.unwrap();
+    keep(cache.as_ref(), "k", "v").await;
+    // Rotated: the old connections are cut, and the new password is read for the next.
+    "second".clone_into(&mut current.lock().unwrap());
+    let address = engines.redis().strip_prefix("redis://").unwrap();
+    let rotate = "CONFIG SET requirepass second\r\nCLIENT KILL TYPE normal SKIPME yes";
+    assert!(say(&format!("redis://{address}"), &format!("AUTH first\r\n{rotate}")).await.starts_with("+OK"));
+    until(cache.as_ref(), true).await;
+    keep(cache.as_ref(), "k2", "v").await;
+    let fresh = cache_redis::open(engines.redis(), with).await.unwrap();
+    assert!(known(fresh.as_ref(), "k").await.is_some());
+}
