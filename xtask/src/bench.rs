@@ -3,15 +3,10 @@
 //! Every measurement is repeated and the median is told with its spread: these figures move with whatever else the
 //! machine does, and only those of one run may be compared.
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::Duration;
-
 use serde_json::Value;
 
-use crate::run::{Outcome, check, command, root};
+use crate::platform::{Profile, Server, Shop};
+use crate::run::Outcome;
 
 /// One line of the table: a load, and what is asked of it.
 struct Case {
@@ -91,18 +86,6 @@ const CASES: [Case; 5] = [
     },
 ];
 
-struct Server {
-    child: Child,
-    data: PathBuf,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
 struct Measured {
     achieved_per_s: f64,
     p50_ms: f64,
@@ -118,15 +101,8 @@ pub fn orders(arguments: &[&str]) -> Outcome {
         arguments.get(index).and_then(|text| text.parse().ok()).unwrap_or(default)
     };
     let (rounds, seconds) = (number(0, 3), number(1, 10));
-    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcd", "-p", "rtcctl"]))?;
-    let data = std::env::temp_dir().join(format!("rtc-bench-{}", std::process::id()));
-    let outcome = all(&data, rounds, seconds);
-    let _ = std::fs::remove_dir_all(&data);
-    outcome
-}
-
-fn all(data: &Path, rounds: u64, seconds: u64) -> Outcome {
-    seed(data)?;
+    Profile::Release.build()?;
+    let shop = Shop::seeded(Profile::Release, "bench")?;
     println!("{rounds} rounds of {seconds} s each; median (lowest to highest)\n");
     println!(
         "| load | wanted | achieved /s | p50 ms | p99 ms | answered % | fsyncs an order | resident MB |"
@@ -135,7 +111,7 @@ fn all(data: &Path, rounds: u64, seconds: u64) -> Outcome {
     for case in &CASES {
         let mut measured = Vec::new();
         for _ in 0..rounds {
-            measured.push(measure(data, case, seconds)?);
+            measured.push(measure(&shop, case, seconds)?);
         }
         let column = |value: fn(&Measured) -> f64| spread(measured.iter().map(value).collect());
         let fsyncs: Vec<f64> = measured.iter().filter_map(|one| one.fsyncs_per_order).collect();
@@ -154,7 +130,7 @@ fn all(data: &Path, rounds: u64, seconds: u64) -> Outcome {
     Ok(())
 }
 
-fn spread(mut values: Vec<f64>) -> String {
+pub fn spread(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     match (values.first(), values.get(values.len() / 2), values.last()) {
         (Some(low), Some(middle), Some(high)) => format!("{middle:.1} ({low:.1} to {high:.1})"),
@@ -162,61 +138,16 @@ fn spread(mut values: Vec<f64>) -> String {
     }
 }
 
-fn release(name: &str) -> String {
-    let target = crate::codegen::binaries();
-    let folder = target.parent().map_or_else(|| root().join("target"), Path::to_owned);
-    folder.join("release").join(name).display().to_string()
-}
-
-/// Opens a seeded shop with stock enough for all rounds.
-fn seed(data: &Path) -> Outcome {
-    let data = data.display().to_string();
-    let rtcd = release("rtcd");
-    let up = ["up", "--detach", "--port", "0", "--rtcd", &rtcd, "--data", &data, "--no-input"];
-    check(quiet(command(&release("rtcctl"), &up)))?;
-    check(quiet(command(&release("rtcctl"), &["down", "--data", &data])))
-}
-
-fn quiet(mut command: std::process::Command) -> std::process::Command {
-    command.stdout(Stdio::null()).stderr(Stdio::null());
-    command
-}
-
-fn start(data: &Path, only: Option<&str>) -> Result<Server, String> {
-    let mut rtcd =
-        command(&release("rtcd"), &["serve", "--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
-    rtcd.arg("--data").arg(data).env("RTC_LOG__LEVEL", "warn").stdout(Stdio::null()).stderr(Stdio::null());
-    if let Some(only) = only {
-        rtcd.args(["--only", only]);
-    }
-    let _ = std::fs::remove_file(data.join("run.json"));
-    let child = rtcd.spawn().map_err(|error| error.to_string())?;
-    let server = Server { child, data: data.to_owned() };
-    for _ in 0..1_000 {
-        if data.join("run.json").is_file() {
-            return Ok(server);
-        }
-        pause(Duration::from_millis(10));
-    }
-    Err("rtcd does not start".to_owned())
-}
-
-/// Waits for another process: there is nothing here to be woken by.
-fn pause(duration: Duration) {
-    let (_sender, receiver) = std::sync::mpsc::channel::<()>();
-    let _ = receiver.recv_timeout(duration);
-}
-
-fn measure(data: &Path, case: &Case, seconds: u64) -> Result<Measured, String> {
-    let server = start(data, case.only)?;
+fn measure(shop: &Shop, case: &Case, seconds: u64) -> Result<Measured, String> {
+    let only = case.only.map_or(Vec::new(), |only| vec!["--only", only]);
+    let server = shop.serve(&only)?;
     let duration = format!("{seconds}s");
-    let mut load = command(&release("rtcctl"), &["load", "--duration", &duration]);
-    load.args(["--shoppers", "200", "--products", "20", "--progress", "none", "--no-input", "-o", "json"]);
+    let mut load = shop.rtcctl(&["load", "--duration", &duration, "--shoppers", "200", "--products", "20"]);
+    load.args(["--progress", "none", "-o", "json"]).args(case.arguments);
     if case.only.is_none() {
         // Stock is inventory's, which does not run where accepting is measured alone.
         load.args(["--restock", "1000000"]);
     }
-    load.args(case.arguments).arg("--data").arg(data);
     // What is set up first (shoppers, stock) is not part of the measurement, but its commits are few.
     let before = commits(&server)?;
     let ended = load.output().map_err(|error| error.to_string())?;
@@ -237,23 +168,7 @@ fn measure(data: &Path, case: &Case, seconds: u64) -> Result<Measured, String> {
 
 /// Commits so far, each of which is one fsync of a write-ahead log, and the memory in use in MB.
 fn commits(server: &Server) -> Result<(f64, f64), String> {
-    let read =
-        |name: &str| std::fs::read_to_string(server.data.join(name)).map_err(|error| error.to_string());
-    let run: Value = serde_json::from_str(&read("run.json")?).map_err(|error| error.to_string())?;
-    let address = run["admin_url"].as_str().unwrap_or_default().trim_start_matches("http://").to_owned();
-    let token = read("secrets/admin_token")?;
-    let mut stream = TcpStream::connect(&address).map_err(|error| error.to_string())?;
-    let request = format!(
-        "GET /admin/status HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {}\r\nconnection: close\r\n\r\n",
-        token.trim()
-    );
-    let mut answer = String::new();
-    stream
-        .write_all(request.as_bytes())
-        .and_then(|()| stream.read_to_string(&mut answer))
-        .map_err(|error| error.to_string())?;
-    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
-    let status: Value = serde_json::from_str(body).map_err(|error| format!("{error}: {answer}"))?;
+    let status = server.ask_admin("GET", "/admin/status", None)?;
     let services = status["services"].as_array().into_iter().flatten();
     let commits = services.map(|service| service["commits"].as_f64().unwrap_or(0.0)).sum::<f64>();
     let log = status["log"]["commits"].as_f64().unwrap_or(0.0);

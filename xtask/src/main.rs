@@ -1,10 +1,15 @@
-//! The workspace's own tasks: `cargo xtask ci | test | tidy | codegen | bench`.
+//! The workspace's own tasks: `cargo xtask ci | test | tidy | codegen | conformance | fuzz | bench`.
 //!
 //! Written without a command-line library, so that it compiles in a second before anything else does.
 
 mod bench;
 mod ci;
 mod codegen;
+mod compare;
+mod conformance;
+mod engines;
+mod fuzz;
+mod platform;
 mod run;
 mod suites;
 mod tidy;
@@ -14,11 +19,17 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Tasks of the RTC workspace
 
-  cargo xtask test [--all]       every test; --all runs the long suites whole (docs/TESTING.md)
-  cargo xtask ci                 what CI runs: tidy, format, lint while compiling, test, codegen --check
+  cargo xtask test               every test that needs nothing but cargo and a C compiler
+  cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
+  cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
+  cargo xtask conformance        the API keeps to its OpenAPI document (schemathesis); part of test engines
+  cargo xtask fuzz [TARGET] [--seconds N]
+                                 parsers of what comes from outside under a fuzzer, a minute each
+  cargo xtask ci                 what CI runs: tidy, format, lint while compiling, tests, engines, fuzz, codegen --check
   cargo xtask tidy               rules of the house that no lint knows
   cargo xtask codegen [--check]  writes docs/reference; --check only compares
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
+  cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
 
 fn main() -> ExitCode {
@@ -26,12 +37,18 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["ci"] => ci::run(),
-        ["test"] => suites::run(suites::Extent::Bounded),
-        ["test", "--all"] => suites::run(suites::Extent::Whole),
+        ["test"] => suites::embedded(suites::Extent::Bounded),
+        ["test", "engines"] => engines::run(suites::Extent::Bounded),
+        ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
+        ["test", "--all"] => suites::all(),
+        ["conformance"] => conformance::run(suites::Extent::Bounded),
+        ["conformance", "--all"] => conformance::run(suites::Extent::Whole),
+        ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["bench", "orders", rest @ ..] => bench::orders(rest),
+        ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             return ExitCode::SUCCESS;

@@ -75,6 +75,7 @@ fn edges(findings: &mut Vec<String>) -> Outcome {
             let allowed = match (package.as_str(), layer(package), layer(dependency)) {
                 ("rtcctl", ..) => RTCCTL_MAY_USE.contains(&dependency.as_str()),
                 ("rtc-testkit" | "rtc-suites" | "rtc-conformance", _, to) => to.is_some(),
+                ("rtc-fuzz", _, to) => to.is_some() || dependency == "rtcctl",
                 (_, Some(from), Some(to)) => to < from,
                 _ => false,
             };

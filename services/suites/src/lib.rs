@@ -4,8 +4,7 @@
 mod bad_input;
 #[cfg(test)]
 mod kill;
-#[cfg(test)]
-mod platform;
+pub mod platform;
 #[cfg(test)]
 mod readme;
 #[cfg(test)]

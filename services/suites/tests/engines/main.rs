@@ -1,0 +1,10 @@
+//! The same suites and scenarios on the engines of production: MariaDB, two brokers that speak Kafka, Redis, S3, SMTP.
+//!
+//! `cargo xtask test engines` installs and starts what they need. Without it every test fails with a line that says so:
+//! none passes by skipping.
+
+mod cache;
+mod db;
+mod objects;
+mod shop;
+mod support;

@@ -1,0 +1,104 @@
+//! `cargo xtask conformance`: schemathesis asks every operation of the served OpenAPI document, as a customer and as the
+//! administrator, with what the schemas allow and with what they do not.
+//!
+//! Invariant: an answer with a status, a media type or a body that the document does not promise is a failure, as is any 5xx.
+
+use serde_json::{Value, json};
+
+use crate::engines::{script, tool};
+use crate::platform::{Profile, Server, Shop};
+use crate::run::{Outcome, check, root};
+use crate::suites::Extent;
+
+const CHECKS: &str =
+    "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance";
+
+/// Limits would answer instead of what is behind them.
+const LIMITS: [&str; 8] = [
+    "login",
+    "register",
+    "refresh",
+    "verification",
+    "verification_confirm",
+    "images",
+    "open_account",
+    "place_hold",
+];
+
+struct Caller {
+    name: &'static str,
+    token: String,
+}
+
+pub fn run(extent: Extent) -> Outcome {
+    check(script(&["install", "tools"]))?;
+    Profile::Dev.build()?;
+    let shop = Shop::seeded(Profile::Dev, "conformance")?;
+    let limits: String = LIMITS.iter().map(|name| format!("{name} = 0\n")).collect();
+    std::fs::write(shop.data().join("rtcd.toml"), format!("[limits]\n{limits}"))
+        .map_err(|error| error.to_string())?;
+    let mut server = shop.serve(&[])?;
+    let known = known(&server)?;
+    let customer = server.sign_in("demo@rtc.local", "demo shopper 2026")?;
+    let admin = server.sign_in("admin@rtc.local", &server.secret("admin_password")?)?;
+    let callers = [
+        Caller { name: "nobody", token: String::new() },
+        Caller { name: "customer", token: customer },
+        Caller { name: "admin", token: admin },
+    ];
+    let examples = if extent == Extent::Whole { "400" } else { "40" };
+    let mut findings = Vec::new();
+    for caller in &callers {
+        eprintln!("--> as {}", caller.name);
+        // Signing out would end the session that the other operations need.
+        findings.extend(ask(&server, caller, &known, &["--exclude-operation-id", SIGN_OUT], examples));
+    }
+    for caller in callers.iter().skip(1) {
+        eprintln!("--> signing out as {}", caller.name);
+        findings.extend(ask(&server, caller, &known, &["--include-operation-id", SIGN_OUT], examples));
+    }
+    if !server.is_running() {
+        findings.push("rtcd is not running any more".to_owned());
+    }
+    if findings.is_empty() { Ok(()) } else { Err(findings.join("; ")) }
+}
+
+const SIGN_OUT: &str = "delete_sessions_current";
+
+fn ask(server: &Server, caller: &Caller, known: &Value, only: &[&str], examples: &str) -> Option<String> {
+    let document = format!("{}/api/v1/openapi.json", server.api());
+    let folder = root().join("xtask/conformance");
+    let mut schemathesis = tool("schemathesis");
+    schemathesis.arg("--config-file").arg(folder.join("schemathesis.toml"));
+    schemathesis.args(["run", &document, "--checks", CHECKS, "--phases", "examples,coverage,fuzzing"]);
+    // A fixed seed: what a change did not touch must not fail it.
+    schemathesis.args(["--max-examples", examples, "--seed", "20261121"]);
+    schemathesis.args(["--continue-on-failure", "--workers", "2"]).args(only);
+    if !caller.token.is_empty() {
+        schemathesis.arg("--header").arg(format!("Authorization: Bearer {}", caller.token));
+    }
+    schemathesis.env("RTC_CONFORMANCE_KNOWN", known.to_string()).env("PYTHONPATH", folder);
+    check(schemathesis).err().map(|_| format!("as {}: see above", caller.name))
+}
+
+/// Things that are there, so that operations on one thing are asked about one: by the end of a path and its parameter.
+fn known(server: &Server) -> Result<Value, String> {
+    let shopper = server.sign_in("demo@rtc.local", "demo shopper 2026")?;
+    let me = server.ask("GET", "/api/v1/users/me", &shopper, None)?;
+    let products = server.ask("GET", "/api/v1/products?limit=1", "", None)?;
+    let product = &products["data"][0];
+    let lines = json!({ "lines": [{ "product_id": product["id"], "quantity": 1 }] });
+    let order = server.ask("POST", "/api/v1/orders?wait=terminal", &shopper, Some(&lines))?;
+    let accounts = server.ask("GET", "/api/v1/accounts?limit=1", &shopper, None)?;
+    let admin = server.sign_in("admin@rtc.local", &server.secret("admin_password")?)?;
+    let mail = server.ask("GET", "/api/v1/mailbox?limit=1", &admin, None)?;
+    Ok(json!({
+        "/users/{id}": { "id": me["id"] },
+        "/products/{id}": { "id": product["id"] },
+        "/stock/{sku}": { "sku": product["sku"] },
+        "/orders/{id}": { "id": order["id"] },
+        "/payments/{order_id}": { "order_id": order["id"] },
+        "/accounts/{number}": { "number": accounts["data"][0]["number"] },
+        "/mailbox/{id}": { "id": mail["data"][0]["id"] },
+    }))
+}

@@ -1,0 +1,83 @@
+//! `cargo xtask test engines`: the suites on the engines of production, which `scripts/engines` installs, starts and stops.
+//!
+//! Invariant: what was started is stopped, however the tests ended.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::conformance;
+use crate::run::{Outcome, Parts, check, command, root};
+use crate::suites::Extent;
+
+/// Everything that needs engines or the tools that come with them.
+pub fn run(extent: Extent) -> Outcome {
+    let mut parts = Parts::default();
+    let outcome = all(&mut parts, extent);
+    parts.print();
+    outcome
+}
+
+/// The parts of it, for a run that has others too.
+pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
+    parts.part("engines: install", || check(script(&["install"])))?;
+    let outcome = parts
+        .part("engines: start", || check(script(&["start"])))
+        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
+        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&[], extent))?)));
+    let stopped = parts.part("engines: stop", stop);
+    outcome.and(stopped)?;
+    parts.part("engines: conformance of the API", || conformance::run(extent))
+}
+
+pub fn script(arguments: &[&str]) -> Command {
+    command("scripts/engines", arguments)
+}
+
+/// A program of the engines' Python environment, in a folder where it may leave files.
+pub fn tool(name: &str) -> Command {
+    let mut tool = Command::new(home().join("venv/bin").join(name));
+    tool.current_dir(home());
+    tool
+}
+
+fn home() -> PathBuf {
+    root().join("target/engines")
+}
+
+/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
+fn tests(more: &[&str], extent: Extent) -> Command {
+    let mut test =
+        command("cargo", &["test", "--workspace", "--locked", "--test", "engines", "--no-fail-fast"]);
+    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    if extent == Extent::Whole {
+        test.env("ENGINES_WHOLE", "1");
+    }
+    test
+}
+
+/// Adds what `scripts/engines` wrote about what runs: lines `export NAME='value'`.
+fn with_engines(mut command: Command) -> Result<Command, String> {
+    let file = home().join("env");
+    let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
+    for line in text.lines() {
+        if let Some((name, value)) = line.strip_prefix("export ").and_then(|pair| pair.split_once('=')) {
+            command.env(name, value.trim_matches('\''));
+        }
+    }
+    Ok(command)
+}
+
+/// The shared engines, and those of tests that could not stop theirs.
+fn stop() -> Outcome {
+    let own = std::fs::read_dir(home().join("own")).into_iter().flatten().flatten();
+    for left in own.map(|entry| entry.path()).filter(|path| path.is_dir()) {
+        let _ = check(script_at(&left, &["stop"]));
+    }
+    check(script(&["reset"]))
+}
+
+fn script_at(home: &Path, arguments: &[&str]) -> Command {
+    let mut script = script(&["--home"]);
+    script.arg(home).args(arguments);
+    script
+}

@@ -1,0 +1,191 @@
+//! A platform of processes for a measurement or a check: seeded in a directory of its own, started, asked, stopped.
+//!
+//! Invariant: it is stopped and its directory is gone when it is dropped.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::run::{Outcome, check, command, root};
+
+/// How the binaries are built.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Profile {
+    Dev,
+    Release,
+}
+
+impl Profile {
+    /// Builds rtcd and rtcctl.
+    pub fn build(self) -> Outcome {
+        let mut build = command("cargo", &["build", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
+        match self {
+            // What the linter compiled is what the tests run.
+            Profile::Dev => build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver"),
+            Profile::Release => build.arg("--release"),
+        };
+        check(build)
+    }
+
+    /// The path of one of the binaries: this program is one of them.
+    pub fn binary(self, name: &str) -> PathBuf {
+        let target = crate::codegen::binaries();
+        let target = target.parent().map_or_else(|| root().join("target"), Path::to_owned);
+        target.join(if self == Profile::Release { "release" } else { "debug" }).join(name)
+    }
+
+    pub fn program(self, name: &str) -> Command {
+        let mut command = Command::new(self.binary(name));
+        command.current_dir(root()).stdin(Stdio::null());
+        command
+    }
+}
+
+/// A data directory with a seeded shop.
+pub struct Shop {
+    profile: Profile,
+    data: PathBuf,
+}
+
+impl Drop for Shop {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+impl Shop {
+    pub fn seeded(profile: Profile, name: &str) -> Result<Self, String> {
+        let data = std::env::temp_dir().join(format!("rtc-{name}-{}", std::process::id()));
+        let shop = Self { profile, data };
+        let mut up = shop.rtcctl(&["up", "--detach", "--port", "0"]);
+        up.arg("--rtcd").arg(profile.binary("rtcd"));
+        check(quiet(up))?;
+        check(quiet(shop.rtcctl(&["down"])))?;
+        Ok(shop)
+    }
+
+    pub fn data(&self) -> &Path {
+        &self.data
+    }
+
+    pub fn rtcctl(&self, arguments: &[&str]) -> Command {
+        let mut command = self.profile.program("rtcctl");
+        command.args(arguments).arg("--data").arg(&self.data).arg("--no-input");
+        command
+    }
+
+    /// Starts rtcd on free ports and waits until it is ready.
+    pub fn serve(&self, more: &[&str]) -> Result<Server, String> {
+        let mut rtcd = self.profile.program("rtcd");
+        rtcd.args(["serve", "--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0", "--data"]);
+        rtcd.arg(&self.data).args(more).env("RTC_LOG__LEVEL", "warn");
+        let _ = std::fs::remove_file(self.data.join("run.json"));
+        let child = quiet(rtcd).spawn().map_err(|error| error.to_string())?;
+        let mut server = Server { child, data: self.data.clone(), run: Value::Null };
+        for _ in 0..3_000 {
+            if let Ok(text) = std::fs::read_to_string(self.data.join("run.json")) {
+                server.run = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+                return Ok(server);
+            }
+            if let Ok(Some(status)) = server.child.try_wait() {
+                return Err(format!("rtcd does not start: {status}"));
+            }
+            pause(Duration::from_millis(10));
+        }
+        Err("rtcd does not start".to_owned())
+    }
+}
+
+fn quiet(mut command: Command) -> Command {
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    command
+}
+
+/// Waits for another process: there is nothing here to be woken by.
+fn pause(duration: Duration) {
+    let (_sender, receiver) = std::sync::mpsc::channel::<()>();
+    let _ = receiver.recv_timeout(duration);
+}
+
+/// A running rtcd.
+pub struct Server {
+    child: Child,
+    data: PathBuf,
+    run: Value,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Server {
+    pub fn api(&self) -> &str {
+        self.run["api_url"].as_str().unwrap_or_default()
+    }
+
+    pub fn is_running(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
+    }
+
+    /// Asks the API and wants success.
+    pub fn ask(&self, method: &str, path: &str, token: &str, body: Option<&Value>) -> Result<Value, String> {
+        ask(self.api(), method, path, token, body)
+    }
+
+    /// Asks the operator's port and wants success.
+    pub fn ask_admin(&self, method: &str, path: &str, body: Option<&Value>) -> Result<Value, String> {
+        let address = self.run["admin_url"].as_str().unwrap_or_default();
+        ask(address, method, path, &self.secret("admin_token")?, body)
+    }
+
+    pub fn secret(&self, name: &str) -> Result<String, String> {
+        let path = self.data.join("secrets").join(name);
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok(text.trim().to_owned())
+    }
+
+    /// Signs in and gives the access token.
+    pub fn sign_in(&self, email: &str, password: &str) -> Result<String, String> {
+        let body = serde_json::json!({ "email": email, "password": password });
+        let session = self.ask("POST", "/api/v1/sessions", "", Some(&body))?;
+        session["access_token"].as_str().map(str::to_owned).ok_or_else(|| format!("no token in {session}"))
+    }
+}
+
+/// One request over a connection of its own.
+fn ask(url: &str, method: &str, path: &str, token: &str, body: Option<&Value>) -> Result<Value, String> {
+    let address = url.trim_start_matches("http://");
+    let body = body.map(Value::to_string).unwrap_or_default();
+    let mut request = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    if !token.is_empty() {
+        request.push_str(&format!("authorization: Bearer {token}\r\n"));
+    }
+    if method == "POST" {
+        let key = body.bytes().fold(0_u64, |key, byte| key.wrapping_mul(31).wrapping_add(byte.into()));
+        request.push_str(&format!(
+            "content-type: application/json\r\ncontent-length: {}\r\nidempotency-key: xtask-{key}\r\n",
+            body.len()
+        ));
+    }
+    request.push_str("\r\n");
+    request.push_str(&body);
+    let mut stream = TcpStream::connect(address).map_err(|error| format!("{address}: {error}"))?;
+    let mut answer = String::new();
+    stream
+        .write_all(request.as_bytes())
+        .and_then(|()| stream.read_to_string(&mut answer))
+        .map_err(|error| format!("{method} {path}: {error}"))?;
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
+    let status = head.split(' ').nth(1).unwrap_or_default();
+    if !status.starts_with('2') {
+        return Err(format!("{method} {path}: {status}: {body}"));
+    }
+    serde_json::from_str(body).map_err(|error| format!("{method} {path}: {error}: {body}"))
+}
