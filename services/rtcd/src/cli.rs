@@ -94,9 +94,9 @@ fn execute(cli: Cli) -> Result<(), StartError> {
     let config = Config::load(file.as_deref(), &overrides)?;
     match cli.command {
         Command::Serve { only, .. } => {
-            let targets = select(&only)?;
+            let selection = select(&only)?;
             host::telemetry::install(&config.log.level, &config.log.format)?;
-            runtime(&config)?.block_on(serve(Options { config, targets }))
+            runtime(&config)?.block_on(serve(Options { config, selection }))
         }
         Command::Migrate => runtime(&config)?.block_on(migrate(config)),
         Command::Topics => {

@@ -2,6 +2,7 @@
 //!
 //! Invariant: this crate composes and decides nothing about commerce; it is the only one that sees every service.
 
+mod adapters;
 mod admin;
 pub mod cli;
 mod data_dir;
@@ -12,4 +13,4 @@ mod targets;
 mod tests;
 
 pub use serve::{Options, Running, start};
-pub use targets::{Target, all, select};
+pub use targets::{GATEWAY, Selection, Target, all, select};

@@ -6,23 +6,25 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
-use bus::EmbeddedLog;
+use bus::{Bus, EmbeddedLog};
 use db::Db;
 use gateway::Upstream;
-use host::{Adapters, Config, Context, Databases, EmbeddedOnly, Engines, Pumps, Secrets, Service, StartError};
+use host::{Adapters, Config, Context, Databases, Engines, Pumps, Secrets, Service, StartError};
 use kernel::{Clock, IdSource, SystemClock};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
-use web::{Client, Server, ServerConfig};
+use web::{Client, Problem, RemoteAuth, RemoteConfig, Server, ServerConfig};
 
+use crate::adapters::Linked;
 use crate::data_dir::DataDir;
-use crate::{Target, admin};
+use crate::targets::Selection;
+use crate::{Target, admin, all};
 
 /// What is to run.
 pub struct Options {
     pub config: Config,
-    pub targets: Vec<Target>,
+    pub selection: Selection,
 }
 
 /// A running rtcd. Dropping it without [`Running::stop`] is a crash.
@@ -60,48 +62,113 @@ fn random_seed() -> Result<u64, StartError> {
 pub struct Built {
     pub context: Context,
     pub services: Vec<Service>,
-    log_db: Db,
+    /// The log's own database, where the log is in this process.
+    pub log: Option<Db>,
 }
 
-/// Opens the log and the databases, which migrates them, and builds the services.
+/// Opens the bus and the databases, which migrates them, and builds the services.
 pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
-    let adapters: Arc<dyn Adapters> = Arc::new(EmbeddedOnly);
-    let databases = Databases::of(&config, adapters.clone());
-    let log = EmbeddedLog::open(databases.open("log").await?, clock.clone())
-        .await
-        .map_err(|source| StartError::Database { name: "log".to_owned(), source })?;
-    let log_db = log.db().clone();
+    let adapters: Arc<dyn Adapters> = Arc::new(Linked);
+    let (bus, log) = bus(&config, clock.clone(), &adapters).await?;
     let secrets = Secrets::new(Some(config.data.join("secrets")), config.profile);
-    let engines = Engines::open(&config, &ids, Arc::new(log), adapters).await?;
+    let engines = Engines::open(&config, &ids, bus, adapters).await?;
     let context = Context::new(config, clock.clone(), ids, engines, secrets)?;
+    context.edge.trust_service_token(&context.secrets.get("service_token")?)?;
 
     let mut services: Vec<Service> = Vec::with_capacity(targets.len());
     for target in targets {
         services.push((target.build)(&context).await?);
         tracing::info!(service = target.name, "service is ready");
     }
-    Ok(Built { context, services, log_db })
+    Ok(Built { context, services, log })
+}
+
+async fn bus(
+    config: &Config,
+    clock: Arc<dyn Clock>,
+    adapters: &Arc<dyn Adapters>,
+) -> Result<(Arc<dyn Bus>, Option<Db>), StartError> {
+    if !config.engines.has_embedded_bus() {
+        return Ok((adapters.bus(&config.engines.bus).await?, None));
+    }
+    let db = Databases::of(config, adapters.clone()).open_local("log")?;
+    let log = EmbeddedLog::open(db, clock)
+        .await
+        .map_err(|source| StartError::Database { name: "log".to_owned(), source })?;
+    let db = log.db().clone();
+    Ok((Arc::new(log), Some(db)))
+}
+
+/// Without the keys every caller would be refused: not ready before they are there.
+async fn be_ready_with(users: Arc<RemoteAuth>, ready: Arc<AtomicBool>, stop: CancellationToken) {
+    while users.refresh().await.is_err() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            () = stop.cancelled() => return,
+        }
+    }
+    ready.store(true, Ordering::Release);
+    tracing::info!("ready");
+}
+
+/// The services that the configuration says are elsewhere, but for those that run here.
+fn elsewhere(config: &Config, here: &[Target]) -> Result<Vec<Upstream>, StartError> {
+    let mut upstreams = Vec::new();
+    for (name, replicas) in &config.upstreams {
+        let target = all().iter().find(|target| target.name == name);
+        let target = target.ok_or_else(|| {
+            StartError::Config(format!(
+                "upstreams.{name}: no service is called that (`rtcd services` lists them)"
+            ))
+        })?;
+        if here.iter().any(|one| one.name == target.name) {
+            continue;
+        }
+        let client = Client::remote(target.name, replicas, RemoteConfig::default())
+            .map_err(|error| StartError::Config(format!("upstreams.{name}: {error}")))?;
+        upstreams.push(Upstream { name: target.name, routes: (target.routes)(config)?, client });
+    }
+    Ok(upstreams)
+}
+
+/// What leads from the API's port to the handlers.
+fn entrance(context: &Context, services: Vec<Service>, elsewhere: Vec<Upstream>, entry: bool) -> Router {
+    if entry {
+        return gateway::router(context, upstreams(services).into_iter().chain(elsewhere).collect());
+    }
+    let inner = services.into_iter().fold(Router::new(), |router, service| router.merge(service.router));
+    inner.fallback(async || {
+        Problem(kernel::Error::not_found("no_such_route", "there is nothing under this address"))
+    })
 }
 
 /// Takes the data directory and the ports, builds the services and begins to serve.
 pub async fn start(options: Options) -> Result<Running, StartError> {
-    let Options { config, targets } = options;
+    let Options { config, selection } = options;
+    let targets = selection.targets;
     check_sections(&config)?;
     let data_dir = DataDir::open(&config.data)?;
     let (api_listener, api) = bind(config.server.api_bind).await?;
     let (admin_listener, admin) = bind(config.server.admin_bind).await?;
 
-    let Built { context, services, log_db } = build(config, &targets).await?;
+    let elsewhere = elsewhere(&config, &targets)?;
+    let Built { context, services, log } = build(config, &targets).await?;
+    let users = elsewhere.iter().find(|upstream| upstream.name == "users");
+    let remote_auth = users.map(|users| {
+        RemoteAuth::new(users.client.clone(), context.edge.clone(), context.revocations.clone())
+    });
     let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
-    let admin_router = admin::router(&context, &services, log_db, api, started_at, ready.clone())?;
+    let admin_router = admin::router(&context, &services, log, api, started_at, ready.clone())?;
     let pumps = services.iter().flat_map(|service| service.pumps.clone());
-    let pumps = Pumps::start(pumps.chain([admin::log_sweep(&context)]).collect::<Vec<_>>());
-    let router = gateway::router(&context, upstreams(services));
+    let own = [admin::log_sweep(&context)].into_iter().chain(remote_auth.clone().map(RemoteAuth::pump));
+    let pumps = Pumps::start(pumps.chain(own).collect::<Vec<_>>());
+    let router = entrance(&context, services, elsewhere, selection.entry);
 
     let stop = CancellationToken::new();
+    tokio::spawn(context.edge.admission().clone().run(stop.clone()));
     let server_config = ServerConfig {
         drain_timeout: Duration::from_millis(context.config.server.drain_timeout_ms),
         ..ServerConfig::default()
@@ -110,7 +177,10 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         tokio::spawn(Server::new(listener, router, server_config).run(stop.clone()))
     };
     let servers = vec![serve(api_listener, router.clone()), serve(admin_listener, admin_router.clone())];
-    ready.store(true, Ordering::Release);
+    match remote_auth {
+        None => ready.store(true, Ordering::Release),
+        Some(users) => drop(tokio::spawn(be_ready_with(users, ready.clone(), stop.clone()))),
+    }
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, services = targets.len(), "serving");
     Ok(Running { api, admin, context, router, admin_router, ready, data_dir, pumps, stop, servers })

@@ -29,7 +29,8 @@ use web::{Client, Problem};
 pub struct Operator {
     context: Context,
     services: Arc<Vec<(&'static str, Db)>>,
-    log: Db,
+    /// The log's own database, where the log is in this process.
+    log: Option<Db>,
     /// The services' own operator's routes.
     own: Client,
     api: SocketAddr,
@@ -47,7 +48,7 @@ impl Operator {
 pub fn router(
     context: &Context,
     services: &[Service],
-    log: Db,
+    log: Option<Db>,
     api: SocketAddr,
     started_at: Timestamp,
     ready: Arc<AtomicBool>,

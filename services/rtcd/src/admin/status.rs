@@ -22,7 +22,9 @@ pub struct Status {
     uptime_s: u64,
     api_url: String,
     services: Vec<ServiceStatus>,
-    log: LogStatus,
+    /// Missing where the bus is no part of this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log: Option<LogStatus>,
     orders: Value,
     resident_bytes: u64,
 }
@@ -72,11 +74,11 @@ pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
         uptime_s: now.since(operator.started_at).as_secs(),
         api_url: format!("http://{}", operator.api),
         services,
-        log: LogStatus {
-            commands: operator.log.stats().commands,
-            commits: operator.log.stats().commits,
+        log: operator.log.as_ref().map(|log| LogStatus {
+            commands: log.stats().commands,
+            commits: log.stats().commits,
             database_bytes: database_bytes(data, "log"),
-        },
+        }),
         orders: orders(&operator).await,
         resident_bytes: resident_bytes(),
     }))
