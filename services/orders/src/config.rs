@@ -15,11 +15,22 @@ pub struct OrdersConfig {
     pub backoff_max_ms: u64,
     /// How long a reservation of stock is asked for.
     pub reservation_ttl_s: u64,
+    /// So many checkouts may be under way; beyond that orders are refused with 503 until some have ended.
+    pub in_flight_max: u32,
 }
+
+/// At the rate at which checkouts end on a small machine these have ended before a step's time is over.
+const IN_FLIGHT_MAX: u32 = 20_000;
 
 impl Default for OrdersConfig {
     fn default() -> Self {
-        Self { step_timeout_ms: 30_000, attempts_max: 3, backoff_max_ms: 60_000, reservation_ttl_s: 600 }
+        Self {
+            step_timeout_ms: 30_000,
+            attempts_max: 3,
+            backoff_max_ms: 60_000,
+            reservation_ttl_s: 600,
+            in_flight_max: IN_FLIGHT_MAX,
+        }
     }
 }
 

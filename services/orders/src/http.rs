@@ -102,7 +102,8 @@ pub fn routes() -> Routes<State> {
                 .answers::<OrderView>(201, "The checkout is over (`?wait=terminal`)")
                 .fails(403, "email_not_verified")
                 .fails(409, "price_changed")
-                .needs_idempotency_key(),
+                .needs_idempotency_key()
+                .yields_to(crate::IN_FLIGHT),
             place,
         )
         .get(

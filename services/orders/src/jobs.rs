@@ -1,4 +1,7 @@
-//! Deadlines: steps that have waited too long are told so.
+//! Work beside the requests: steps that have waited too long are told so, and checkouts under way are counted.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use db::Db;
@@ -32,5 +35,39 @@ impl Job for Deadlines {
             })
             .await?;
         Ok(Progress::from_count(count))
+    }
+}
+
+/// How full this service is: checkouts under way, as they were last counted. What is accepted beyond what can be ended
+/// in time would only be undone later.
+pub struct InFlight {
+    count: AtomicU32,
+    max: u32,
+}
+
+impl InFlight {
+    pub fn new(max: u32) -> Arc<Self> {
+        Arc::new(Self { count: AtomicU32::new(0), max })
+    }
+
+    /// 1 is full.
+    pub fn pressure(&self) -> f64 {
+        f64::from(self.count.load(Ordering::Relaxed)) / f64::from(self.max.max(1))
+    }
+}
+
+pub struct CountInFlight {
+    pub db: Db,
+    pub in_flight: Arc<InFlight>,
+}
+
+#[async_trait]
+impl Job for CountInFlight {
+    async fn run(&self) -> kernel::Result<Progress> {
+        let max = self.in_flight.max;
+        let count =
+            self.db.read(move |tx| messaging::saga::count_waiting(tx, crate::saga::KIND, max)).await?;
+        self.in_flight.count.store(count, Ordering::Relaxed);
+        Ok(Progress::Idle)
     }
 }

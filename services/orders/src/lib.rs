@@ -23,11 +23,16 @@ use std::time::Duration;
 
 use db::{Migration, Migrations};
 use host::{Context, Service, StartError};
+use messaging::Every;
 
 pub use config::OrdersConfig;
 pub use domain::{EndReason, OrderState};
 
 pub const NAME: &str = "orders";
+
+/// The pressure to which placing an order yields.
+const IN_FLIGHT: &str = "orders.in_flight";
+const IN_FLIGHT_LOOK: Duration = Duration::from_millis(100);
 
 static MIGRATIONS: &[Migrations] = &[
     messaging::MIGRATIONS,
@@ -46,6 +51,7 @@ pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
 pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: OrdersConfig = context.config.section(NAME)?;
     let mut service = Service::builder(NAME, context, MIGRATIONS).await?;
+    let in_flight = jobs::InFlight::new(config.in_flight_max);
     let tally = Arc::new(settled::Tally::load(&service.db()).await.map_err(kernel::Error::from)?);
     let runner = saga::Runner::new(config, context.clock.clone(), service.outbox(), tally.clone());
     context.with_metrics(|registry| tally.register(registry));
@@ -62,6 +68,10 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     service.consume(projections::products::consumer());
     let deadlines = jobs::Deadlines { db: service.db(), runner };
     service.every("deadlines", Duration::from_secs(1), deadlines);
+    let pressure = in_flight.clone();
+    context.edge.pressure(IN_FLIGHT, Arc::new(move || pressure.pressure()));
+    let count = jobs::CountInFlight { db: service.db(), in_flight };
+    service.pump_here(Arc::new(Every::new("orders.in_flight", IN_FLIGHT_LOOK, count)));
     service.admin(http::operator_routes(tally));
     Ok(service.build())
 }

@@ -30,7 +30,11 @@ async fn house() -> House {
 }
 
 async fn house_with(seed: u64, faults: Faults) -> House {
-    let house = House::build_with(seed, faults, &[], async |context| {
+    house_of(seed, faults, &[]).await
+}
+
+async fn house_of(seed: u64, faults: Faults, sections: &[(&str, Value)]) -> House {
+    let house = House::build_with(seed, faults, sections, async |context| {
         Ok::<_, host::StartError>(vec![crate::service(context).await?])
     })
     .await;
@@ -328,9 +332,14 @@ async fn whoever_waits_hears_of_the_end() {
     let token = house.token(House::user(7), Role::Customer);
     let waiting = house.post("/api/v1/orders?wait=terminal").token(&token).key("w").json(&body(2)).send();
     let answering = async {
-        house.settle().await;
-        let list = house.get("/api/v1/orders").token(&token).send().await.expect(200);
-        let id: OrderId = serde_json::from_value(list["data"][0]["id"].clone()).unwrap();
+        let id: OrderId = loop {
+            house.settle().await;
+            let list = house.get("/api/v1/orders").token(&token).send().await.expect(200);
+            // On a server the request is still under way.
+            if let Ok(id) = serde_json::from_value(list["data"][0]["id"].clone()) {
+                break id;
+            }
+        };
         confirm(&house, id).await;
     };
     let (answer, ()) = tokio::join!(waiting, answering);
@@ -339,4 +348,27 @@ async fn whoever_waits_hears_of_the_end() {
     let again = house.post("/api/v1/orders?wait=terminal").token(&token).key("w").json(&body(2)).send().await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(201)["state"], "confirmed");
+}
+
+#[tokio::test]
+async fn orders_are_refused_while_more_are_under_way_than_may_be_and_nothing_else_is() {
+    let full = [("services.orders", json!({ "in_flight_max": 2 }))];
+    let house = house_of(1, Faults::default(), &full).await;
+    let look = async || {
+        let pumps = &house.service("orders").pumps;
+        pumps.iter().find(|pump| pump.name() == "orders.in_flight").unwrap().step().await.unwrap();
+    };
+    let (first, _) = place(&house, "a").await;
+    look().await;
+    place(&house, "b").await;
+    look().await;
+    let token = house.token(House::user(7), Role::Customer);
+    let refused = house.post("/api/v1/orders").token(&token).key("c").json(&body(2)).send().await;
+    assert_eq!(refused.header("retry-after"), Some("1"));
+    refused.expect_problem(503, "overloaded");
+    assert_eq!(state_of(&house, first).await, "reserving");
+    confirm(&house, first).await;
+    look().await;
+    place(&house, "c").await;
+    house.settle().await;
 }

@@ -6,4 +6,4 @@ mod harness;
 mod runner;
 
 pub use checkout::Input;
-pub use runner::{Advanced, Runner};
+pub use runner::{Advanced, KIND, Runner};

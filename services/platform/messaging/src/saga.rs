@@ -68,3 +68,10 @@ pub fn due(tx: &mut Tx<'_>, kind: &str, now: Timestamp, limit: u32) -> Result<Ve
     let sql = "SELECT id FROM sagas WHERE deadline_at <= ? AND kind = ? ORDER BY deadline_at LIMIT ?";
     tx.query(sql, params![now, kind, limit], |row| row.get(0))
 }
+
+/// How many sagas wait for an answer or their deadline, counted up to `max`.
+pub fn count_waiting(tx: &mut Tx<'_>, kind: &str, max: u32) -> Result<u32, db::Error> {
+    let sql = "SELECT COUNT(*) FROM (SELECT 1 FROM sagas WHERE deadline_at IS NOT NULL AND kind = ? LIMIT ?) waiting";
+    let count: i64 = tx.query_one(sql, params![kind, max], |row| row.get(0))?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}

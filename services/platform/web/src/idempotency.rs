@@ -290,11 +290,17 @@ fn find(tx: &mut Tx<'_>, key: &RequestKey) -> Result<Option<Answer>, Error> {
     }
 }
 
-/// Deletes answers that have been kept long enough, a batch at a time; answers how many went.
+/// Deletes answers that have been kept long enough, a batch at a time; answers how many went. Looked for without a lock,
+/// then deleted by key, so that no request waits for it.
 pub fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, db::Error> {
-    tx.execute(
-        "DELETE FROM idempotent_answers WHERE (principal, route, request_key) IN (SELECT principal, route, request_key \
-         FROM (SELECT principal, route, request_key FROM idempotent_answers WHERE created_at < ? LIMIT ?) old)",
-        params![now.minus(KEPT_FOR), SWEEP_BATCH],
-    )
+    let horizon = now.minus(KEPT_FOR);
+    let old: Vec<(String, String, String)> = tx.unlocked().query(
+        "SELECT principal, route, request_key FROM idempotent_answers WHERE created_at < ? LIMIT ?",
+        params![horizon, SWEEP_BATCH],
+        |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+    )?;
+    let sql = "DELETE FROM idempotent_answers WHERE principal = ? AND route = ? AND request_key = ?";
+    old.iter().try_fold(0, |swept, (principal, route, key)| {
+        Ok(swept + tx.execute(sql, params![principal, route, key])?)
+    })
 }

@@ -5,10 +5,18 @@ use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
+use axum::extract::Request;
 use futures_util::FutureExt;
 use kernel::id::SplitMix;
+use kernel::{Clock, IdSource, ManualClock, Timestamp};
+use tower::ServiceExt;
 
 use super::*;
+use crate::{
+    DEADLINE_HEADER, Deadline, Edge, EdgeConfig, HttpMetrics, Limits, Op, Pages, Policy, Routes,
+    TokenVerifier,
+};
 
 /// A process with `CORES` cores: whoever was let in waits for one of them in the order of coming.
 const CORES: usize = 4;
@@ -229,6 +237,105 @@ async fn a_pressure_at_its_limit_refuses_what_yields_to_it() {
     assert!(gate.check_pressure("sagas").is_ok());
     level.store(100, Ordering::Relaxed);
     assert_eq!(gate.check_pressure("sagas").unwrap_err().code(), "overloaded");
+}
+
+/// An edge of its own whose gate lets `work_max` requests in.
+fn edge(work_max: usize) -> Arc<Edge> {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::EPOCH));
+    let verifier = Arc::new(TokenVerifier::new(clock.clone(), Arc::default()));
+    Arc::new(Edge::new(
+        verifier,
+        Limits::new(clock.clone(), HashMap::new()),
+        HttpMetrics::register(&mut Default::default()),
+        Pages::new(b"key"),
+        clock.clone(),
+        IdSource::new(clock, 1),
+        EdgeConfig { concurrency_max: work_max, ..EdgeConfig::default() },
+    ))
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_routes_of_an_edge_share_one_bound_and_it_is_given_back() {
+    let edge = edge(2);
+    let (hold, held) = tokio::sync::watch::channel(());
+    let handler = move || {
+        let mut held = held.clone();
+        async move {
+            let _ = held.changed().await;
+            "done"
+        }
+    };
+    let op = || Op::new("Waits").answers::<String>(200, "Done");
+    let routes = Routes::new("things").get("/a", Policy::Public, op(), handler.clone()).get(
+        "/b",
+        Policy::Public,
+        op(),
+        handler,
+    );
+    let router = routes.into_router(&edge, ());
+    let ask = |path: &str| {
+        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        router.clone().oneshot(request)
+    };
+    let under_way = [tokio::spawn(ask("/a")), tokio::spawn(ask("/b"))];
+    tokio::task::yield_now().await;
+    let refused = ask("/a").await.unwrap();
+    assert_eq!(refused.status(), 503);
+    assert_eq!(refused.headers()["retry-after"], "1");
+    let waits = tokio::spawn(ask("/b"));
+    tokio::task::yield_now().await;
+    hold.send(()).unwrap();
+    for answer in under_way {
+        assert_eq!(answer.await.unwrap().unwrap().status(), 200);
+    }
+    tokio::task::yield_now().await;
+    hold.send(()).unwrap();
+    assert_eq!(waits.await.unwrap().unwrap().status(), 200);
+    // A caller who goes away leaves no place behind.
+    let gone = tokio::spawn(ask("/a"));
+    tokio::task::yield_now().await;
+    gone.abort();
+    let _ = gone.await;
+    assert_eq!(work(edge.admission().state.load(Ordering::SeqCst)), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_whose_deadline_has_passed_is_not_begun_and_a_deadline_only_shortens() {
+    let edge = edge(10);
+    let op = || Op::new("Deadline").answers::<String>(200, "What is left").timeout(Duration::from_secs(2));
+    let left = async |Extension(deadline): Extension<Deadline>| {
+        deadline.left(Instant::now()).as_millis().to_string()
+    };
+    let never = async || -> String { std::future::pending().await };
+    let routes = Routes::new("things").get("/left", Policy::Public, op(), left).get(
+        "/never",
+        Policy::Public,
+        op(),
+        never,
+    );
+    let router = routes.into_router(&edge, ());
+    let ask = async |path: &str, asked: Option<&str>| {
+        let mut request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        if let Some(asked) = asked {
+            request.headers_mut().insert(DEADLINE_HEADER, asked.parse().unwrap());
+        }
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        (status, String::from_utf8(body.to_vec()).unwrap())
+    };
+    assert_eq!(ask("/left", None).await, (200, "2000".to_owned()));
+    assert_eq!(ask("/left", Some("500")).await, (200, "500".to_owned()));
+    assert_eq!(ask("/left", Some("60000")).await, (200, "2000".to_owned()));
+    for (path, asked, code) in [
+        ("/left", Some("0"), "deadline_exceeded"),
+        ("/never", Some("500"), "deadline_exceeded"),
+        ("/never", None, "timeout"),
+    ] {
+        let (status, body) = ask(path, asked).await;
+        assert_eq!(status, 504, "{path} {asked:?}");
+        assert!(body.contains(&format!("\"code\":\"{code}\"")), "{body}");
+    }
 }
 
 #[test]
