@@ -5,11 +5,14 @@
 //! (see [`House::assert_settled`], called when the house is dropped).
 
 mod call;
+mod databases;
+mod dump;
 mod hostile;
 mod house;
 mod walk;
 
 pub use call::{Answer, Call};
+pub use dump::dump;
 pub use hostile::{Faults, HostileBus};
 pub use house::{House, NOON};
 pub use walk::walk_routes;
