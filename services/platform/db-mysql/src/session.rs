@@ -146,9 +146,6 @@ impl Session {
             return Ok(known.clone());
         }
         let translated = Arc::new(sql::translate(sql, self.connector.flavour.collation())?);
-        if translated.is_schema {
-            return Err(Error::Other("a schema change belongs into a migration".to_owned()));
-        }
         if self.texts.len() >= TEXTS_MAX {
             self.texts.clear();
         }
@@ -242,6 +239,9 @@ impl Connection for Session {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
         self.check()?;
         let translated = self.text(sql)?;
+        if translated.is_schema && self.sent > 0 {
+            return Err(Error::Other("a schema change would commit what was done before it".to_owned()));
+        }
         self.set_savepoints()?;
         self.sent += 1;
         let done = self.conn.exec_iter(translated.sql.as_str(), values(params)).map(|done| {
