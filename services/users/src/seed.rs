@@ -56,7 +56,16 @@ pub(crate) async fn accounts(users: &Users, admin_password: &str) -> Result<()> 
         }
         account.password_hash = Some(users.hasher.hash(&Secret::new(password)).await?);
         let this = users.clone();
-        users.db.write(move |tx| this.create(tx, &account, Address::Verified).map(drop)).await?;
+        users
+            .db
+            .write(move |tx| -> Result<()> {
+                // Another replica may be starting too.
+                if store::by_email(tx, &account.email_index)?.is_none() {
+                    this.create(tx, &account, Address::Verified)?;
+                }
+                Ok(())
+            })
+            .await?;
     }
     Ok(())
 }

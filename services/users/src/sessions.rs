@@ -162,10 +162,11 @@ pub(crate) async fn sign_in(
         let counted = move |tx: &mut Tx<'_>| -> Result<Option<UserRow>> {
             let now = this.clock.now();
             for (who, rules) in &counts {
-                let lockout = codes::lockout(tx, who)?.attempt(now, *rules);
+                let lockout = codes::lockout(tx, who, now)?.attempt(now, *rules);
                 codes::put_lockout(tx, who, &lockout.map_err(|until| locked_out(until, now))?, now)?;
             }
-            Ok(accounts::by_email(tx, &email_index)?)
+            // Only to check the password: rights are read again in the transaction that issues the token.
+            Ok(accounts::by_email(&mut tx.unlocked(), &email_index)?)
         };
         users.db.write(counted).await?
     };

@@ -49,14 +49,25 @@ pub(crate) fn insert_request(tx: &mut Tx<'_>, email_index: &str, now: Timestamp)
 }
 
 /// What was counted of a pair of address and account, or of an account alone: `pair` is the keyed hash of either.
-pub(crate) fn lockout(tx: &mut Tx<'_>, pair: &str) -> Result<Lockout, Error> {
+/// Nobody else counts it until this transaction has ended, also where nothing was counted before.
+pub(crate) fn lockout(tx: &mut Tx<'_>, pair: &str, now: Timestamp) -> Result<Lockout, Error> {
+    if let Some(lockout) = find_lockout(tx, pair)? {
+        return Ok(lockout);
+    }
+    let sql = "INSERT OR IGNORE INTO lockouts (pair, attempts_at, locked_until, touched_at) VALUES (?, '[]', NULL, ?)";
+    if tx.execute(sql, params![pair, now])? == 1 {
+        return Ok(Lockout::default());
+    }
+    Ok(find_lockout(tx, pair)?.unwrap_or_default())
+}
+
+fn find_lockout(tx: &mut Tx<'_>, pair: &str) -> Result<Option<Lockout>, Error> {
     let sql = "SELECT attempts_at, locked_until FROM lockouts WHERE pair = ?";
-    let found = tx.query_opt(sql, params![pair], |row| {
+    tx.query_opt(sql, params![pair], |row| {
         let millis: Vec<i64> = row.json(0)?;
         let attempts_at = millis.into_iter().map(Timestamp::from_millis).collect();
         Ok(Lockout { attempts_at, locked_until: row.get(1)? })
-    })?;
-    Ok(found.unwrap_or_default())
+    })
 }
 
 pub(crate) fn put_lockout(
@@ -79,22 +90,37 @@ pub(crate) fn clear_lockout(tx: &mut Tx<'_>, pair: &str) -> Result<(), Error> {
     Ok(())
 }
 
-/// Deletes what has no meaning any more; answers how many rows went.
+/// Deletes what has no meaning any more; answers how many rows went. Looked for without a lock, then deleted by key, so
+/// that nobody who signs in waits for it.
 pub(crate) fn sweep(tx: &mut Tx<'_>, now: Timestamp, lockout_window: Duration) -> Result<usize, Error> {
-    let codes = tx.execute(
-        "DELETE FROM verification_codes WHERE user_id IN (SELECT user_id FROM \
-         (SELECT user_id FROM verification_codes WHERE expires_at < ? LIMIT ?) old)",
+    let mut swept = 0;
+    let codes: Vec<String> = tx.unlocked().query(
+        "SELECT user_id FROM verification_codes WHERE expires_at < ? LIMIT ?",
         params![now, SWEEP_BATCH],
+        |row| row.get(0),
     )?;
-    let requests = tx.execute(
-        "DELETE FROM verification_requests WHERE id IN (SELECT id FROM \
-         (SELECT id FROM verification_requests WHERE requested_at < ? LIMIT ?) old)",
+    for user in codes {
+        let sql = "DELETE FROM verification_codes WHERE user_id = ? AND expires_at < ?";
+        swept += tx.execute(sql, params![user, now])?;
+    }
+    let requests: Vec<i64> = tx.unlocked().query(
+        "SELECT id FROM verification_requests WHERE requested_at < ? LIMIT ?",
         params![now.minus(Duration::from_secs(3_600)), SWEEP_BATCH],
+        |row| row.get(0),
     )?;
-    let lockouts = tx.execute(
-        "DELETE FROM lockouts WHERE pair IN (SELECT pair FROM \
-         (SELECT pair FROM lockouts WHERE touched_at < ? LIMIT ?) old)",
-        params![now.minus(lockout_window), SWEEP_BATCH],
+    for id in requests {
+        swept += tx.execute("DELETE FROM verification_requests WHERE id = ?", params![id])?;
+    }
+    let horizon = now.minus(lockout_window);
+    let lockouts: Vec<String> = tx.unlocked().query(
+        "SELECT pair FROM lockouts WHERE touched_at < ? LIMIT ?",
+        params![horizon, SWEEP_BATCH],
+        |row| row.get(0),
     )?;
-    Ok(codes + requests + lockouts)
+    for pair in lockouts {
+        // Touched again meanwhile: it stays.
+        let sql = "DELETE FROM lockouts WHERE pair = ? AND touched_at < ?";
+        swept += tx.execute(sql, params![pair, horizon])?;
+    }
+    Ok(swept)
 }

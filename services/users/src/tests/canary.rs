@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use contracts::topics;
 use serde_json::{Value, json};
 
-use super::{Fixture, fixture, text};
+use super::{fixture, text};
 
 #[derive(Clone, Default)]
 struct Captured(Arc<Mutex<Vec<u8>>>);
@@ -20,29 +20,6 @@ impl Write for Captured {
     fn flush(&mut self) -> std::io::Result<()> {
         Ok(())
     }
-}
-
-/// Every value of every table, as text.
-fn database_text(f: &Fixture) -> String {
-    f.users
-        .db
-        .read_now(|tx| -> Result<String, db::Error> {
-            let mut all = String::new();
-            let sql = "SELECT name FROM sqlite_master WHERE type = 'table'";
-            for table in tx.query(sql, db::params![], |row| row.get::<String>(0))? {
-                let sql = format!("SELECT name FROM pragma_table_info('{table}')");
-                for column in tx.query(&sql, db::params![], |row| row.get::<String>(0))? {
-                    let sql =
-                        format!("SELECT CAST({column} AS TEXT) FROM {table} WHERE {column} IS NOT NULL");
-                    for value in tx.query(&sql, db::params![], |row| row.get::<String>(0))? {
-                        all.push_str(&value);
-                        all.push('\n');
-                    }
-                }
-            }
-            Ok(all)
-        })
-        .unwrap()
 }
 
 #[tokio::test]
@@ -63,7 +40,7 @@ async fn no_secret_and_no_personal_data_is_ever_in_clear() {
         json!({ "email": email, "password": password, "name": name, "phone": phone, "address": address });
     let post = async |path: &str, body: &Value| {
         let answer = f.house.post(path).key("canary").json(body).send().await;
-        let mid = database_text(&f);
+        let mid = testkit::dump(&f.users.db).await;
         f.house.settle().await;
         (answer.json, mid)
     };
@@ -77,7 +54,7 @@ async fn no_secret_and_no_personal_data_is_ever_in_clear() {
     seen.push(
         post("/api/v1/users/verification/confirm", &json!({ "email": email, "code": "ZZZZZ9" })).await.1,
     );
-    seen.push(database_text(&f));
+    seen.push(testkit::dump(&f.users.db).await);
     let wrong = "canary-wrong-password";
     seen.push(post("/api/v1/sessions", &json!({ "email": email, "password": wrong })).await.1);
     clear.push(wrong.to_owned());
