@@ -73,14 +73,14 @@ impl Desk {
             let decision = decide(None, Trigger::Command(command));
             let state = if let Decision::Move { to, .. } = decision { to } else { State::Expired };
             let payment = Payment::new(order_id, self.ids.next(), state, now);
-            if matches!(decision, Decision::Move { .. }) {
-                store::insert(tx, &payment)?;
+            if matches!(decision, Decision::Move { .. }) && !store::insert(tx, &payment)? {
+                return Err(kernel::Error::unavailable("payment_changed", "the payment came meanwhile"));
             }
             return self.finish(tx, &payment, decision, Some(cause));
         };
         let decision = payment.obey(command, now);
         if matches!(decision, Decision::Move { .. }) {
-            // One transaction at a time writes here, and this one has just read it.
+            // This transaction has just read it, and nobody else changes it until it ends.
             if !store::save(tx, &payment)? {
                 return Err(kernel::Error::unavailable("payment_changed", "the payment changed meanwhile"));
             }

@@ -73,6 +73,8 @@ pub(crate) fn open(
     pin_hash: Option<&str>,
     now: Timestamp,
 ) -> Result<Account, Error> {
+    // First of all: its row is the lock behind which the owner's accounts are counted.
+    tx.execute("UPDATE bank_counters SET next_value = next_value + 1 WHERE name = 'account'", params![])?;
     let sql = "SELECT COUNT(*) FROM bank_accounts WHERE owner_id = ?";
     let count: i64 = tx.query_one(sql, params![owner.to_string()], |row| row.get(0))?;
     if count >= PER_OWNER_MAX {
@@ -81,7 +83,6 @@ pub(crate) fn open(
             format!("a user has at most {PER_OWNER_MAX} accounts"),
         ));
     }
-    tx.execute("UPDATE bank_counters SET next_value = next_value + 1 WHERE name = 'account'", params![])?;
     let sql = "SELECT next_value - 1 FROM bank_counters WHERE name = 'account'";
     let sequence: i64 = tx.query_one(sql, params![], |row| row.get(0))?;
     if sequence > NUMBER_MAX {

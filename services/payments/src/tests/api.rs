@@ -185,29 +185,6 @@ impl Write for Log {
     }
 }
 
-/// Every value of every table, as SQL literals.
-async fn dump(house: &House) -> String {
-    let db = house.service("payments").db.clone();
-    db.read(|tx| -> Result<String, db::Error> {
-        let mut text = String::new();
-        let tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'";
-        for table in tx.query(tables, params![], |row| row.get::<String>(0))? {
-            let columns =
-                tx.query(&format!("SELECT name FROM pragma_table_info('{table}')"), params![], |row| {
-                    Ok(format!("quote({})", row.get::<String>(0)?))
-                })?;
-            let sql = format!("SELECT {} FROM {table}", columns.join(" || ' ' || "));
-            for row in tx.query(&sql, params![], |row| row.get::<String>(0))? {
-                text.push_str(&row);
-                text.push('\n');
-            }
-        }
-        Ok(text)
-    })
-    .await
-    .unwrap()
-}
-
 #[tokio::test]
 async fn a_pin_leaves_no_trace_in_tables_events_answers_or_logs() {
     let log = Log::default();
@@ -229,7 +206,7 @@ async fn a_pin_leaves_no_trace_in_tables_events_answers_or_logs() {
     hold(&house, order(1), user, 100).await;
     hold(&house, order(2), user, 100_000).await;
     house.settle().await;
-    let rows = dump(&house).await;
+    let rows = testkit::dump(&house.service("payments").db).await;
     assert!(rows.contains("$argon2id$") && rows.contains(&number), "the dump sees the account");
     let events: String =
         house.bus.log("rtc.payments").iter().map(|delivery| delivery.payload.to_string()).collect();

@@ -65,6 +65,16 @@ impl Bank for Hanging {
     }
 }
 
+/// Its time stands still but for waiting, so that nothing outside of it may be waited for.
+async fn in_memory() -> House {
+    House::build(&[], async |context| {
+        let mut context = context.clone();
+        context.databases = host::Databases::memory();
+        Ok::<_, host::StartError>(vec![crate::service(&context).await?])
+    })
+    .await
+}
+
 struct Counter {
     house: House,
     desk: Desk,
@@ -75,7 +85,7 @@ struct Counter {
 impl Counter {
     /// The call for the hold of order 0 hangs.
     async fn open() -> Self {
-        let house = house(&[]).await;
+        let house = in_memory().await;
         fund(&house, &[House::user(1)], 100_000).await;
         let db = house.service("payments").db.clone();
         let config = PaymentsConfig::default();
