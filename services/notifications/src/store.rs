@@ -62,15 +62,24 @@ pub(crate) fn put_contact(
            locale = excluded.locale, updated_at = excluded.updated_at",
         params![user, email, name, locale, now],
     )?;
-    let freed = tx.execute(
-        "UPDATE notifications SET next_attempt_at = ?, updated_at = ? WHERE state = 'queued'
-         AND next_attempt_at IS NULL AND id IN (SELECT notification_id FROM waiting WHERE user_id = ?)",
-        params![now, now, user],
-    )?;
-    if freed > 0 {
-        tx.execute("DELETE FROM waiting WHERE user_id = ?", params![user])?;
+    // Read by itself, so that it waits for whoever is about to wait for this contact (see [`queue`]).
+    let waiting: Vec<i64> =
+        tx.query("SELECT notification_id FROM waiting WHERE user_id = ?", params![user], |row| row.get(0))?;
+    let mut freed = 0;
+    for id in &waiting {
+        freed += tx.execute(
+            "UPDATE notifications SET next_attempt_at = ?, updated_at = ? WHERE id = ? AND state = 'queued'
+             AND next_attempt_at IS NULL",
+            params![now, now, id],
+        )?;
+        tx.execute("DELETE FROM waiting WHERE user_id = ? AND notification_id = ?", params![user, id])?;
     }
     Ok(freed > 0)
+}
+
+fn is_known(tx: &mut Tx<'_>, user: &str) -> Result<bool, db::Error> {
+    let sql = "SELECT 1 FROM contacts WHERE user_id = ?";
+    Ok(tx.shared().query_opt(sql, params![user], |_| Ok(()))?.is_some())
 }
 
 /// Queues a notification, once an event and recipient. It waits where it needs a contact that is not known yet.
@@ -82,10 +91,7 @@ pub(crate) fn queue(
     now: Timestamp,
 ) -> kernel::Result<()> {
     let recipient = recipient.to_string();
-    let known = !notice.needs_contact()
-        || tx
-            .query_opt("SELECT 1 FROM contacts WHERE user_id = ?", params![recipient], |_| Ok(()))?
-            .is_some();
+    let known = !notice.needs_contact() || is_known(tx, &recipient)?;
     let due = known.then_some(now);
     let payload = serde_json::to_string(notice).map_err(kernel::Error::internal)?;
     let inserted = tx.execute(
@@ -100,6 +106,19 @@ pub(crate) fn queue(
              WHERE event_id = ? AND recipient = ? AND channel = ?",
             params![event_id, recipient, CHANNEL],
         )?;
+        // The contact may have come between the look and the row that waits for it; of the two, one sees the other.
+        if is_known(tx, &recipient)? {
+            tx.execute(
+                "UPDATE notifications SET next_attempt_at = ?
+                 WHERE event_id = ? AND recipient = ? AND channel = ?",
+                params![now, event_id, recipient, CHANNEL],
+            )?;
+            tx.execute(
+                "DELETE FROM waiting WHERE user_id = ? AND notification_id IN (SELECT id FROM notifications
+                 WHERE event_id = ? AND recipient = ? AND channel = ?)",
+                params![recipient, event_id, recipient, CHANNEL],
+            )?;
+        }
     }
     Ok(())
 }
@@ -246,10 +265,10 @@ pub(crate) fn note(
     Ok(changed == 1)
 }
 
-/// When the next row is to be looked at.
+/// When the next row is to be looked at: a hint, for which nothing is locked.
 pub(crate) fn next_due(tx: &mut Tx<'_>) -> Result<Option<Timestamp>, db::Error> {
     let sql = "SELECT MIN(next_attempt_at) FROM notifications WHERE next_attempt_at IS NOT NULL";
-    tx.query_one(sql, params![], |row| row.get(0))
+    tx.unlocked().query_one(sql, params![], |row| row.get(0))
 }
 
 /// Makes everything that was being sent due at once: after a start of the only process that can have been sending.
