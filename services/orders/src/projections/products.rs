@@ -35,9 +35,10 @@ pub fn consumer() -> Consumer {
         .on::<ProductArchived>(|tx, event, _| save(tx, &event.product))
 }
 
+/// What the catalogue said last. Orders of one product do not wait for each other.
 pub fn find(tx: &mut Tx<'_>, id: ProductId) -> Result<Option<KnownProduct>, db::Error> {
     let sql = "SELECT sku, name, category, price, currency, status FROM products WHERE id = ?";
-    tx.query_opt(sql, params![id.to_string()], |row| {
+    tx.unlocked().query_opt(sql, params![id.to_string()], |row| {
         Ok(KnownProduct {
             product_id: id,
             sku: row.get(0)?,
