@@ -13,7 +13,8 @@ pub const FAVOURITES_MAX: i64 = 10;
 
 pub const MIGRATIONS: Migrations = Migrations {
     component: "catalog",
-    steps: &[Migration {
+    steps: &[
+        Migration {
         version: 1,
         name: "products, prices, favourites",
         sql: "CREATE TABLE products (
@@ -43,7 +44,14 @@ pub const MIGRATIONS: Migrations = Migrations {
                 PRIMARY KEY (user_id, product_id)
               ) WITHOUT ROWID;
               CREATE INDEX favourites_by_product ON favourites (product_id);",
-    }],
+        },
+        Migration {
+            version: 2,
+            name: "changes are numbered in the order of their commits",
+            sql: "CREATE TABLE change_numbers (id INTEGER NOT NULL PRIMARY KEY, last BIGINT NOT NULL);
+                  INSERT INTO change_numbers (id, last) SELECT 1, COALESCE(MAX(seq), 0) FROM product_changes;",
+        },
+    ],
 };
 
 const SELECT: &str = "SELECT number, id, sku, name, description, category, attributes, price_minor, currency, \
@@ -210,10 +218,14 @@ pub fn prices(
 
 // ---- what the index has yet to see ----------------------------------------------------------------------------
 
-/// Notes that a product changed. One row a product: its last change.
+/// Notes that a product changed. One row a product: its last change. The row of the last number is held until the commit,
+/// so that whoever reads on after a number misses none that is committed later.
 pub fn note_change(tx: &mut Tx<'_>, number: i64) -> Result<(), db::Error> {
+    tx.execute("UPDATE change_numbers SET last = last + 1 WHERE id = 1", params![])?;
+    let seq: i64 =
+        tx.query_one("SELECT last FROM change_numbers WHERE id = 1", params![], |row| row.get(0))?;
     tx.execute("DELETE FROM product_changes WHERE number = ?", params![number])?;
-    tx.execute("INSERT INTO product_changes (number) VALUES (?)", params![number]).map(drop)
+    tx.execute("INSERT INTO product_changes (seq, number) VALUES (?, ?)", params![seq, number]).map(drop)
 }
 
 pub fn last_change(tx: &mut Tx<'_>) -> Result<i64, db::Error> {
@@ -247,9 +259,13 @@ pub fn add_favourite(tx: &mut Tx<'_>, user: UserId, product: ProductId, now: Tim
 }
 
 pub fn remove_favourite(tx: &mut Tx<'_>, user: UserId, product: ProductId) -> Result<(), db::Error> {
-    let user = user.to_string();
+    take_favourite(tx, &user.to_string(), &product.to_string())
+}
+
+/// Whoever deletes the row gives its place back.
+fn take_favourite(tx: &mut Tx<'_>, user: &str, product: &str) -> Result<(), db::Error> {
     let sql = "DELETE FROM favourites WHERE user_id = ? AND product_id = ?";
-    if tx.execute(sql, params![user, product.to_string()])? == 1 {
+    if tx.execute(sql, params![user, product])? == 1 {
         tx.execute("UPDATE favourite_counts SET n = n - 1 WHERE user_id = ?", params![user])?;
     }
     Ok(())
@@ -258,11 +274,12 @@ pub fn remove_favourite(tx: &mut Tx<'_>, user: UserId, product: ProductId) -> Re
 /// An archived product is nobody's favourite any more and takes nobody's place.
 pub fn forget_favourites_of(tx: &mut Tx<'_>, product: ProductId) -> Result<(), db::Error> {
     let product = product.to_string();
-    tx.execute(
-        "UPDATE favourite_counts SET n = n - 1 WHERE user_id IN (SELECT user_id FROM favourites WHERE product_id = ?)",
-        params![product],
-    )?;
-    tx.execute("DELETE FROM favourites WHERE product_id = ?", params![product]).map(drop)
+    let sql = "SELECT user_id FROM favourites WHERE product_id = ?";
+    let users: Vec<String> = tx.query(sql, params![product], |row| row.get(0))?;
+    for user in users {
+        take_favourite(tx, &user, &product)?;
+    }
+    Ok(())
 }
 
 /// A user's favourites that can be bought, the newest first. Never more than [`FAVOURITES_MAX`].
