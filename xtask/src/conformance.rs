@@ -3,6 +3,8 @@
 //!
 //! Invariant: an answer with a status, a media type or a body that the document does not promise is a failure, as is any 5xx.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use crate::engines::{script, tool};
@@ -24,6 +26,9 @@ const LIMITS: [&str; 8] = [
     "open_account",
     "place_hold",
 ];
+
+/// Fewer would mean that what is asked has fallen behind what the API wants.
+const SUCCEEDED_MIN: usize = 40;
 
 struct Caller {
     name: &'static str,
@@ -56,6 +61,11 @@ pub fn run(extent: Extent) -> Outcome {
     for caller in callers.iter().skip(1) {
         eprintln!("--> signing out as {}", caller.name);
         findings.extend(ask(&server, caller, &known, &["--include-operation-id", SIGN_OUT], examples));
+    }
+    let (count, never) = succeeded(&server)?;
+    eprintln!("{count} operations answered with success; never: {}", never.join(", "));
+    if count < SUCCEEDED_MIN {
+        findings.push(format!("only {count} operations ever answered with success: little was looked at"));
     }
     if !server.is_running() {
         findings.push("rtcd is not running any more".to_owned());
@@ -93,12 +103,54 @@ fn known(server: &Server) -> Result<Value, String> {
     let admin = server.sign_in("admin@rtc.local", &server.secret("admin_password")?)?;
     let mail = server.ask("GET", "/api/v1/mailbox?limit=1", &admin, None)?;
     Ok(json!({
-        "/users/{id}": { "id": me["id"] },
-        "/products/{id}": { "id": product["id"] },
-        "/stock/{sku}": { "sku": product["sku"] },
-        "/orders/{id}": { "id": order["id"] },
-        "/payments/{order_id}": { "order_id": order["id"] },
-        "/accounts/{number}": { "number": accounts["data"][0]["number"] },
-        "/mailbox/{id}": { "id": mail["data"][0]["id"] },
+        "paths": {
+            "/users/{id}": { "id": me["id"] },
+            "/products/{id}": { "id": product["id"] },
+            "/stock/{sku}": { "sku": product["sku"] },
+            "/orders/{id}": { "id": order["id"] },
+            "/payments/{order_id}": { "order_id": order["id"] },
+            "/accounts/{number}": { "number": accounts["data"][0]["number"] },
+            "/mailbox/{id}": { "id": mail["data"][0]["id"] },
+        },
+        "fields": {
+            "product_id": product["id"],
+            "account": accounts["data"][0]["number"],
+            "currency": "KRW",
+            "quantity": 1,
+            "unit_price": null,
+        },
     }))
+}
+
+/// How many operations answered with success at least once, and the names of the others: what was only ever refused was
+/// hardly looked at.
+fn succeeded(server: &Server) -> Result<(usize, Vec<String>), String> {
+    let metrics = server.metrics()?;
+    let label = |line: &str, name: &str| {
+        let (_, rest) = line.split_once(&format!("{name}=\""))?;
+        rest.split_once('"').map(|(value, _)| value.to_owned())
+    };
+    let mut answered = BTreeSet::new();
+    for line in metrics.lines().filter(|line| line.starts_with("http_server_request_duration_seconds_count")) {
+        if let (Some(method), Some(route), Some(status)) = (
+            label(line, "http_request_method"),
+            label(line, "http_route"),
+            label(line, "http_response_status_code"),
+        ) && status.starts_with('2')
+        {
+            answered.insert((method.to_ascii_lowercase(), route));
+        }
+    }
+    let document = server.ask("GET", "/api/v1/openapi.json", "", None)?;
+    let (mut count, mut never) = (0, Vec::new());
+    for (path, item) in document["paths"].as_object().into_iter().flatten() {
+        for method in item.as_object().into_iter().flat_map(|item| item.keys()) {
+            if answered.contains(&(method.clone(), path.clone())) {
+                count += 1;
+            } else {
+                never.push(format!("{} {path}", method.to_ascii_uppercase()));
+            }
+        }
+    }
+    Ok((count, never))
 }

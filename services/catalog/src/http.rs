@@ -138,7 +138,9 @@ pub fn routes() -> Routes<Catalog> {
         .delete(
             "/api/v1/products/{id}/favourite",
             Policy::SignedIn,
-            Op::new("Take a product out of my favourites").answers_nothing(204, "It is none"),
+            Op::new("Take a product out of my favourites")
+                .answers_nothing(204, "It is none")
+                .fails(404, "not_found"),
             remove_favourite,
         )
         .post(
