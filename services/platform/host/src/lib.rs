@@ -21,7 +21,7 @@ pub use adapters::{Adapters, EmbeddedOnly, Engines};
 pub use config::{Config, EngineSection, Profile, ServerSection};
 pub use context::Context;
 pub use databases::Databases;
-pub use error::StartError;
+pub use error::{Engine, Problem, StartError};
 pub use lifecycle::Pumps;
 pub use secrets::Secrets;
 pub use service::{Service, ServiceBuilder};
