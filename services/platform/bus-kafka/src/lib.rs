@@ -1,1 +1,210 @@
 //! The event bus port on Kafka, by librdkafka.
+//!
+//! Invariants:
+//! - `publish` answers when every message is acknowledged by all in-sync replicas (`producer`, which also says why the
+//!   order of a key holds when a publication that failed in the middle is published again);
+//! - a member holds a partition until what it polled is committed or rewound: a rebalance is served inside `poll` and
+//!   nowhere else (`member`);
+//! - no call waits for longer than its time-out, and none blocks a thread of the runtime on the network.
+
+mod address;
+mod client;
+mod lag;
+mod member;
+mod producer;
+mod reader;
+#[cfg(test)]
+mod tests;
+mod topics;
+mod wire;
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Bus, Delivery, Error, GroupLag, Message, PartitionInfo, Start, Subscription};
+use contracts::topics::{self as contracted, Topic};
+use kernel::Timestamp;
+use rdkafka::consumer::BaseConsumer;
+use tokio::sync::Notify;
+
+use crate::address::Address;
+use crate::client::{Watch, blocking};
+use crate::member::{Member, Members};
+use crate::producer::Publisher;
+use crate::reader::Readers;
+
+/// How often clients that nobody calls are turned, so that what they report does not pile up.
+const TURN: Duration = Duration::from_millis(500);
+
+/// Gives the password when a connection is made, so that it is in no configuration and no URL.
+pub type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// What the URL does not say.
+#[derive(Clone)]
+pub struct Options {
+    /// How this process is called in the broker's logs and quotas.
+    pub client_id: String,
+    /// Group ids begin with this on the broker: it tells our groups from other people's.
+    pub group_prefix: String,
+    /// How long opening tries.
+    pub open_timeout: Duration,
+    /// How long a publication tries before it fails with its outcome unknown.
+    pub delivery_timeout: Duration,
+    /// After which silence a member counts as dead, and its partitions go to others.
+    pub session_timeout: Duration,
+    /// How long a member may take over what it polled before its partitions go to others.
+    pub handling_timeout: Duration,
+    pub password: Option<Password>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            client_id: "rtc".to_owned(),
+            group_prefix: "rtc.".to_owned(),
+            open_timeout: Duration::from_secs(15),
+            delivery_timeout: Duration::from_secs(120),
+            session_timeout: Duration::from_secs(10),
+            handling_timeout: Duration::from_secs(300),
+            password: None,
+        }
+    }
+}
+
+/// Where the brokers are and how to speak with them.
+pub(crate) struct Settings {
+    pub address: Address,
+    pub options: Options,
+}
+
+/// Connects, creates topics that are missing, and checks those that are there. README.md says what the URL may hold.
+pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Bus>, Error> {
+    let settings = Arc::new(Settings { address: Address::parse(url)?, options });
+    let bus = blocking(move || Kafka::connect(settings)).await?;
+    Ok(Arc::new(bus))
+}
+
+struct Kafka {
+    settings: Arc<Settings>,
+    /// Asks for metadata, offsets and groups; reads nothing.
+    desk: Arc<BaseConsumer<Watch>>,
+    publisher: Publisher,
+    readers: Arc<Readers>,
+    members: Arc<Members>,
+    published: Arc<Notify>,
+}
+
+impl Kafka {
+    fn connect(settings: Arc<Settings>) -> Result<Self, Error> {
+        let desk: Arc<BaseConsumer<Watch>> =
+            Arc::new(client::create(&client::desk(&settings)?, Watch::default())?);
+        topics::ensure(&settings, &desk)?;
+        let readers = Arc::new(Readers::new(settings.clone(), desk.clone()));
+        let publisher = Publisher::new(&settings)?;
+        turn(Arc::downgrade(&desk), Arc::downgrade(&readers))?;
+        Ok(Self {
+            settings,
+            desk,
+            publisher,
+            readers,
+            members: Arc::default(),
+            published: Arc::new(Notify::new()),
+        })
+    }
+}
+
+/// Serves the events of clients between calls until the bus is gone.
+fn turn(desk: Weak<BaseConsumer<Watch>>, readers: Weak<Readers>) -> Result<(), Error> {
+    let turning = move || {
+        while let (Some(desk), Some(readers)) = (desk.upgrade(), readers.upgrade()) {
+            readers.drop_idle();
+            drop(readers);
+            drop(desk.poll(TURN));
+        }
+    };
+    let thread = std::thread::Builder::new().name("kafka-desk".to_owned()).spawn(turning);
+    thread.map(drop).map_err(|error| Error::Unavailable(format!("no thread for Kafka: {error}")))
+}
+
+pub(crate) fn known(topic: &str) -> Result<Topic, Error> {
+    contracted::by_name(topic).ok_or_else(|| Error::UnknownTopic(topic.to_owned()))
+}
+
+fn known_partition(topic: &str, partition: u32) -> Result<Topic, Error> {
+    let topic = known(topic)?;
+    if partition >= topic.partitions {
+        return Err(Error::UnknownTopic(format!("{}/{partition}", topic.name)));
+    }
+    Ok(topic)
+}
+
+#[async_trait]
+impl Bus for Kafka {
+    async fn publish(&self, messages: Vec<Message>) -> Result<(), Error> {
+        self.publisher.publish(&messages).await?;
+        self.published.notify_waiters();
+        Ok(())
+    }
+
+    async fn subscribe(
+        &self,
+        group: &str,
+        topics: &[Topic],
+        wake: Arc<Notify>,
+    ) -> Result<Box<dyn Subscription>, Error> {
+        let (settings, members) = (self.settings.clone(), self.members.clone());
+        let (group, topics) = (group.to_owned(), topics.to_vec());
+        let published = self.published.clone();
+        let member =
+            blocking(move || Member::join(settings, members, group, topics, wake, published)).await?;
+        Ok(Box::new(member))
+    }
+
+    async fn partitions(&self, topic: &str) -> Result<Vec<PartitionInfo>, Error> {
+        let topic = known(topic)?;
+        let mut found = Vec::new();
+        for partition in 0..topic.partitions {
+            found.push(self.readers.describe(topic, partition).await?);
+        }
+        Ok(found)
+    }
+
+    async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
+        let (settings, desk, members) = (self.settings.clone(), self.desk.clone(), self.members.clone());
+        blocking(move || lag::of_all(&settings, &desk, &members)).await
+    }
+
+    async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {
+        let topic = known_partition(topic, partition)?;
+        let desk = self.desk.clone();
+        blocking(move || reader::offset_of(&desk, topic, partition, start)).await
+    }
+
+    async fn read(
+        &self,
+        topic: &str,
+        partition: u32,
+        offset: i64,
+        limit: usize,
+    ) -> Result<Vec<Delivery>, Error> {
+        self.readers.read(known_partition(topic, partition)?, partition, offset, limit).await
+    }
+
+    /// Nothing: retention is the brokers' work.
+    async fn sweep(&self, _: Timestamp) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn published(&self) -> Arc<Notify> {
+        self.published.clone()
+    }
+}
+
+impl Drop for Kafka {
+    /// Members that were dropped say goodbye in threads of their own. Unless the brokers hear it, their partitions rest
+    /// until the session times out.
+    fn drop(&mut self) {
+        self.members.wait_for_goodbyes(Duration::from_secs(3));
+    }
+}

@@ -171,6 +171,7 @@ impl Bus for EmbeddedLog {
     async fn publish(&self, messages: Vec<Message>) -> Result<(), Error> {
         for message in &messages {
             known(&message.topic)?;
+            message.check()?;
         }
         let (state, published, clock) = (self.state.clone(), self.published.clone(), self.clock.clone());
         self.db

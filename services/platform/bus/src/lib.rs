@@ -16,6 +16,9 @@ use tokio::sync::Notify;
 
 pub use embedded::EmbeddedLog;
 
+/// The largest message that every adapter takes, key and payload together.
+pub const MESSAGE_BYTES_MAX: usize = 1024 * 1024;
+
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
     #[error("no topic is called {0:?}")]
@@ -23,6 +26,9 @@ pub enum Error {
     /// It will not take this message, now or later: it is too large.
     #[error("the event bus refuses a message: {0}")]
     Refused(String),
+    /// It is set up in another way than this program needs; trying again does not help, somebody has to act.
+    #[error("the event bus cannot be used: {0}")]
+    Misconfigured(String),
     /// The bus does not take or give messages right now; nothing is lost, try again.
     #[error("the event bus is not available: {0}")]
     Unavailable(String),
@@ -39,7 +45,7 @@ impl From<Error> for kernel::Error {
         match error {
             Error::UnknownTopic(_) => kernel::Error::not_found("unknown_topic", error.to_string()),
             Error::Refused(_) => kernel::Error::invalid("message_refused", error.to_string()),
-            Error::Unavailable(_) => {
+            Error::Unavailable(_) | Error::Misconfigured(_) => {
                 kernel::Error::unavailable("bus_unavailable", "the event bus does not answer")
                     .with_source(error)
             }
@@ -53,6 +59,20 @@ pub struct Message {
     pub topic: Arc<str>,
     pub key: String,
     pub payload: Arc<str>,
+}
+
+impl Message {
+    /// Whether it is small enough to be published.
+    pub fn check(&self) -> Result<(), Error> {
+        let bytes = self.key.len() + self.payload.len();
+        if bytes > MESSAGE_BYTES_MAX {
+            let (topic, key) = (&self.topic, &self.key[..self.key.floor_char_boundary(128)]);
+            return Err(Error::Refused(format!(
+                "{bytes} bytes of {key:?} for {topic}, of at most {MESSAGE_BYTES_MAX}"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// A message from a partition.
@@ -106,7 +126,9 @@ pub struct GroupLag {
 
 #[async_trait]
 pub trait Bus: Send + Sync {
-    /// Durable when it answers. All messages or none.
+    /// Durable when it answers. [`Error::Refused`]: none of them was taken. After any other error some may be durable
+    /// all the same: publish all of them again, beginning with the same first message, and before any later message
+    /// of their keys. Then the first delivery of each message of a key comes in their order, whatever came twice.
     async fn publish(&self, messages: Vec<Message>) -> Result<(), Error>;
 
     /// Joins a consumer group, which begins at the earliest message where it has no offset yet. `wake` is signalled
@@ -125,7 +147,8 @@ pub trait Bus: Send + Sync {
     /// The offset in `partition` at which reading from `start` begins.
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error>;
 
-    /// Reads outside any group: at most `limit` messages from `offset` on.
+    /// Reads outside any group: at most `limit` messages from `offset` on. Fewer do not mean that there are no more,
+    /// none does.
     async fn read(
         &self,
         topic: &str,
@@ -137,7 +160,7 @@ pub trait Bus: Send + Sync {
     /// Deletes what is older than its topic's retention; answers how many messages went.
     async fn sweep(&self, now: Timestamp) -> Result<u64, Error>;
 
-    /// Signalled when messages are published.
+    /// Signalled when messages are published in this process. Whoever follows what others publish looks by himself too.
     fn published(&self) -> Arc<Notify>;
 }
 

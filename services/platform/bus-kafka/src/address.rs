@@ -1,0 +1,129 @@
+//! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…`.
+//!
+//! Invariant: a password is not part of it, and one that is written there is refused rather than ignored.
+
+use bus::Error;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Security {
+    #[default]
+    Plaintext,
+    Tls,
+    SaslPlaintext,
+    SaslTls,
+}
+
+impl Security {
+    pub const fn protocol(self) -> &'static str {
+        match self {
+            Security::Plaintext => "plaintext",
+            Security::Tls => "ssl",
+            Security::SaslPlaintext => "sasl_plaintext",
+            Security::SaslTls => "sasl_ssl",
+        }
+    }
+
+    pub const fn signs_in(self) -> bool {
+        matches!(self, Security::SaslPlaintext | Security::SaslTls)
+    }
+
+    pub const fn encrypts(self) -> bool {
+        matches!(self, Security::Tls | Security::SaslTls)
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Address {
+    /// `host:port,host:port`, as librdkafka wants them.
+    pub servers: String,
+    pub security: Security,
+    pub mechanism: Option<String>,
+    pub user: Option<String>,
+    /// A file of the authorities that brokers are trusted by.
+    pub ca: Option<String>,
+    /// Copies of topics that are created here; the brokers' own default where it is not said.
+    pub replication: Option<i32>,
+}
+
+fn wrong(reason: impl std::fmt::Display) -> Error {
+    Error::Misconfigured(format!("its URL is wrong: {reason}"))
+}
+
+impl Address {
+    pub fn parse(url: &str) -> Result<Self, Error> {
+        let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("it begins with kafka://"))?;
+        let (servers, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let servers = servers.trim_end_matches('/');
+        if servers.contains('@') {
+            return Err(wrong("the user goes into ?user=, and the password is asked for when it is needed"));
+        }
+        let mut hosts = Vec::new();
+        for server in servers.split(',') {
+            let (host, port) =
+                server.rsplit_once(':').ok_or_else(|| wrong(format!("{server:?} is not host:port")))?;
+            if host.is_empty() || !port.parse::<u16>().is_ok_and(|port| port > 0) {
+                return Err(wrong(format!("{server:?} is not host:port")));
+            }
+            hosts.push(server);
+        }
+        let mut address = Self { servers: hosts.join(","), ..Self::default() };
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) =
+                pair.split_once('=').ok_or_else(|| wrong(format!("{pair:?} is not name=value")))?;
+            address.set(name, decode(value)?)?;
+        }
+        if address.security.signs_in() && address.user.is_none() {
+            return Err(wrong("signing in needs ?user="));
+        }
+        if address.security.encrypts() && !cfg!(feature = "tls") {
+            return Err(Error::Misconfigured(
+                "this program was built without TLS for Kafka (feature tls of rtc-bus-kafka)".to_owned(),
+            ));
+        }
+        Ok(address)
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), Error> {
+        match name {
+            "security" => {
+                self.security = match value.as_str() {
+                    "plaintext" => Security::Plaintext,
+                    "tls" | "ssl" => Security::Tls,
+                    "sasl_plaintext" => Security::SaslPlaintext,
+                    "sasl_tls" | "sasl_ssl" => Security::SaslTls,
+                    _ => return Err(wrong(format!("security {value:?} is unknown"))),
+                }
+            }
+            "mechanism" => self.mechanism = Some(value),
+            "user" => self.user = Some(value),
+            "ca" => self.ca = Some(value),
+            "replication" => {
+                let copies = value.parse().ok().filter(|copies| (1..=99).contains(copies));
+                self.replication = Some(copies.ok_or_else(|| wrong(format!("replication {value:?}")))?);
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "{name:?} is not one of security, mechanism, user, ca, replication"
+                )));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// `%41` and the like.
+fn decode(text: &str) -> Result<String, Error> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digits =
+            [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
+        let [Some(high), Some(low)] = digits else { return Err(wrong(format!("{text:?}"))) };
+        bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
+    }
+    String::from_utf8(bytes).map_err(|_| wrong(format!("{text:?} is not UTF-8")))
+}

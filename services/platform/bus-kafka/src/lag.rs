@@ -1,0 +1,87 @@
+//! How far groups are: ours, in this process and in others.
+//!
+//! Invariant: a group of ours is known by its prefix. Where the brokers do not list groups, those of this process are
+//! all that is known.
+
+use std::collections::{BTreeSet, HashMap};
+
+use bus::{Error, GroupLag};
+use contracts::topics;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
+use rdkafka::error::KafkaResult;
+use rdkafka::{Offset, TopicPartitionList};
+
+use crate::Settings;
+use crate::client::{self, ASK_TIMEOUT, Watch};
+use crate::member::Members;
+use crate::reader::bounds;
+
+pub(crate) fn of_all(
+    settings: &Settings,
+    desk: &BaseConsumer<Watch>,
+    members: &Members,
+) -> Result<Vec<GroupLag>, Error> {
+    let here = members.by_group();
+    let mut groups: BTreeSet<String> = here.keys().cloned().collect();
+    match desk.fetch_group_list(None, ASK_TIMEOUT) {
+        Ok(list) => {
+            let prefix = settings.options.group_prefix.as_str();
+            let ours = list.groups().iter().filter_map(|group| group.name().strip_prefix(prefix));
+            groups.extend(ours.map(str::to_owned));
+        }
+        Err(error) => tracing::debug!(%error, "kafka: the brokers do not list groups"),
+    }
+    let mut ends: HashMap<(&str, u32), (i64, i64)> = HashMap::new();
+    let mut lags = Vec::new();
+    for group in groups {
+        let committed = match here.get(&group) {
+            Some(member) => committed(member),
+            None => {
+                let observer: BaseConsumer<Watch> =
+                    client::create(&client::observer(settings, &group)?, Watch::default())?;
+                committed(&observer)
+            }
+        };
+        let committed =
+            committed.map_err(|error| desk.context().explain("a group's offsets cannot be had", &error))?;
+        for topic in topics::ALL {
+            for partition in 0..topic.partitions {
+                let Some(&committed) = committed.get(&(topic.name, partition)) else { continue };
+                let (begin, end) = match ends.get(&(topic.name, partition)) {
+                    Some(bounds) => *bounds,
+                    None => bounds(desk, topic.name, partition)?,
+                };
+                ends.insert((topic.name, partition), (begin, end));
+                lags.push(GroupLag {
+                    group: group.clone(),
+                    topic: topic.name.to_owned(),
+                    partition,
+                    committed,
+                    end: end.max(committed),
+                    lag: (end - committed.max(begin)).max(0),
+                });
+            }
+        }
+    }
+    Ok(lags)
+}
+
+/// What the group of this client has committed, where it has.
+fn committed<C: ConsumerContext>(client: &BaseConsumer<C>) -> KafkaResult<HashMap<(&'static str, u32), i64>> {
+    let mut list = TopicPartitionList::new();
+    for topic in topics::ALL {
+        let last = i32::try_from(topic.partitions).unwrap_or(1) - 1;
+        list.add_partition_range(topic.name, 0, last);
+    }
+    let list = client.committed_offsets(list, ASK_TIMEOUT)?;
+    let mut found = HashMap::new();
+    for element in list.elements() {
+        let (Offset::Offset(offset), Some(topic), Ok(partition)) =
+            (element.offset(), topics::by_name(element.topic()), u32::try_from(element.partition()))
+        else {
+            continue;
+        };
+        found.insert((topic.name, partition), offset);
+    }
+    Ok(found)
+}

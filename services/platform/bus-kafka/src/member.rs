@@ -1,0 +1,380 @@
+//! A member of a consumer group.
+//!
+//! Invariants:
+//! - rebalances are served inside `poll`, never between a poll and the commit of what it gave: a partition is handed
+//!   over after its batch. Heartbeats go on meanwhile, in librdkafka's own thread; a member that handles for longer
+//!   than `handling_timeout` loses its partitions and joins again at its next poll;
+//! - what `poll` collected from a partition that is revoked during the same call is not handed out;
+//! - a commit that the brokers refuse or lose is repeated at the next poll while the partition is still ours.
+//!
+//! Memory is bounded by librdkafka's queue, which stops fetching at 2 MiB: a member that nobody polls holds that much.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, Weak};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bus::{Delivery, Error, Subscription};
+use contracts::topics::Topic;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
+use tokio::sync::Notify;
+
+use crate::client::{self, BATCH_BYTES_MAX, Watch, blocking, lock};
+use crate::{Settings, wire};
+
+/// How long going back may take. It is settled inside librdkafka, without the brokers.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
+
+type Place = (String, i32);
+
+/// Where a partition stands in this member.
+#[derive(Debug, Clone, Copy)]
+struct Standing {
+    /// What a rewind goes back to: all before it is committed.
+    back: i64,
+    /// What is delivered next.
+    next: i64,
+}
+
+#[derive(Default)]
+struct Books {
+    standings: HashMap<Place, Standing>,
+    /// To be committed, or refused and to be committed again.
+    owed: HashMap<Place, i64>,
+    /// Taken away since the poll last looked.
+    revoked: Vec<Place>,
+}
+
+/// What librdkafka tells a member while it polls.
+#[derive(Default)]
+pub(crate) struct Ledger {
+    watch: Watch,
+    /// Events served: a poll that gave nothing and served nothing found nothing.
+    served: AtomicU64,
+    books: Mutex<Books>,
+}
+
+impl Ledger {
+    fn serve(&self) {
+        self.served.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+fn places(list: &TopicPartitionList) -> Vec<Place> {
+    list.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+impl ClientContext for Ledger {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.serve();
+        Watch::log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {
+        self.serve();
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.serve();
+        self.watch.note(&error, reason);
+    }
+}
+
+impl ConsumerContext for Ledger {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        self.serve();
+        match rebalance {
+            Rebalance::Assign(list) => tracing::debug!(partitions = ?places(list), "kafka: assigned"),
+            Rebalance::Revoke(list) => {
+                let gone = places(list);
+                tracing::debug!(partitions = ?gone, "kafka: revoked");
+                let mut books = lock(&self.books);
+                for place in &gone {
+                    books.standings.remove(place);
+                    books.owed.remove(place);
+                }
+                books.revoked.extend(gone);
+            }
+            Rebalance::Error(error) => tracing::warn!(%error, "kafka: rebalance failed"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        self.serve();
+        for element in offsets.elements() {
+            let outcome = result.clone().and_then(|()| element.error());
+            let (Err(error), Offset::Offset(offset)) = (outcome, element.offset()) else { continue };
+            let place = (element.topic().to_owned(), element.partition());
+            let mut books = lock(&self.books);
+            tracing::debug!(%error, ?place, offset, "kafka: a commit failed");
+            if books.standings.contains_key(&place) {
+                let owed = books.owed.entry(place).or_insert(offset);
+                *owed = offset.max(*owed);
+            }
+        }
+    }
+}
+
+type MemberClient = BaseConsumer<Ledger>;
+
+/// The members of this process, and those that are saying goodbye.
+#[derive(Default)]
+pub(crate) struct Members {
+    clients: Mutex<Vec<(String, Weak<MemberClient>)>>,
+    goodbyes: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Members {
+    /// One client of each group.
+    pub fn by_group(&self) -> HashMap<String, Arc<MemberClient>> {
+        let mut clients = lock(&self.clients);
+        clients.retain(|(_, client)| client.strong_count() > 0);
+        clients.iter().filter_map(|(group, client)| Some((group.clone(), client.upgrade()?))).collect()
+    }
+
+    /// Leaving a group waits for the brokers, and nobody here has to.
+    fn leave(&self, client: Arc<MemberClient>) {
+        let leaving = std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(move || drop(client));
+        let mut goodbyes = lock(&self.goodbyes);
+        goodbyes.retain(|goodbye| !goodbye.is_finished());
+        goodbyes.extend(leaving.ok());
+    }
+
+    pub fn wait_for_goodbyes(&self, at_most: Duration) {
+        let step = Duration::from_millis(5);
+        let mut left = at_most;
+        let pending = || lock(&self.goodbyes).iter().any(|goodbye| !goodbye.is_finished());
+        while pending() && !left.is_zero() {
+            std::thread::sleep(step);
+            left = left.saturating_sub(step);
+        }
+    }
+}
+
+pub(crate) struct Member {
+    settings: Arc<Settings>,
+    members: Arc<Members>,
+    group: String,
+    topics: Vec<(Topic, Arc<str>)>,
+    wake: Arc<Notify>,
+    published: Arc<Notify>,
+    /// `None` after an error that it does not survive: the next poll joins anew.
+    client: Option<Arc<MemberClient>>,
+}
+
+impl Member {
+    pub fn join(
+        settings: Arc<Settings>,
+        members: Arc<Members>,
+        group: String,
+        topics: Vec<Topic>,
+        wake: Arc<Notify>,
+        published: Arc<Notify>,
+    ) -> Result<Self, Error> {
+        let topics = topics.into_iter().map(|topic| (topic, Arc::from(topic.name))).collect();
+        let mut member = Self { settings, members, group, topics, wake, published, client: None };
+        member.connect()?;
+        Ok(member)
+    }
+
+    fn connect(&mut self) -> Result<Arc<MemberClient>, Error> {
+        let config = client::member(&self.settings, &self.group)?;
+        let mut fresh: MemberClient = client::create(&config, Ledger::default())?;
+        let wake = self.wake.clone();
+        fresh.set_nonempty_callback(move || wake.notify_one());
+        let names: Vec<&str> = self.topics.iter().map(|(topic, _)| topic.name).collect();
+        fresh
+            .subscribe(&names)
+            .map_err(|error| fresh.context().watch.explain("the group cannot be joined", &error))?;
+        let fresh = Arc::new(fresh);
+        lock(&self.members.clients).push((self.group.clone(), Arc::downgrade(&fresh)));
+        self.client = Some(fresh.clone());
+        self.wake.notify_one();
+        Ok(fresh)
+    }
+
+    fn disconnect(&mut self) {
+        if let Some(client) = self.client.take() {
+            self.members.leave(client);
+        }
+    }
+
+    fn collect(&mut self, client: &MemberClient, max: usize) -> Result<Vec<Delivery>, Error> {
+        let ledger = client.context();
+        let mut batch: Vec<Delivery> = Vec::new();
+        let mut bytes = 0;
+        let mut failure = None;
+        let found = loop {
+            if batch.len() >= max || bytes >= BATCH_BYTES_MAX {
+                break true;
+            }
+            let before = ledger.served.load(Ordering::Relaxed);
+            match client.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    let Some((_, topic)) =
+                        self.topics.iter().find(|(topic, _)| topic.name == message.topic())
+                    else {
+                        continue;
+                    };
+                    bytes += message.payload_len();
+                    let place = (message.topic().to_owned(), message.partition());
+                    let (offset, next) = (message.offset(), message.offset() + 1);
+                    let mut books = lock(&ledger.books);
+                    books.standings.entry(place).or_insert(Standing { back: offset, next }).next = next;
+                    batch.push(wire::delivery(topic, &message));
+                }
+                Some(Err(error)) => {
+                    failure = self.judge(ledger, error);
+                    if failure.is_some() {
+                        break false;
+                    }
+                }
+                None if ledger.served.load(Ordering::Relaxed) == before => break false,
+                None => {}
+            }
+            let revoked = std::mem::take(&mut lock(&ledger.books).revoked);
+            if !revoked.is_empty() {
+                batch.retain(|delivery| {
+                    let is_gone = |(topic, partition): &Place| {
+                        **topic == *delivery.topic && u32::try_from(*partition) == Ok(delivery.partition)
+                    };
+                    !revoked.iter().any(is_gone)
+                });
+            }
+        };
+        if found {
+            // The signal comes when the queue fills, not while it is full.
+            self.wake.notify_one();
+        }
+        match failure {
+            Some(error) if batch.is_empty() => Err(error),
+            _ => Ok(batch),
+        }
+    }
+
+    /// What of the client's troubles ends a poll. Of most it recovers by itself.
+    fn judge(&mut self, ledger: &Ledger, error: KafkaError) -> Option<Error> {
+        let explained = ledger.watch.explain("the group's messages cannot be had", &error);
+        match error {
+            KafkaError::MessageConsumptionFatal(_) => {
+                self.disconnect();
+                Some(explained)
+            }
+            KafkaError::MessageConsumption(Code::AllBrokersDown) => Some(explained),
+            KafkaError::MessageConsumption(Code::PollExceeded) => {
+                tracing::warn!(
+                    group = self.group,
+                    "kafka: handling took too long, the group is joined again"
+                );
+                None
+            }
+            _ if matches!(explained, Error::Misconfigured(_)) => Some(explained),
+            _ => None,
+        }
+    }
+}
+
+/// Asks the brokers to keep what is owed; the answer comes as an event.
+fn settle(client: &MemberClient) {
+    let owed = std::mem::take(&mut lock(&client.context().books).owed);
+    if owed.is_empty() {
+        return;
+    }
+    let mut list = TopicPartitionList::with_capacity(owed.len());
+    for ((topic, partition), offset) in &owed {
+        // Only an offset below zero is refused.
+        let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
+    }
+    if let Err(error) = client.commit(&list, CommitMode::Async) {
+        tracing::debug!(%error, "kafka: a commit cannot be sent");
+        let mut books = lock(&client.context().books);
+        for (place, offset) in owed {
+            books.owed.entry(place).or_insert(offset);
+        }
+    }
+}
+
+#[async_trait]
+impl Subscription for Member {
+    async fn poll(&mut self, max: usize) -> Result<Vec<Delivery>, Error> {
+        let client = match &self.client {
+            Some(client) => client.clone(),
+            None => self.connect()?,
+        };
+        settle(&client);
+        let batch = self.collect(&client, max)?;
+        if !batch.is_empty() {
+            self.published.notify_waiters();
+        }
+        Ok(batch)
+    }
+
+    async fn commit(&mut self, handled: &[Delivery]) -> Result<(), Error> {
+        // Nothing is ours any more: it is delivered again.
+        let Some(client) = &self.client else { return Ok(()) };
+        let mut books = lock(&client.context().books);
+        let books_ref = &mut *books;
+        for delivery in handled {
+            let place = (delivery.topic.to_string(), i32::try_from(delivery.partition).unwrap_or(0));
+            let next = delivery.offset + 1;
+            if let Some(standing) = books_ref.standings.get_mut(&place)
+                && standing.back < next
+            {
+                standing.back = next;
+                books_ref.owed.insert(place, next);
+            }
+        }
+        drop(books);
+        settle(client);
+        Ok(())
+    }
+
+    async fn rewind(&mut self) -> Result<(), Error> {
+        let Some(client) = self.client.clone() else { return Ok(()) };
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), standing) in &lock(&client.context().books).standings {
+            if standing.back < standing.next {
+                let _ = list.add_partition_offset(topic, *partition, Offset::Offset(standing.back));
+            }
+        }
+        if list.count() == 0 {
+            return Ok(());
+        }
+        let seeking = client.clone();
+        let sought = blocking(move || {
+            let explain = |error: &KafkaError| seeking.context().watch.explain("going back failed", error);
+            let list = seeking.seek_partitions(list, SEEK_TIMEOUT).map_err(|error| explain(&error))?;
+            let failed = list.elements().into_iter().find_map(|element| element.error().err());
+            failed.map_or_else(|| Ok(places(&list)), |error| Err(explain(&error)))
+        });
+        match sought.await {
+            Ok(moved) => {
+                for place in moved {
+                    if let Some(standing) = lock(&client.context().books).standings.get_mut(&place) {
+                        standing.next = standing.back;
+                    }
+                }
+            }
+            // What is polled and not committed must come again, in whatever way.
+            Err(error) => {
+                tracing::warn!(%error, group = self.group, "kafka: the group is joined again");
+                drop(client);
+                self.disconnect();
+            }
+        }
+        self.wake.notify_one();
+        Ok(())
+    }
+}
+
+impl Drop for Member {
+    fn drop(&mut self) {
+        self.disconnect();
+    }
+}

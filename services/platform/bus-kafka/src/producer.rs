@@ -1,0 +1,251 @@
+//! Publishing: batches to partitions, answered when all of a batch is acknowledged.
+//!
+//! Why the order of a key holds although publications fail in the middle. A publication writes the messages of one
+//! partition in their order and without a gap: what reaches the log of it is a prefix. Three things see to that. The
+//! producer is idempotent, so that retries inside it neither repeat nor overtake. An error that would leave a gap is
+//! fatal for it (`enable.gapless.guarantee`). Time-outs would not be: librdkafka lets messages time out one by one,
+//! and a broker that comes back between two of them would take the later one. So none does
+//! (`message.timeout.ms=0`); the deadline here is the publication's, and when it has passed the producer is shut: it
+//! takes nothing more, what it still holds is thrown away partition by partition, and the next publication has a new
+//! one.
+//!
+//! The caller publishes again from the same first message on. What the old producer still had on the wire may land
+//! before, between or after those: each is a run in order and without a gap, beginning where all before it is
+//! durable. So in whatever way such runs are mixed, before the first copy of a message come copies of all before it,
+//! and the copies that follow are known to the inbox.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bus::{Error, Message, partition_of};
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
+};
+use rdkafka::statistics::Statistics;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use crate::client::{self, Watch, lock};
+use crate::{Settings, known, wire};
+
+/// What may be under way at once, in KiB. Who has more waits.
+const ROOM_KIB: usize = 32 * 1024;
+
+/// One call of publish.
+struct Round {
+    outstanding: AtomicUsize,
+    failure: Mutex<Option<KafkaError>>,
+    /// Nothing is outstanding, or something failed.
+    settled: Notify,
+}
+
+impl Round {
+    fn fail(&self, error: KafkaError) {
+        lock(&self.failure).get_or_insert(error);
+        self.settled.notify_one();
+    }
+}
+
+/// What a message carries until it is acknowledged: whose it is, and its room.
+struct Ticket {
+    round: Arc<Round>,
+    _room: OwnedSemaphorePermit,
+}
+
+#[derive(Default)]
+struct Reports {
+    watch: Watch,
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        Watch::log(level, facility, line);
+    }
+
+    fn stats(&self, _: Statistics) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.note(&error, reason);
+    }
+}
+
+impl ProducerContext<NoCustomPartitioner> for Reports {
+    type DeliveryOpaque = Box<Ticket>;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
+        match result {
+            Ok(_) => {
+                if ticket.round.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
+                    ticket.round.settled.notify_one();
+                }
+            }
+            Err((error, _)) => ticket.round.fail(error.clone()),
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Gate {
+    Open,
+    Shut,
+}
+
+/// A producer while it is good.
+struct Live {
+    producer: ThreadedProducer<Reports>,
+    /// Held while a message is handed over: after it is shut none follows.
+    gate: Mutex<Gate>,
+}
+
+impl Live {
+    fn send(&self, message: &Message, partition: u32, ticket: Ticket) -> Result<(), KafkaError> {
+        let gate = lock(&self.gate);
+        if *gate == Gate::Shut {
+            return Err(KafkaError::MessageProduction(Code::PurgeQueue));
+        }
+        let record = BaseRecord::with_opaque_to(&message.topic, Box::new(ticket))
+            .key(message.key.as_bytes())
+            .payload(message.payload.as_bytes())
+            .partition(i32::try_from(partition).unwrap_or(0))
+            .headers(wire::headers(&message.payload));
+        self.producer.send(record).map_err(|(error, _)| error)
+    }
+}
+
+pub(crate) struct Publisher {
+    config: ClientConfig,
+    delivery_timeout: Duration,
+    room: Arc<Semaphore>,
+    live: Mutex<Option<Arc<Live>>>,
+}
+
+impl Publisher {
+    pub fn new(settings: &Settings) -> Result<Self, Error> {
+        let publisher = Self {
+            config: client::producer(settings)?,
+            delivery_timeout: settings.options.delivery_timeout,
+            room: Arc::new(Semaphore::new(ROOM_KIB)),
+            live: Mutex::new(None),
+        };
+        publisher.live()?;
+        Ok(publisher)
+    }
+
+    fn live(&self) -> Result<Arc<Live>, Error> {
+        let mut live = lock(&self.live);
+        if let Some(live) = &*live {
+            return Ok(live.clone());
+        }
+        let producer = client::create(&self.config, Reports::default())?;
+        let fresh = Arc::new(Live { producer, gate: Mutex::new(Gate::Open) });
+        *live = Some(fresh.clone());
+        Ok(fresh)
+    }
+
+    /// The producer takes nothing more, and what it holds is thrown away.
+    fn abandon(&self, bad: Arc<Live>) {
+        let mut live = lock(&self.live);
+        if live.as_ref().is_some_and(|live| Arc::ptr_eq(live, &bad)) {
+            *live = None;
+        }
+        drop(live);
+        let mut gate = lock(&bad.gate);
+        let was = std::mem::replace(&mut *gate, Gate::Shut);
+        drop(gate);
+        if was == Gate::Open {
+            tracing::warn!("kafka: the producer is replaced, what it had not delivered is published again");
+            let purge = move || {
+                bad.producer.purge(PurgeConfig::default().queue().inflight());
+                drop(bad);
+            };
+            // Purging and closing wait for librdkafka's threads; without a thread of ours the last holder does.
+            let _ = std::thread::Builder::new().name("kafka-purge".to_owned()).spawn(purge);
+        }
+    }
+
+    pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
+        let mut partitions = Vec::with_capacity(messages.len());
+        for message in messages {
+            partitions.push(partition_of(&message.key, known(&message.topic)?.partitions));
+            message.check()?;
+        }
+        if messages.is_empty() {
+            return Ok(());
+        }
+        let live = self.live()?;
+        let round = Arc::new(Round {
+            outstanding: AtomicUsize::new(messages.len()),
+            failure: Mutex::new(None),
+            settled: Notify::new(),
+        });
+        let deadline = Instant::now() + self.delivery_timeout;
+        let sending = self.send_all(&live, &round, messages, &partitions);
+        let outcome = tokio::time::timeout_at(deadline, sending).await;
+        let error = match outcome {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(error)) => error,
+            Err(_) => KafkaError::MessageProduction(Code::MessageTimedOut),
+        };
+        let explained = self.explain(&live, &round, &error, messages.len());
+        self.abandon(live);
+        Err(explained)
+    }
+
+    async fn send_all(
+        &self,
+        live: &Live,
+        round: &Arc<Round>,
+        messages: &[Message],
+        partitions: &[u32],
+    ) -> Result<(), KafkaError> {
+        for (message, partition) in messages.iter().zip(partitions) {
+            let kib = (message.key.len() + message.payload.len()) / 1024 + 1;
+            let room = self.room.clone().acquire_many_owned(u32::try_from(kib).unwrap_or(u32::MAX));
+            let room = room.await.map_err(|_| KafkaError::Canceled)?;
+            live.send(message, *partition, Ticket { round: round.clone(), _room: room })?;
+        }
+        loop {
+            if let Some(error) = lock(&round.failure).clone() {
+                return Err(error);
+            }
+            if round.outstanding.load(Ordering::Acquire) == 0 {
+                return Ok(());
+            }
+            round.settled.notified().await;
+        }
+    }
+
+    fn explain(&self, live: &Live, round: &Round, error: &KafkaError, count: usize) -> Error {
+        let left = round.outstanding.load(Ordering::Acquire);
+        let doing = format!("{left} of {count} messages are not acknowledged");
+        match error.rdkafka_error_code() {
+            Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
+                Error::Refused(format!("the broker took one of {count} messages for wrong: {error}"))
+            }
+            Some(Code::Fatal) => {
+                let fatal = live.producer.client().fatal_error();
+                let cause = fatal.map(|(code, reason)| {
+                    live.producer
+                        .context_watch()
+                        .explain(&format!("{doing}: {reason}"), &KafkaError::Global(code))
+                });
+                cause.unwrap_or_else(|| live.producer.context_watch().explain(&doing, error))
+            }
+            _ => live.producer.context_watch().explain(&doing, error),
+        }
+    }
+}
+
+trait Watched {
+    fn context_watch(&self) -> &Watch;
+}
+
+impl Watched for ThreadedProducer<Reports> {
+    fn context_watch(&self) -> &Watch {
+        &self.client().context().watch
+    }
+}
