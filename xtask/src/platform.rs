@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -179,10 +180,11 @@ fn answer(url: &str, method: &str, path: &str, token: &str, body: Option<&Value>
         request.push_str(&format!("authorization: Bearer {token}\r\n"));
     }
     if method == "POST" {
-        let key = body.bytes().fold(0_u64, |key, byte| key.wrapping_mul(31).wrapping_add(byte.into()));
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        let key = format!("xtask-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let length = body.len();
         request.push_str(&format!(
-            "content-type: application/json\r\ncontent-length: {}\r\nidempotency-key: xtask-{key}\r\n",
-            body.len()
+            "content-type: application/json\r\ncontent-length: {length}\r\nidempotency-key: {key}\r\n"
         ));
     }
     request.push_str("\r\n");
