@@ -6,11 +6,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use cache::{Cache, Lookup};
 use cache_redis::Options;
+use suites::platform::Platform;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
 
-use crate::support::{Engine, Engines};
+use crate::support::{Engine, Engines, Shopper};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -158,4 +159,70 @@ async fn a_password_is_asked_for_and_may_change() {
     keep(cache.as_ref(), "k2", "v").await;
     let fresh = cache_redis::open(engines.redis(), with).await.unwrap();
     assert!(known(fresh.as_ref(), "k").await.is_some());
+}
+
+/// Changes a product's name and answers its next version.
+async fn rename(platform: &Platform, token: &str, path: &str, version: i64) -> i64 {
+    let url = format!("{}{path}", platform.run["api_url"].as_str().expect("an address"));
+    let name = format!("version {}", version + 1);
+    let change = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap().patch(url);
+    let change = change.bearer_auth(token).header("if-match", format!("\"{version}\""));
+    let answer = change.json(&serde_json::json!({ "name": name })).send().await.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let view: serde_json::Value = answer.json().await.expect("a product");
+    view["version"].as_i64().expect("a version")
+}
+
+/// What shoppers are shown, and how long the slowest answer took.
+async fn look(shopper: &Shopper, path: &str, times: u32, version: i64) -> Duration {
+    let mut slowest = Duration::ZERO;
+    for _ in 0..times {
+        let started = Instant::now();
+        let view = shopper.get(path).await.expect(200);
+        slowest = slowest.max(started.elapsed());
+        assert_eq!(view["version"].as_i64(), Some(version), "{view}");
+    }
+    slowest
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shop_goes_on_and_shows_nothing_old_while_redis_stands_still_or_is_dead() {
+    let engines = Engines::start(&[Engine::Redis]).await;
+    let directory = engines.seeded("").await;
+    let data = directory.path().join("data");
+    let platform = Platform::spawn(engines.rtcd(&data, &[]), &data).await;
+    let (shopper, admin) = (Shopper::demo(&platform).await, Shopper::admin(&platform).await);
+    let products = shopper.get("/api/v1/products?limit=1").await.expect(200);
+    let path = format!("/api/v1/products/{}", products["data"][0]["id"].as_str().expect("a product"));
+    let mut version = products["data"][0]["version"].as_i64().expect("a version");
+    look(&shopper, &path, 5, version).await;
+    let keys = say(engines.redis(), "DBSIZE").await;
+    assert_ne!(keys, ":0", "products are kept in Redis");
+
+    engines.pause(Engine::Redis).await;
+    let slowest = look(&shopper, &path, 100, version).await;
+    assert!(slowest < Duration::from_secs(1), "an answer took {slowest:?} while Redis stood still");
+    version = rename(&platform, &admin.token, &path, version).await;
+    look(&shopper, &path, 20, version).await;
+    engines.resume(Engine::Redis).await;
+    // Redis still has what was before the change; it is not shown while the link comes back, nor after.
+    let until = Instant::now() + Duration::from_secs(3);
+    while Instant::now() < until {
+        look(&shopper, &path, 20, version).await;
+    }
+
+    engines.kill(Engine::Redis).await;
+    version = rename(&platform, &admin.token, &path, version).await;
+    let slowest = look(&shopper, &path, 100, version).await;
+    assert!(slowest < Duration::from_secs(1), "an answer took {slowest:?} while Redis was dead");
+    // Limits are counted by the process itself now: signing in works.
+    Shopper::demo(&platform).await;
+    engines.revive(Engine::Redis).await;
+    look(&shopper, &path, 20, version).await;
+    assert_eq!(say(engines.redis(), "FLUSHALL").await, "+OK");
+    look(&shopper, &path, 20, version).await;
+    let order = shopper.order(path.rsplit('/').next().unwrap(), 1, "after all that").await.expect(201);
+    assert_eq!(order["state"], "confirmed", "{order}");
+    platform.invariants_hold().await;
+    assert_eq!(platform.stop().await, 0);
 }

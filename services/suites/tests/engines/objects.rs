@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use objects::{Error, Key};
 use objects_s3::{OpenError, Options};
+use suites::platform::Platform;
 
-use crate::support::{Engine, Engines};
+use crate::support::{Engine, Engines, Shopper};
 
 fn under(url: &str, prefix: &str) -> String {
     let (bucket, query) = url.split_once('?').expect("an address with an endpoint");
@@ -84,4 +85,52 @@ async fn a_store_that_dies_and_returns_is_used_again() {
         store.put(&key, "x".into(), "text/plain").await.unwrap();
         assert_eq!(store.get(&key).await.unwrap().unwrap().bytes.as_ref(), b"x");
     }
+}
+
+const PICTURE: &[u8] = b"\x89PNG\r\n\x1a\nrest of a picture";
+
+/// Uploads a picture and answers the status and the product.
+async fn upload(base: &str, token: &str, product: &str, bytes: &[u8]) -> (u16, serde_json::Value) {
+    let head = b"--b\r\ncontent-disposition: form-data; name=\"image\"; filename=\"a.png\"\r\n\r\n";
+    let body = [head.as_slice(), bytes, b"\r\n--b--\r\n"].concat();
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let request = client.post(format!("{base}{product}/images")).bearer_auth(token).body(body);
+    let answer = request.header("content-type", "multipart/form-data; boundary=b").send().await.unwrap();
+    (answer.status().as_u16(), answer.json().await.unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_shop_goes_on_without_pictures_while_s3_stands_still() {
+    let engines = Engines::start(&[Engine::S3]).await;
+    let directory = engines.seeded("").await;
+    let data = directory.path().join("data");
+    let platform = Platform::spawn(engines.rtcd(&data, &[]), &data).await;
+    let base = platform.run["api_url"].as_str().expect("an address").to_owned();
+    let (shopper, admin) = (Shopper::demo(&platform).await, Shopper::admin(&platform).await);
+    let products = shopper.get("/api/v1/products?limit=1").await.expect(200);
+    let product = format!("/api/v1/products/{}", products["data"][0]["id"].as_str().expect("a product"));
+    let (status, view) = upload(&base, &admin.token, &product, PICTURE).await;
+    assert_eq!(status, 201, "{view}");
+    let image = view["images"].as_array().and_then(|images| images.last()).expect("a picture").clone();
+    let image = format!("{base}{}", image.as_str().expect("an address"));
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let shown = async || client.get(&image).send().await.unwrap();
+    assert_eq!(shown().await.bytes().await.unwrap().as_ref(), PICTURE);
+    assert!(!data.join("objects").exists(), "pictures are not in a folder");
+
+    engines.pause(Engine::S3).await;
+    assert_eq!(shopper.get(&product).await.expect(200), view);
+    let refused = shown().await;
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let (status, problem) = upload(&base, &admin.token, &product, &[PICTURE, b"2"].concat()).await;
+    assert_eq!((status, problem["code"].as_str()), (503, Some("objects_unavailable")), "{problem}");
+    assert_eq!(shopper.get(&product).await.expect(200), view, "a refused upload changes nothing");
+    engines.resume(Engine::S3).await;
+
+    assert_eq!(shown().await.bytes().await.unwrap().as_ref(), PICTURE);
+    let (status, _) = upload(&base, &admin.token, &product, &[PICTURE, b"2"].concat()).await;
+    assert_eq!(status, 201);
+    platform.invariants_hold().await;
+    assert_eq!(platform.stop().await, 0);
 }
