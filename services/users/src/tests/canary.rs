@@ -31,7 +31,8 @@ async fn no_secret_and_no_personal_data_is_ever_in_clear() {
         .with_ansi(false)
         .with_writer(move || writer.clone())
         .finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    // For the whole process: what follows a commit may be said on another thread.
+    tracing::subscriber::set_global_default(subscriber).unwrap();
 
     let f = fixture().await;
     let (email, password) = ("canary-mail@example.kr", "canary-password-31");
