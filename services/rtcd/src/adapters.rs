@@ -6,11 +6,29 @@ use async_trait::async_trait;
 use bus::Bus;
 use cache::Cache;
 use db::Db;
-use host::{Adapters, StartError};
+use host::{Adapters, Config, Engine, Problem, StartError};
 use objects::Objects;
 
 /// Opens `mysql://`, `kafka://`, `redis://` and `s3://`.
-pub struct Linked;
+pub struct Linked {
+    passwords: Passwords,
+}
+
+type Provider = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
+
+/// Asked at every new connection, so that they can be rotated.
+#[derive(Default)]
+struct Passwords {
+    database: Option<Provider>,
+    bus: Option<Provider>,
+    cache: Option<Provider>,
+}
+
+impl Linked {
+    pub fn new(_config: &Config) -> Result<Self, StartError> {
+        Ok(Self { passwords: Passwords::default() })
+    }
+}
 
 fn scheme_is(url: &str, wanted: &[&str]) -> bool {
     wanted.iter().any(|scheme| url.starts_with(&format!("{scheme}://")))
@@ -21,38 +39,87 @@ fn unknown(key: &str, url: &str, known: &str) -> StartError {
     StartError::Config(format!("{key}: {scheme:?} is no engine that this program knows; there are {known}"))
 }
 
+fn engine(which: Engine, url: &str, problem: Problem, detail: impl ToString) -> StartError {
+    StartError::Engine { which, name: without_password(url), problem, detail: detail.to_string() }
+}
+
+/// The address as it may be shown.
+fn without_password(url: &str) -> String {
+    let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
+    let end = rest.find(['/', '?']).unwrap_or(rest.len());
+    let place = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, place)| place);
+    format!("{scheme}://{place}")
+}
+
 #[async_trait]
 impl Adapters for Linked {
     async fn database(&self, _service: &str, url: &str) -> Result<Db, db::Error> {
         if !scheme_is(url, &["mysql"]) {
-            let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme).to_owned();
+            let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
             return Err(db::Error::Other(format!(
-                "{scheme:?} is no engine that this program knows: embedded, mysql://"
+                "{scheme:?} is no engine that this program knows; there are embedded, mysql://"
             )));
         }
-        let url = url.to_owned();
-        let opened =
-            tokio::task::spawn_blocking(move || db_mysql::open(&url, db_mysql::Options::default())).await;
+        let (url, options) =
+            (url.to_owned(), db_mysql::Options { password: self.passwords.database.clone() });
+        let opened = tokio::task::spawn_blocking(move || db_mysql::open(&url, options)).await;
         opened.unwrap_or(Err(db::Error::Closed))
     }
 
     async fn bus(&self, url: &str) -> Result<Arc<dyn Bus>, StartError> {
-        Err(unknown("bus", url, "embedded, kafka://"))
+        if !scheme_is(url, &["kafka"]) {
+            return Err(unknown("bus", url, "embedded, kafka://"));
+        }
+        let options =
+            bus_kafka::Options { password: self.passwords.bus.clone(), ..bus_kafka::Options::default() };
+        let opened = bus_kafka::open(url, options).await;
+        opened.map_err(|error| match error {
+            bus::Error::Unavailable(detail) => engine(Engine::Bus, url, Problem::Unreachable, detail),
+            error => engine(Engine::Bus, url, Problem::Mismatch, error),
+        })
     }
 
     async fn cache(&self, url: &str) -> Result<Arc<dyn Cache>, StartError> {
+        use cache_redis::OpenError::{NoPassword, Password, TooOld, Url};
         if !scheme_is(url, &["redis", "rediss"]) {
             return Err(unknown("cache", url, "embedded, redis://"));
         }
-        let opened = cache_redis::open(url, cache_redis::Options::default()).await;
-        opened.map_err(|error| StartError::Config(format!("cache: {error}")))
+        let mut options = cache_redis::Options::default();
+        if let Some(password) = self.passwords.cache.clone() {
+            options.password = Arc::new(move || password().map(Some).map_err(Into::into));
+        }
+        cache_redis::open(url, options).await.map_err(|error| match error {
+            Url(reason) => StartError::Config(format!("cache: {reason}")),
+            Password(_) | NoPassword(_) => engine(Engine::Cache, url, Problem::AccessDenied, error),
+            TooOld { .. } => engine(Engine::Cache, url, Problem::TooOld, error),
+        })
     }
 
     async fn objects(&self, url: &str) -> Result<Arc<dyn Objects>, StartError> {
         if !scheme_is(url, &["s3"]) {
             return Err(unknown("objects", url, "folder, s3://"));
         }
-        let opened = objects_s3::open(url, objects_s3::Options::default()).await;
-        opened.map_err(|error| StartError::Config(format!("objects: {error}")))
+        objects_s3::open(url, objects_s3::Options::default()).await.map_err(|error| match error {
+            objects_s3::OpenError::Url(reason) => StartError::Config(format!("objects: {reason}")),
+            objects_s3::OpenError::Refused(_) => engine(Engine::Objects, url, Problem::Missing, error),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_is_secret_in_it() {
+        for (url, shown) in [
+            ("redis://:pa/ss@here:1/0", "redis://"),
+            ("redis://user:secret@here:6379/0", "redis://here:6379"),
+            ("kafka://one:9092,two:9092?user=x", "kafka://one:9092,two:9092"),
+            ("s3://bucket/prefix", "s3://bucket"),
+        ] {
+            assert!(without_password(url).starts_with(shown), "{}", without_password(url));
+            assert!(!without_password(url).contains("secret"));
+        }
     }
 }

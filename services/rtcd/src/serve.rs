@@ -11,7 +11,7 @@ use db::Db;
 use gateway::Upstream;
 use host::{Adapters, Config, Context, Databases, Engines, Pumps, Secrets, Service, StartError};
 use kernel::{Clock, IdSource, SystemClock};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use web::{Client, Problem, RemoteAuth, RemoteConfig, Server, ServerConfig};
@@ -21,10 +21,15 @@ use crate::data_dir::DataDir;
 use crate::targets::Selection;
 use crate::{Target, admin, all};
 
+/// Connections that wait for the process to take them.
+const BACKLOG: u32 = 1_024;
+
 /// What is to run.
 pub struct Options {
     pub config: Config,
     pub selection: Selection,
+    /// The API's listener, where it is not this process's own.
+    pub listener: Option<std::net::TcpListener>,
 }
 
 /// A running rtcd. Dropping it without [`Running::stop`] is a crash.
@@ -36,6 +41,8 @@ pub struct Running {
     pub router: Router,
     /// The router behind the operator's port.
     pub admin_router: Router,
+    /// Cancelled once requests are served.
+    pub up: CancellationToken,
     ready: Arc<AtomicBool>,
     data_dir: DataDir,
     pumps: Pumps,
@@ -43,7 +50,7 @@ pub struct Running {
     servers: Vec<JoinHandle<()>>,
 }
 
-async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let failed =
         |error: std::io::Error| StartError::Bind { address: address.to_string(), reason: error.to_string() };
     let listener = TcpListener::bind(address).await.map_err(failed)?;
@@ -70,7 +77,7 @@ pub struct Built {
 pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
-    let adapters: Arc<dyn Adapters> = Arc::new(Linked);
+    let adapters: Arc<dyn Adapters> = Arc::new(Linked::new(&config)?);
     let (bus, log) = bus(&config, clock.clone(), &adapters).await?;
     let secrets = Secrets::new(Some(config.data.join("secrets")), config.profile);
     let engines = Engines::open(&config, &ids, bus, adapters).await?;
@@ -101,16 +108,49 @@ async fn bus(
     Ok((Arc::new(log), Some(db)))
 }
 
-/// Without the keys every caller would be refused: not ready before they are there.
-async fn be_ready_with(users: Arc<RemoteAuth>, ready: Arc<AtomicBool>, stop: CancellationToken) {
+/// The API's port: taken from the start, listened on only when requests can be served, so that whoever has other
+/// replicas to ask is turned away at once.
+enum Door {
+    Bound(TcpSocket),
+    Open(TcpListener),
+}
+
+impl Door {
+    fn bind(address: SocketAddr, inherited: Option<std::net::TcpListener>) -> std::io::Result<Self> {
+        if let Some(listener) = inherited {
+            listener.set_nonblocking(true)?;
+            return Ok(Door::Open(TcpListener::from_std(listener)?));
+        }
+        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        Ok(Door::Bound(socket))
+    }
+
+    fn address(&self) -> std::io::Result<SocketAddr> {
+        match self {
+            Door::Bound(socket) => socket.local_addr(),
+            Door::Open(listener) => listener.local_addr(),
+        }
+    }
+
+    fn open(self) -> std::io::Result<TcpListener> {
+        match self {
+            Door::Bound(socket) => socket.listen(BACKLOG),
+            Door::Open(listener) => Ok(listener),
+        }
+    }
+}
+
+/// Without the keys every caller would be refused: the door stays closed before they are there. False: it was stopped.
+async fn have_keys(users: &RemoteAuth, stop: &CancellationToken) -> bool {
     while users.refresh().await.is_err() {
         tokio::select! {
             () = tokio::time::sleep(Duration::from_millis(200)) => {}
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return false,
         }
     }
-    ready.store(true, Ordering::Release);
-    tracing::info!("ready");
+    true
 }
 
 /// The services that the configuration says are elsewhere, but for those that run here.
@@ -146,11 +186,19 @@ fn entrance(context: &Context, services: Vec<Service>, elsewhere: Vec<Upstream>,
 
 /// Takes the data directory and the ports, builds the services and begins to serve.
 pub async fn start(options: Options) -> Result<Running, StartError> {
-    let Options { config, selection } = options;
+    let Options { config, selection, listener } = options;
     let targets = selection.targets;
     check_sections(&config)?;
     let data_dir = DataDir::open(&config.data)?;
-    let (api_listener, api) = bind(config.server.api_bind).await?;
+    let occupied = |address: SocketAddr| {
+        move |error: std::io::Error| StartError::Bind {
+            address: address.to_string(),
+            reason: error.to_string(),
+        }
+    };
+    let wanted = config.server.api_bind;
+    let door = Door::bind(wanted, listener).map_err(occupied(wanted))?;
+    let api = door.address().map_err(occupied(wanted))?;
     let (admin_listener, admin) = bind(config.server.admin_bind).await?;
 
     let elsewhere = elsewhere(&config, &targets)?;
@@ -161,7 +209,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     });
     let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
-    let admin_router = admin::router(&context, &services, log, api, started_at, ready.clone())?;
+    let admin_router = admin::router(&context, &services, log, api, started_at, ready.clone(), None)?;
     let pumps = services.iter().flat_map(|service| service.pumps.clone());
     let own = [admin::log_sweep(&context)].into_iter().chain(remote_auth.clone().map(RemoteAuth::pump));
     let pumps = Pumps::start(pumps.chain(own).collect::<Vec<_>>());
@@ -173,17 +221,64 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
         drain_timeout: Duration::from_millis(context.config.server.drain_timeout_ms),
         ..ServerConfig::default()
     };
-    let serve = |listener: TcpListener, router: Router| {
-        tokio::spawn(Server::new(listener, router, server_config).run(stop.clone()))
+    let up = CancellationToken::new();
+    let admin_server = Server::new(admin_listener, admin_router.clone(), server_config);
+    let mut servers = vec![tokio::spawn(admin_server.run(stop.clone()))];
+    let entering = Entering {
+        router: router.clone(),
+        server_config,
+        notice: context.stopping.clone(),
+        stop: stop.clone(),
+        ready: ready.clone(),
+        up: up.clone(),
     };
-    let servers = vec![serve(api_listener, router.clone()), serve(admin_listener, admin_router.clone())];
     match remote_auth {
-        None => ready.store(true, Ordering::Release),
-        Some(users) => drop(tokio::spawn(be_ready_with(users, ready.clone(), stop.clone()))),
+        None => {
+            let listener = door.open().map_err(occupied(api))?;
+            entering.say_ready();
+            servers.push(tokio::spawn(entering.serve(listener)));
+        }
+        Some(users) => servers.push(tokio::spawn(async move {
+            if !have_keys(&users, &entering.stop).await {
+                return;
+            }
+            match door.open() {
+                Ok(listener) => {
+                    entering.say_ready();
+                    entering.serve(listener).await;
+                }
+                Err(error) => tracing::error!(%api, %error, "the API's port cannot be listened on"),
+            }
+        })),
     }
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, services = targets.len(), "serving");
-    Ok(Running { api, admin, context, router, admin_router, ready, data_dir, pumps, stop, servers })
+    Ok(Running { api, admin, context, router, admin_router, up, ready, data_dir, pumps, stop, servers })
+}
+
+/// What is needed to serve the API once its port is open.
+struct Entering {
+    router: Router,
+    server_config: ServerConfig,
+    notice: CancellationToken,
+    stop: CancellationToken,
+    ready: Arc<AtomicBool>,
+    up: CancellationToken,
+}
+
+impl Entering {
+    fn say_ready(&self) {
+        // Whoever is stopping already is not ready for anything new.
+        if !self.notice.is_cancelled() {
+            self.ready.store(true, Ordering::Release);
+        }
+        self.up.cancel();
+        tracing::info!("ready");
+    }
+
+    async fn serve(self, listener: TcpListener) {
+        Server::new(listener, self.router, self.server_config).with_notice(self.notice).run(self.stop).await;
+    }
 }
 
 pub fn upstreams(services: Vec<Service>) -> Vec<Upstream> {
