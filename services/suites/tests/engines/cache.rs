@@ -221,7 +221,7 @@ async fn the_shop_goes_on_and_shows_nothing_old_while_redis_stands_still_or_is_d
     look(&shopper, &path, 20, version).await;
     assert_eq!(say(engines.redis(), "FLUSHALL").await, "+OK");
     look(&shopper, &path, 20, version).await;
-    let order = shopper.order(path.rsplit('/').next().unwrap(), 1, "after all that").await.expect(201);
+    let order = shopper.order(path.rsplit('/').next().unwrap(), 1, "after-all-that").await.expect(201);
     assert_eq!(order["state"], "confirmed", "{order}");
     platform.invariants_hold().await;
     assert_eq!(platform.stop().await, 0);
