@@ -280,3 +280,33 @@ async fn categories_count_what_can_be_bought() {
     assert_eq!((&second["data"][0]["name"], &second["next_cursor"]), (&json!("커피"), &Value::Null));
     house.settle().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_reads_on_after_the_last_change_misses_none() {
+    let house = house().await;
+    let db = house.service("catalog").db.clone();
+    let mut tasks = tokio::task::JoinSet::new();
+    for number in 1..=60_i64 {
+        let db = db.clone();
+        tasks.spawn(async move {
+            db.write(move |tx| crate::store::note_change(tx, number)).await.unwrap();
+        });
+    }
+    let (mut last, mut seen) = (0, std::collections::BTreeSet::new());
+    loop {
+        // Asked before the look, so that the look after the last command sees everything.
+        let is_over = tasks.is_empty();
+        let after = last;
+        let changes: Result<Vec<(i64, i64)>, db::Error> =
+            db.read(move |tx| crate::store::changes_after(tx, after, 1_000)).await;
+        for (seq, number) in changes.unwrap() {
+            last = seq;
+            seen.insert(number);
+        }
+        if is_over {
+            break;
+        }
+        tasks.try_join_next();
+    }
+    assert_eq!(seen, (1..=60).collect());
+}

@@ -17,6 +17,7 @@ use testkit::{Faults, House};
 use super::{confirm, letters_to, order, register};
 use crate::config::Config;
 use crate::mailer::{Mail, MailboxOnDisk, Mailer, Outcome};
+use crate::notice::Notice;
 use crate::oracle::{self, Counts};
 use crate::store::{self, Noted};
 
@@ -428,4 +429,36 @@ impl NowPlus for kernel::ManualClock {
     fn now_plus(&self, seconds: u64) -> kernel::Timestamp {
         kernel::Clock::now(self).plus(Duration::from_secs(seconds))
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_notice_and_the_contact_that_it_needs_find_each_other_when_they_come_at_once() {
+    let house = plain().await;
+    let db = house.service("notifications").db.clone();
+    let mut tasks = tokio::task::JoinSet::new();
+    for n in 0..40_u128 {
+        let (user, mine, others) = (House::user(n), db.clone(), db.clone());
+        let notice = Notice::OrderFulfilled { order_id: contracts::OrderId::from(user.uuid()) };
+        tasks.spawn(async move {
+            let event = format!("evt_{n}");
+            let queue = move |tx: &mut db::Tx<'_>| store::queue(tx, &event, user, &notice, testkit::NOON);
+            mine.write(queue).await.unwrap();
+        });
+        tasks.spawn(async move {
+            let sealed = "sealed".to_owned();
+            let put = move |tx: &mut db::Tx<'_>| {
+                store::put_contact(tx, user, &sealed, &sealed, "ko", testkit::NOON).map(drop)
+            };
+            others.write(put).await.unwrap();
+        });
+    }
+    tasks.join_all().await;
+    let left: Result<(i64, i64), db::Error> = db
+        .read(|tx| {
+            let sql = "SELECT (SELECT COUNT(*) FROM waiting), COUNT(*) FROM notifications \
+                       WHERE next_attempt_at IS NOT NULL";
+            tx.query_one(sql, params![], |row| Ok((row.get(0)?, row.get(1)?)))
+        })
+        .await;
+    assert_eq!(left.unwrap(), (0, 40));
 }

@@ -217,3 +217,23 @@ async fn a_pin_leaves_no_trace_in_tables_events_answers_or_logs() {
         assert!(!text.contains(PIN), "the PIN is in {place}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_that_are_opened_at_once_stay_within_the_limit() {
+    let house = house(&[]).await;
+    let (user, db) = (House::user(1), house.service("payments").db.clone());
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..32 {
+        let db = db.clone();
+        tasks.spawn(async move {
+            let open = move |tx: &mut db::Tx<'_>| {
+                crate::bank::accounts::open(tx, user, kernel::Currency::KRW, None, testkit::NOON).map(drop)
+            };
+            db.write(open).await.is_ok()
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().filter(|opened| *opened).count(), 20);
+    let count: Result<i64, db::Error> =
+        db.read(|tx| tx.query_one("SELECT COUNT(*) FROM bank_accounts", params![], |row| row.get(0))).await;
+    assert_eq!(count.unwrap(), 20);
+}

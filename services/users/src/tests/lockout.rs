@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use super::{Fixture, PASSWORD, another_process, fixture, sections};
+use crate::domain::lockout::Rules;
+use crate::store::codes;
 
 const HERE: &str = "198.51.100.7";
 const THERE: &str = "203.0.113.9";
@@ -125,4 +127,28 @@ async fn an_address_that_is_locked_out_adds_nothing_to_the_count_of_the_account(
         assert_eq!(status, if n < 10 { 401 } else { 429 });
     }
     f.try_sign_in_from(THERE, "kim@example.kr", PASSWORD).await.expect(201);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn attempts_that_come_at_once_are_all_counted() {
+    let f = fixture().await;
+    let rules = Rules { failures_max: 10, window: Duration::from_secs(900) };
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..24 {
+        let db = f.users.db.clone();
+        tasks.spawn(async move {
+            db.write(move |tx| -> Result<bool, db::Error> {
+                let Ok(counted) =
+                    codes::lockout(tx, "somebody", testkit::NOON)?.attempt(testkit::NOON, rules)
+                else {
+                    return Ok(false);
+                };
+                codes::put_lockout(tx, "somebody", &counted, testkit::NOON)?;
+                Ok(true)
+            })
+            .await
+            .unwrap()
+        });
+    }
+    assert_eq!(tasks.join_all().await.into_iter().filter(|allowed| *allowed).count(), 10);
 }

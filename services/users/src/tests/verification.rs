@@ -7,6 +7,7 @@ use contracts::users::{EmailVerified, VerificationRequested};
 use serde_json::json;
 
 use super::{fixture, text, without_request_id};
+use crate::domain::secret::Secret;
 
 #[tokio::test]
 async fn a_code_that_comes_back_verifies_the_address() {
@@ -114,4 +115,20 @@ async fn a_code_is_no_token_and_a_token_is_no_code() {
     f.ask_for_code("lee@example.kr").await;
     f.confirm("lee@example.kr", &code).await.expect_problem(422, "validation_failed");
     f.confirm("kim@example.kr", &code).await.expect(200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn codes_that_are_asked_for_at_once_stay_within_the_hours_limit() {
+    let f = fixture().await;
+    f.register("kim@example.kr").await;
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..16 {
+        let users = f.users.clone();
+        tasks.spawn(async move {
+            crate::verification::request(&users, &Secret::new("kim@example.kr")).await.is_ok()
+        });
+    }
+    let sent = tasks.join_all().await.into_iter().filter(|sent| *sent).count();
+    assert_eq!(sent, f.users.config.codes_per_hour as usize);
+    f.house.settle().await;
 }
