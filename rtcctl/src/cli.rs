@@ -103,6 +103,8 @@ pub enum Command {
     Down(commands::down::Args),
     /// Show services, orders and, on request, the invariants
     Status(commands::status::Args),
+    /// Restart the processes of a split platform, one after the other
+    Restart(commands::restart::Args),
     /// Open the platform's page in a browser
     Open(commands::open::Args),
     /// Drive open-loop load and judge latency and availability
@@ -137,7 +139,11 @@ pub enum Stopping {
 impl Command {
     pub fn stopping(&self) -> Stopping {
         match self {
-            Command::Up(_) | Command::Down(_) | Command::Load(_) | Command::Replay(_) => Stopping::Itself,
+            Command::Up(_)
+            | Command::Down(_)
+            | Command::Restart(_)
+            | Command::Load(_)
+            | Command::Replay(_) => Stopping::Itself,
             Command::Events(command) => command.stopping(),
             _ => Stopping::Dropped,
         }

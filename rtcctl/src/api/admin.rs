@@ -28,6 +28,47 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     pub orders: Orders,
     pub resident_bytes: u64,
+    /// Empty where the platform is one process.
+    pub processes: Vec<ProcessStatus>,
+}
+
+/// One process of a platform that is split.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ProcessStatus {
+    pub service: String,
+    pub replica: u32,
+    pub pid: Option<i32>,
+    /// `ready`, `starting`, `draining`, `down` or `stopped`.
+    pub state: String,
+    pub api_url: String,
+    pub admin_url: String,
+    pub restarts: u32,
+    pub resident_bytes: u64,
+    pub log: String,
+}
+
+impl ProcessStatus {
+    /// `orders-2`
+    pub fn name(&self) -> String {
+        format!("{}-{}", self.service, self.replica)
+    }
+
+    /// `127.0.0.1:9101`
+    pub fn address(&self) -> &str {
+        self.api_url.trim_start_matches("http://")
+    }
+}
+
+/// One row of the answer of `POST /admin/split/restart`
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Restarted {
+    pub service: String,
+    pub replica: u32,
+    pub old_pid: Option<i32>,
+    pub pid: Option<i32>,
+    pub took_ms: u64,
 }
 
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]

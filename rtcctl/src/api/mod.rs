@@ -179,6 +179,13 @@ impl Endpoint {
         Ok(Self { name, base, token, timeout, client })
     }
 
+    /// The same, for what takes its time.
+    #[must_use]
+    pub fn waiting(mut self, timeout: Duration) -> Self {
+        self.timeout = timeout;
+        self
+    }
+
     pub fn base(&self) -> &Url {
         &self.base
     }

@@ -102,4 +102,10 @@ codes! { RTD;
     RTD033 (INTERNAL) "the object store cannot be used",
         "it answered something that is in none of the other classes; the message has it",
         "read the store's own log";
+    RTD034 (CONFIGURATION) "processes cannot share what is configured",
+        "split mode needs a bus, databases and, for more than one replica, a cache outside its processes",
+        "start some with scripts/engines start, and pass --config target/engines/rtcd.toml";
+    RTD035 (INTERNAL) "a process of split mode did not come up",
+        "it ended or hung while it was starting; the message has its last words",
+        "read its log, DIR/split/SERVICE-N/rtcd.log";
 }

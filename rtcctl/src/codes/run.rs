@@ -48,4 +48,10 @@ codes! { RUN;
     RUN015 (NOT_FOUND) "no program to open a page was found",
         "there is neither xdg-open nor another opener, or it failed",
         "open the printed address by hand, or use rtcctl open --print";
+    RUN016 (CONFLICT) "the platform runs in one process",
+        "processes can be restarted one after the other only where there are several",
+        "stop it and start it with rtcctl up --split";
+    RUN017 (NOT_FOUND) "there is no such process",
+        "the service is mistyped, or has fewer replicas",
+        "rtcctl status lists the processes";
 }

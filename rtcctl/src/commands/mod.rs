@@ -9,6 +9,7 @@ pub mod explain;
 pub mod load;
 pub mod open;
 pub mod replay;
+pub mod restart;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -26,6 +27,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Up(args) => Box::pin(up::run(args, context)).await,
         Command::Down(args) => down::run(args, context).await,
         Command::Status(args) => status::run(args, context).await,
+        Command::Restart(args) => Box::pin(restart::run(args, context)).await,
         Command::Open(args) => open::run(args, context).await,
         Command::Load(args) => Box::pin(load::run(args, context)).await,
         Command::Replay(args) => Box::pin(replay::run(args, context)).await,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::api::admin::{Invariant, Page, Status};
+use crate::api::admin::{Invariant, Page, ProcessStatus, Status};
 use crate::api::{Call, Platform};
 use crate::codes;
 use crate::config::Service;
@@ -78,11 +78,41 @@ pub async fn report(platform: &Platform, services: &[Service]) -> Result<Report>
         .with_pairs(pairs)
         .with_table(table)
         .with_names(status.services.iter().map(|service| service.name.as_str()));
+    if !status.processes.is_empty() {
+        report = report.with_table(processes(&status.processes));
+    }
     report.findings = findings(&status, services);
     if report.findings.iter().any(|finding| finding.severity > Severity::Info) {
         report.status = "degraded";
     }
     Ok(report)
+}
+
+/// Where a split platform runs: a row a process.
+fn processes(processes: &[ProcessStatus]) -> Table {
+    let mut table = Table::new([
+        Column::left("process"),
+        Column::left("state"),
+        Column::right("pid"),
+        Column::right("restarts"),
+        Column::right("memory"),
+        Column::left("address"),
+        Column::left("admin port").wide(),
+        Column::left("log").wide(),
+    ]);
+    for process in processes {
+        table.push([
+            process.name(),
+            process.state.clone(),
+            process.pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            process.restarts.to_string(),
+            if process.resident_bytes == 0 { "-".to_owned() } else { human::bytes(process.resident_bytes) },
+            process.address().to_owned(),
+            process.admin_url.clone(),
+            process.log.clone(),
+        ]);
+    }
+    table
 }
 
 /// Orders by state, the most frequent first.
@@ -99,8 +129,19 @@ fn orders(status: &Status) -> String {
 
 fn findings(status: &Status, expected: &[Service]) -> Vec<Finding> {
     let mut findings = Vec::new();
+    for process in status.processes.iter().filter(|process| process.state != "ready") {
+        findings.push(
+            Finding::new(
+                &codes::STA002,
+                Severity::Warning,
+                format!("{} is {}", process.name(), process.state),
+            )
+            .with_hint(format!("its log is {}", process.log)),
+        );
+    }
     for service in &status.services {
-        if service.state != "ready" {
+        // Of a service in several processes, each has been looked at.
+        if service.state != "ready" && status.processes.is_empty() {
             findings.push(Finding::new(
                 &codes::STA002,
                 Severity::Warning,

@@ -11,11 +11,13 @@ use clap::{Parser, Subcommand};
 use contracts::topics;
 use host::{Config, StartError};
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 use web::Client;
 
 use crate::data_dir::DataDir;
 use crate::serve::{Built, Options, build, start, upstreams};
-use crate::{all, select};
+use crate::split::line::Supervisor;
+use crate::{all, select, split};
 
 /// Runs the services of RTC.
 #[derive(Debug, Parser)]
@@ -42,6 +44,24 @@ enum Command {
         #[arg(long, value_name = "ADDR:PORT")]
         api_bind: Option<SocketAddr>,
         /// Address of the operator's port.
+        #[arg(long, value_name = "ADDR:PORT")]
+        admin_bind: Option<SocketAddr>,
+        /// `text` or `json`.
+        #[arg(long, value_name = "FORMAT")]
+        log_format: Option<String>,
+        /// The standard input is the line to `rtcd split`.
+        #[arg(long, hide = true)]
+        supervised: bool,
+    },
+    /// Serve with each service in processes of its own on this machine, until SIGTERM or Ctrl-C.
+    Split {
+        /// Processes for each service, and at the entrance.
+        #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=32))]
+        replicas: u32,
+        /// Address of the API, port 0 for a free one.
+        #[arg(long, value_name = "ADDR:PORT")]
+        api_bind: Option<SocketAddr>,
+        /// Address of the operator's port, for the whole platform.
         #[arg(long, value_name = "ADDR:PORT")]
         admin_bind: Option<SocketAddr>,
         /// `text` or `json`.
@@ -84,7 +104,9 @@ fn execute(cli: Cli) -> Result<(), StartError> {
     if let Some(data) = &cli.data {
         overrides.push(("data", json!(data)));
     }
-    if let Command::Serve { api_bind, admin_bind, log_format, .. } = &cli.command {
+    if let Command::Serve { api_bind, admin_bind, log_format, .. }
+    | Command::Split { api_bind, admin_bind, log_format, .. } = &cli.command
+    {
         overrides.extend(api_bind.map(|address| ("server.api_bind", json!(address))));
         overrides.extend(admin_bind.map(|address| ("server.admin_bind", json!(address))));
         overrides.extend(log_format.as_ref().map(|format| ("log.format", json!(format))));
@@ -93,10 +115,26 @@ fn execute(cli: Cli) -> Result<(), StartError> {
     let file = cli.config.or_else(|| beside.is_file().then_some(beside));
     let config = Config::load(file.as_deref(), &overrides)?;
     match cli.command {
-        Command::Serve { only, .. } => {
+        Command::Serve { only, supervised, .. } => {
             let selection = select(&only)?;
+            let (supervisor, listener) = match supervised {
+                true => greeted()?,
+                false => (None, None),
+            };
             host::telemetry::install(&config.log.level, &config.log.format)?;
-            runtime(&config)?.block_on(serve(Options { config, selection }))
+            runtime(&config)?.block_on(serve(Options { config, selection, listener }, supervisor))
+        }
+        Command::Split { replicas, .. } => {
+            host::telemetry::install(&config.log.level, &config.log.format)?;
+            let (again, overrides) = (file.clone(), owned(&overrides));
+            let reread = move || {
+                let overrides: Vec<_> =
+                    overrides.iter().map(|(key, value)| (key.as_str(), value.clone())).collect();
+                Config::load(again.as_deref(), &overrides)
+            };
+            let runtime = runtime(&config)?;
+            let options = split::Options { config, file, reread: Box::new(reread), replicas };
+            runtime.block_on(split::run(options))
         }
         Command::Migrate => runtime(&config)?.block_on(migrate(config)),
         Command::Topics => {
@@ -138,7 +176,35 @@ fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, StartError> {
     builder.enable_all().build().map_err(|error| StartError::Other(kernel::Error::internal(error)))
 }
 
-async fn serve(options: Options) -> Result<(), StartError> {
+fn owned(overrides: &[(&str, serde_json::Value)]) -> Vec<(String, serde_json::Value)> {
+    overrides.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
+}
+
+type Greeting = (Option<Supervisor>, Option<std::net::TcpListener>);
+
+/// What the supervisor handed over.
+fn greeted() -> Result<Greeting, StartError> {
+    let (supervisor, listener) = Supervisor::at_stdin().map_err(|error| {
+        StartError::Config(format!("--supervised is for processes that rtcd split starts: {error}"))
+    })?;
+    Ok((Some(supervisor), listener))
+}
+
+/// Tells the supervisor when requests are served, and returns when it is gone. Without one it never returns.
+async fn attend(supervisor: Option<Supervisor>, up: CancellationToken) {
+    let Some(Ok(mut supervisor)) = supervisor.map(Supervisor::attend) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        () = supervisor.gone() => return,
+        () = up.cancelled() => {}
+    }
+    if supervisor.say_ready().await.is_ok() {
+        supervisor.gone().await;
+    }
+}
+
+async fn serve(options: Options, supervisor: Option<Supervisor>) -> Result<(), StartError> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| StartError::Other(kernel::Error::internal(error));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
@@ -147,6 +213,7 @@ async fn serve(options: Options) -> Result<(), StartError> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
+        () = attend(supervisor, running.up.clone()) => tracing::warn!("the supervisor is gone"),
     }
     tokio::select! {
         () = running.stop() => {}

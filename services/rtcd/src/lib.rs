@@ -8,6 +8,7 @@ pub mod cli;
 mod data_dir;
 pub mod invariants;
 mod serve;
+mod split;
 mod targets;
 #[cfg(test)]
 mod tests;

@@ -16,13 +16,14 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use crate::api::Platform;
+use crate::api::admin::{ProcessStatus, Status};
+use crate::api::{Call, Platform};
 use crate::codes;
 use crate::commands::status;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::local::DataDir;
-use crate::output::Report;
+use crate::output::{Column, Report, Table};
 
 /// The shopper whom rtcd itself puts into a new platform: verified, with money on the account.
 pub const DEMO_SHOPPER: (&str, &str) = ("demo@rtc.local", "demo shopper 2026");
@@ -63,8 +64,23 @@ pub struct Args {
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     config: Option<PathBuf>,
     /// Run only these services
-    #[arg(long, value_name = "A,B")]
+    #[arg(long, value_name = "A,B", conflicts_with = "split")]
     only: Option<String>,
+    /// Run each service in processes of its own, on engines that they share (scripts/engines start)
+    #[arg(long)]
+    split: bool,
+    /// Processes for each service [default: 2]
+    #[arg(long, value_name = "N", requires = "split", value_parser = clap::value_parser!(u32).range(1..=32))]
+    replicas: Option<u32>,
+}
+
+impl Args {
+    fn shape(&self) -> start::Shape {
+        match (self.split, &self.only) {
+            (true, _) => start::Shape::Split(self.replicas),
+            (false, only) => start::Shape::Whole(only.clone()),
+        }
+    }
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -102,10 +118,13 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if context.effect == Effect::Described {
         return Ok(Report::new(
             "up",
-            json!({"would": {"rtcd": source.describe(), "api": binds.api, "admin": binds.admin, "data": data.path()}}),
+            json!({"would": {
+                "rtcd": source.describe(), "mode": args.shape().verb(), "api": binds.api, "admin": binds.admin,
+                "data": data.path(),
+            }}),
         )
         .with_pairs([
-            ("would run", source.describe()),
+            ("would run", format!("{} ({})", source.describe(), args.shape().verb())),
             ("API port", binds.api),
             ("admin port", binds.admin),
             ("data", data.path().display().to_string()),
@@ -116,7 +135,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         binary::Source::Built(path) => path,
         binary::Source::Workspace(root) => binary::build(context, &root).await?,
     };
-    let wanted = start::Wanted { program, data: data.clone(), binds, config: args.config, only: args.only };
+    let shape = args.shape();
+    let wanted = start::Wanted { program, data: data.clone(), binds, config: args.config, shape };
     let mut started = start::start(context, wanted).await?;
     let platform = Platform::of_run_file(context, &data, started.run.clone())?;
 
@@ -140,7 +160,11 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             return Err(error.with_hint("rtcd was stopped again"));
         }
     };
-    let report = ready(context, &data, &platform, seeded.as_ref());
+    let processes = match args.split {
+        true => platform.admin.json::<Status>(Call::get(&["admin", "status"])).await?.processes,
+        false => Vec::new(),
+    };
+    let report = ready(context, &data, &platform, seeded.as_ref(), &processes);
     if args.detach {
         return Ok(report);
     }
@@ -148,13 +172,46 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     watch::watch(context, &platform, &mut started).await
 }
 
-/// Where everything is, and what to do next.
 /// Whether `port` was asked for and the running API has another one. Port 0 asks for any.
 fn is_another(api_url: &str, port: u16) -> bool {
     port != 0 && !api_url.trim_end_matches('/').ends_with(&format!(":{port}"))
 }
 
-fn ready(context: &Context, data: &DataDir, platform: &Platform, seeded: Option<&seed::Seeded>) -> Report {
+/// A row a service: what runs where, on one screen.
+fn processes_by_service(processes: &[ProcessStatus]) -> Table {
+    let mut table = Table::new([
+        Column::left("service"),
+        Column::right("processes"),
+        Column::left("ids"),
+        Column::left("addresses"),
+    ]);
+    let mut rest = processes;
+    while let Some(first) = rest.first() {
+        let count = rest.iter().take_while(|process| process.service == first.service).count();
+        let (of, others) = rest.split_at(count);
+        let ids = of.iter().filter_map(|process| process.pid).map(|pid| pid.to_string());
+        // Those at the entrance share one.
+        let mut addresses: Vec<&str> = of.iter().map(ProcessStatus::address).collect();
+        addresses.dedup();
+        table.push([
+            first.service.clone(),
+            count.to_string(),
+            ids.collect::<Vec<_>>().join(", "),
+            addresses.join(", "),
+        ]);
+        rest = others;
+    }
+    table
+}
+
+/// Where everything is, and what to do next.
+fn ready(
+    context: &Context,
+    data: &DataDir,
+    platform: &Platform,
+    seeded: Option<&seed::Seeded>,
+    processes: &[ProcessStatus],
+) -> Report {
     let place = data.path();
     let api = platform.api.base().as_str().trim_end_matches('/');
     let admin = platform.admin.base().as_str().trim_end_matches('/');
@@ -187,13 +244,14 @@ fn ready(context: &Context, data: &DataDir, platform: &Platform, seeded: Option<
         "demo_shopper": {"email": email, "password": password},
         "administrator": {"email": ADMIN, "password_file": place.join("secrets/admin_password")},
         "seeded": seeded,
+        "processes": processes,
         "next": next,
     });
-    Report::new("up", document)
-        .with_text("The platform is ready.\n")
-        .with_pairs(pairs)
-        .with_text(format!("\nNext:\n  {}", next.join("\n  ")))
-        .with_names([api])
+    let mut report = Report::new("up", document).with_text("The platform is ready.\n").with_pairs(pairs);
+    if !processes.is_empty() {
+        report = report.with_table(processes_by_service(processes));
+    }
+    report.with_text(format!("\nNext:\n  {}", next.join("\n  "))).with_names([api])
 }
 
 #[cfg(test)]

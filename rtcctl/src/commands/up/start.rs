@@ -46,13 +46,46 @@ impl Binds {
     }
 }
 
+/// In how many processes.
+pub(super) enum Shape {
+    /// One, with all services or those that are named.
+    Whole(Option<String>),
+    /// Some for each service.
+    Split(Option<u32>),
+}
+
+impl Shape {
+    /// The command of rtcd.
+    pub(super) fn verb(&self) -> &'static str {
+        match self {
+            Shape::Whole(_) => "serve",
+            Shape::Split(_) => "split",
+        }
+    }
+
+    fn more(&self) -> Option<[String; 2]> {
+        match self {
+            Shape::Whole(only) => only.as_ref().map(|only| ["--only".to_owned(), only.clone()]),
+            Shape::Split(replicas) => replicas.map(|count| ["--replicas".to_owned(), count.to_string()]),
+        }
+    }
+
+    /// Many processes take longer than one.
+    fn ready_timeout(&self) -> Duration {
+        match self {
+            Shape::Whole(_) => READY_TIMEOUT,
+            Shape::Split(_) => 3 * READY_TIMEOUT,
+        }
+    }
+}
+
 /// What is to be started.
 pub(super) struct Wanted {
     pub program: PathBuf,
     pub data: DataDir,
     pub binds: Binds,
     pub config: Option<PathBuf>,
-    pub only: Option<String>,
+    pub shape: Shape,
 }
 
 /// A running rtcd that this program started.
@@ -77,13 +110,13 @@ impl Started {
 }
 
 pub(super) async fn start(context: &Context, wanted: Wanted) -> Result<Started> {
-    let Wanted { program, data, binds, config, only } = wanted;
+    let Wanted { program, data, binds, config, shape } = wanted;
     let task = context.progress.task("start", format!("starting rtcd on {}", data.path().display()));
     let log = prepare(&data)?;
     let started_at = Instant::now();
     let mut command = Command::new(&program);
     command
-        .arg("serve")
+        .arg(shape.verb())
         .arg("--data")
         .arg(data.path())
         .args(["--api-bind", &binds.api, "--admin-bind", &binds.admin])
@@ -95,9 +128,7 @@ pub(super) async fn start(context: &Context, wanted: Wanted) -> Result<Started> 
     if let Some(config) = config {
         command.arg("--config").arg(context.current_dir.join(config));
     }
-    if let Some(only) = only {
-        command.args(["--only", &only]);
-    }
+    command.args(shape.more().into_iter().flatten());
     context.progress.detail(format!("running {:?}", command.as_std()));
     let mut child = command.spawn().map_err(|error| {
         Error::new(&codes::RUN001, format!("cannot start {}", program.display())).with_source(&error)
@@ -110,7 +141,7 @@ pub(super) async fn start(context: &Context, wanted: Wanted) -> Result<Started> 
     context
         .interrupts
         .cost_of_leaving(format!("rtcd (pid {}) goes on running; rtcctl down stops it", process.id()));
-    let limit = context.timeout_or(READY_TIMEOUT);
+    let limit = context.timeout_or(shape.ready_timeout());
     let ready = tokio::select! {
         ready = wait_until_ready(&data, process, limit) => ready,
         status = child.wait() => return Err(died(&data, status.ok())),

@@ -30,7 +30,19 @@ async fn serve(on_status: OnStatus) -> String {
             "/admin/status",
             get(move || {
                 on_status();
-                async { json!({"services": [{"name": "orders", "state": "ready"}]}).to_string() }
+                let process = |service: &str, replica: u32, pid: u32, port: u32| {
+                    json!({
+                        "service": service, "replica": replica, "pid": pid, "state": "ready",
+                        "api_url": format!("http://127.0.0.1:{port}"),
+                    })
+                };
+                let processes = [
+                    process("orders", 1, 11, 9_101),
+                    process("orders", 2, 12, 9_102),
+                    process("gateway", 1, 13, 8_080),
+                ];
+                let services = json!([{"name": "orders", "state": "ready"}]);
+                async move { json!({"services": services, "processes": processes}).to_string() }
             }),
         )
         .route(
@@ -164,4 +176,26 @@ fn a_running_platform_on_another_port_is_not_what_was_asked_for() {
     assert!(super::is_another("http://127.0.0.1:18080", 8080));
     assert!(!super::is_another("http://127.0.0.1:8080", 8080));
     assert!(!super::is_another("http://127.0.0.1:8080", 0));
+}
+
+#[tokio::test]
+async fn split_is_started_with_its_replicas_and_says_what_runs_where() {
+    let bench = Bench::new(&serve(nothing()).await, "echo \"$@\" > \"$3/arguments\"\nexec sleep 20");
+    let (_trigger, interrupts) = Interrupts::new();
+    let exit = bench.up(&["--split", "--replicas", "3", "--seed", "none", "--detach"], interrupts).await;
+    assert_eq!(exit, 0, "{}", bench.stderr.text());
+    let arguments = std::fs::read_to_string(bench.data().join("arguments")).unwrap();
+    assert!(arguments.starts_with("split --data "), "{arguments}");
+    assert!(arguments.trim_end().ends_with("--replicas 3"), "{arguments}");
+    let stdout = bench.stdout.text();
+    assert!(stdout.contains("orders           2  11, 12  127.0.0.1:9101, 127.0.0.1:9102"), "{stdout}");
+    assert!(stdout.contains("gateway          1  13      127.0.0.1:8080"), "{stdout}");
+}
+
+#[tokio::test]
+async fn replicas_are_for_split_alone_and_split_has_every_service() {
+    let (_trigger, interrupts) = Interrupts::new();
+    let bench = Bench::new("http://127.0.0.1:1", "exit 0");
+    assert_eq!(bench.up(&["--replicas", "2"], interrupts.clone()).await, 2);
+    assert_eq!(bench.up(&["--split", "--only", "orders"], interrupts).await, 2);
 }

@@ -24,6 +24,11 @@ pub enum StartError {
     /// `name` says which one (a service's name, an address without its password), `detail` what it answered.
     #[error("{which} {name} {problem}: {detail}")]
     Engine { which: Engine, name: String, problem: Problem, detail: String },
+    /// Several processes were to be one platform, and this they would each have for themselves.
+    #[error("processes cannot share what is configured: {0}")]
+    Unshared(String),
+    #[error("{name} did not come up: {reason}")]
+    Replica { name: String, reason: String },
     #[error("{0}")]
     Other(#[from] kernel::Error),
 }
@@ -251,6 +256,14 @@ impl StartError {
                 "check the reference (file:, env:), the file and its permissions",
             ),
             StartError::Engine { which, problem, .. } => told_of_engine(*which, *problem),
+            StartError::Unshared(_) => told(
+                "RTD034",
+                CONFIGURATION,
+                "name engines that processes share: `scripts/engines start` starts some, --config target/engines/rtcd.toml names them",
+            ),
+            StartError::Replica { .. } => {
+                told("RTD035", INTERNAL, "its log says more; the other processes were stopped again")
+            }
             StartError::Other(_) => told("RTD012", INTERNAL, "the log says more"),
         }
     }

@@ -2,8 +2,11 @@
 
 mod dead_letters;
 mod invariants;
+mod split;
 mod status;
 mod topics;
+
+pub use status::resident_bytes;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,6 +27,8 @@ use kernel::{Error, Timestamp};
 use messaging::{Every, Job, Progress, Pump};
 use web::{Client, Problem};
 
+use crate::split::Fleet;
+
 /// What the operator's handlers look at.
 #[derive(Clone)]
 pub struct Operator {
@@ -36,6 +41,8 @@ pub struct Operator {
     api: SocketAddr,
     started_at: Timestamp,
     ready: Arc<AtomicBool>,
+    /// The processes of the platform, where it is split into several and this one minds them.
+    fleet: Option<Arc<Fleet>>,
     token: Arc<str>,
 }
 
@@ -52,6 +59,7 @@ pub fn router(
     api: SocketAddr,
     started_at: Timestamp,
     ready: Arc<AtomicBool>,
+    fleet: Option<Arc<Fleet>>,
 ) -> Result<Router, StartError> {
     let own = services.iter().fold(Router::new(), |router, service| router.merge(service.admin.clone()));
     let operator = Operator {
@@ -62,6 +70,7 @@ pub fn router(
         api,
         started_at,
         ready,
+        fleet,
         token: context.secrets.get("admin_token")?.into(),
     };
     let guarded = Router::new()
@@ -72,6 +81,7 @@ pub fn router(
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/replay", post(dead_letters::replay))
         .route("/invariants", get(invariants::check))
+        .route("/split/restart", post(split::restart))
         .with_state(operator.clone())
         .merge(own)
         .layer(middleware::from_fn_with_state(operator.clone(), require_token));
@@ -112,7 +122,11 @@ async fn readiness(State(operator): State<Operator>) -> Response {
 
 async fn metrics(State(operator): State<Operator>) -> Response {
     let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([("content-type", content_type)], operator.context.encode_metrics()).into_response()
+    let text = match &operator.fleet {
+        Some(fleet) => fleet.metrics().await,
+        None => operator.context.encode_metrics(),
+    };
+    ([("content-type", content_type)], text).into_response()
 }
 
 struct LogSweep {

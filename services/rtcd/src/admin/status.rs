@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use web::{ApiResult, Json};
 
 use super::Operator;
+use crate::split::ProcessView;
 
 #[derive(Serialize)]
 pub struct Status {
@@ -26,7 +27,11 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogStatus>,
     orders: Value,
+    /// All processes together.
     resident_bytes: u64,
+    /// Missing where the platform is this one process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<Vec<ProcessView>>,
 }
 
 #[derive(Serialize)]
@@ -52,12 +57,14 @@ struct LogStatus {
 pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
     let mut services = Vec::new();
     let data = &operator.context.config.data;
-    let state = if operator.ready.load(Ordering::Acquire) { "ready" } else { "draining" };
+    let here = if operator.ready.load(Ordering::Acquire) { "ready" } else { "draining" };
+    let processes = operator.fleet.as_ref().map(|fleet| fleet.processes());
+    let elsewhere_bytes: u64 = processes.iter().flatten().map(|process| process.resident_bytes).sum();
     for (name, db) in operator.services.iter() {
         let stats = db.stats();
         services.push(ServiceStatus {
             name,
-            state,
+            state: operator.fleet.as_ref().map_or(here, |fleet| fleet.state_of(name)),
             outbox_depth: messaging::outbox_depth(db).await?,
             dead_letters: messaging::count_dead_letters(db).await?,
             database_bytes: database_bytes(data, name),
@@ -80,7 +87,8 @@ pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
             database_bytes: database_bytes(data, "log"),
         }),
         orders: orders(&operator).await,
-        resident_bytes: resident_bytes(),
+        resident_bytes: resident_bytes("self") + elsewhere_bytes,
+        processes,
     }))
 }
 
@@ -98,9 +106,9 @@ fn database_bytes(data: &Path, name: &str) -> u64 {
     size(format!("{name}.db")) + size(format!("{name}.db-wal"))
 }
 
-/// What this process holds in memory (Linux: the second field of `/proc/self/statm`, in pages).
-pub fn resident_bytes() -> u64 {
-    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+/// What a process holds in memory (Linux: the second field of `/proc/PID/statm`, in pages). `self` is this one.
+pub fn resident_bytes(pid: &str) -> u64 {
+    let statm = std::fs::read_to_string(format!("/proc/{pid}/statm")).unwrap_or_default();
     let pages: u64 = statm.split_whitespace().nth(1).and_then(|field| field.parse().ok()).unwrap_or(0);
     pages * rustix::param::page_size() as u64
 }

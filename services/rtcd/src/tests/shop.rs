@@ -33,7 +33,9 @@ impl Shop {
             ("server.admin_bind", json!("127.0.0.1:0")),
         ];
         let config = Config::load(None, &overrides).unwrap();
-        let running = start(Options { config, selection: crate::Selection::everything() }).await.unwrap();
+        let running = start(Options { config, selection: crate::Selection::everything(), listener: None })
+            .await
+            .unwrap();
         let operator = std::fs::read_to_string(directory.path().join("secrets/admin_token")).unwrap();
         Self { running, directory, operator }
     }
@@ -220,7 +222,7 @@ async fn a_directory_has_one_rtcd_at_a_time() {
         ("server.admin_bind", json!("127.0.0.1:0")),
     ];
     let config = Config::load(None, &overrides).unwrap();
-    let second = start(Options { config, selection: crate::Selection::everything() }).await;
+    let second = start(Options { config, selection: crate::Selection::everything(), listener: None }).await;
     let error = second.map(drop).unwrap_err();
     assert_eq!((error.code(), error.exit_code()), ("RTD004", 8));
     assert!(shop.directory.path().join("run.json").is_file());

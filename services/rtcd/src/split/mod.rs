@@ -1,0 +1,168 @@
+//! The platform as processes on one machine: each service, and the entrance in front of them, in processes of their own
+//! under one supervisor.
+//!
+//! The supervisor is this process. It migrates the databases, starts the others, starts again who dies, stops them in
+//! order, and answers the operator: it opens the same engines and turns nothing.
+//!
+//! Invariants:
+//! - no process outlives the supervisor, however that ends: each watches a line to it;
+//! - secrets, pictures and mail on disk are the same for all processes;
+//! - the API has one address, held here, whoever accepts from it.
+
+mod entrance;
+mod fleet;
+pub mod line;
+mod metrics;
+mod replica;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use fleet::{Fleet, ProcessView};
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use host::{Config, StartError};
+use kernel::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use web::{Server, ServerConfig};
+
+use crate::data_dir::DataDir;
+use crate::serve::{Built, bind, build};
+use crate::{admin, all};
+use entrance::Entrance;
+use fleet::Plan;
+
+/// How long the operator's port may take to finish what it was asked.
+const OPERATOR_DRAIN: Duration = Duration::from_secs(2);
+
+/// What is to run.
+pub struct Options {
+    pub config: Config,
+    /// Reads the configuration again; `None` in it: there is no file.
+    pub file: Option<PathBuf>,
+    pub reread: Box<dyn Fn() -> Result<Config, StartError> + Send + Sync>,
+    pub replicas: u32,
+}
+
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hangup: Signal,
+}
+
+enum Wish {
+    Stop,
+    Reload,
+}
+
+impl Signals {
+    fn listen() -> Result<Self, StartError> {
+        let on = |kind| signal(kind).map_err(|error| StartError::Other(Error::internal(error)));
+        Ok(Self {
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+            hangup: on(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> Wish {
+        tokio::select! {
+            _ = self.terminate.recv() => Wish::Stop,
+            _ = self.interrupt.recv() => Wish::Stop,
+            _ = self.hangup.recv() => Wish::Reload,
+        }
+    }
+
+    async fn stop(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
+/// Runs until it is told to stop.
+pub async fn run(options: Options) -> Result<(), StartError> {
+    let mut signals = Signals::listen()?;
+    let Options { config, file, reread, replicas } = options;
+    shared::check(&config, replicas)?;
+    let data_dir = DataDir::open(&config.data)?;
+    let (listener, api) = bind(config.server.api_bind).await?;
+    let (admin_listener, admin) = bind(config.server.admin_bind).await?;
+    let internal = |error: std::io::Error| StartError::Other(Error::internal(error));
+    let entrance = listener.into_std().and_then(Entrance::new).map_err(internal)?;
+
+    // Opened first and by one process: schemas are migrated once, secrets and the first accounts are made once.
+    let Built { context, services, log } = build(config.clone(), all()).await?;
+    let program = std::env::current_exe().map_err(internal)?;
+    let plan = Plan { config: &config, file: file.as_deref(), replicas, program };
+    let fleet = Fleet::prepare(&plan, entrance)?;
+    let started_at = context.clock.now();
+    let ready = Arc::new(AtomicBool::new(false));
+    let router =
+        admin::router(&context, &services, log, api, started_at, ready.clone(), Some(fleet.clone()))?;
+    let stop = CancellationToken::new();
+    let server_config = ServerConfig { drain_timeout: OPERATOR_DRAIN, ..ServerConfig::default() };
+    let operators = tokio::spawn(Server::new(admin_listener, router, server_config).run(stop.clone()));
+
+    let started = tokio::select! {
+        started = fleet.start() => started,
+        () = signals.stop() => {
+            tracing::info!("stopped while starting");
+            end(&fleet, &mut signals).await;
+            return Ok(());
+        }
+    };
+    if let Err(error) = started {
+        end(&fleet, &mut signals).await;
+        return Err(error);
+    }
+    ready.store(true, Ordering::Release);
+    data_dir.announce(api, admin, started_at)?;
+    tracing::info!(%api, %admin, replicas, processes = fleet.replicas().count(), "serving");
+
+    while let Wish::Reload = signals.next().await {
+        reload(&fleet, reread.as_ref()).await;
+    }
+    ready.store(false, Ordering::Release);
+    context.stopping.cancel();
+    tracing::info!("stopping");
+    data_dir.withdraw();
+    end(&fleet, &mut signals).await;
+    stop.cancel();
+    // A server that panicked has nothing to drain.
+    let _ = operators.await;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+/// Drains all of it; a second signal ends the drains.
+async fn end(fleet: &Fleet, signals: &mut Signals) {
+    let stopping = fleet.stop();
+    tokio::pin!(stopping);
+    tokio::select! {
+        () = &mut stopping => return,
+        () = signals.stop() => {
+            tracing::warn!("killed without draining; what was answered is on disk");
+            fleet.kill();
+        }
+    }
+    stopping.await;
+}
+
+/// A configuration that cannot be read changes nothing.
+async fn reload(fleet: &Fleet, reread: &(dyn Fn() -> Result<Config, StartError> + Send + Sync)) {
+    let reloaded = match reread() {
+        Ok(config) => fleet.reload(&config).await,
+        Err(error) => Err(error),
+    };
+    match reloaded {
+        Ok(()) => tracing::info!("the processes read the configuration again"),
+        Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+    }
+}
