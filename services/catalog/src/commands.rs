@@ -134,7 +134,8 @@ impl Catalog {
     }
 
     pub(crate) fn add_favourite(&self, tx: &mut Tx<'_>, user: UserId, id: ProductId) -> Result<()> {
-        let product = load(tx, id)?;
+        // Shared: many may add it at once, nobody archives it meanwhile.
+        let product = load(&mut tx.shared(), id)?;
         if !crate::queries::is_on_sale(&product) {
             return Err(unknown());
         }
