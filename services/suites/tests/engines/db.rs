@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use conformance::db::TABLES;
 
-use crate::support::Engines;
+use crate::support::{Engine, Engines};
 
 fn server() -> String {
     Engines::shared().mysql().to_owned()
@@ -64,7 +64,11 @@ async fn open_at(url: String) -> Result<Db, Error> {
 
 /// Runs statements as the server's administrator.
 async fn administer(sql: &[String]) {
-    let (server, sql) = (server(), sql.to_vec());
+    administer_at(server(), sql).await;
+}
+
+async fn administer_at(server: String, sql: &[String]) {
+    let sql = sql.to_vec();
     let administered = tokio::task::spawn_blocking(move || {
         let mut conn = mysql::Conn::new(server.as_str()).unwrap();
         for one in &sql {
@@ -362,14 +366,49 @@ async fn a_server_that_is_away_is_transient_and_found_again() {
         assert!(read.is_err_and(|error| error.is_transient()));
     }
     proxy.is_open.send_replace(true);
-    // Nobody knocks for a moment after a failure; then the first who comes gets in.
+    put_at_last(&db, "x").await;
+    assert_eq!(things(&db).await.unwrap(), 1);
+}
+
+/// Nobody knocks for a moment after a failure; then the first who comes gets in.
+async fn put_at_last(db: &Db, id: &'static str) {
     let recovered = tokio::time::timeout(Duration::from_secs(10), async {
-        while put(&db, "x").await.is_err() {
+        while let Err(error) = put(db, id).await {
+            assert!(error.is_transient(), "{error:?}");
             tokio::task::yield_now().await;
         }
     });
     recovered.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_is_read_only_killed_or_restarted_is_waited_for() {
+    let engines = Engines::start(&[Engine::MariaDb]).await;
+    let server = engines.mysql().to_owned();
+    let administer = async |sql: Vec<String>| administer_at(server.clone(), &sql).await;
+    administer(for_user("shop", "CREATE USER ACCOUNT IDENTIFIED BY 'right'")).await;
+    administer(for_user("shop", "GRANT ALL ON rtc_shop.* TO ACCOUNT")).await;
+    let url = format!("mysql://shop:right@{}/rtc_shop", server.split_once('@').unwrap().1);
+    let db = open_at(url.clone()).await.unwrap();
+    db.migrate(TABLES).await.unwrap();
+    put(&db, "first").await.unwrap();
+
+    administer(vec!["SET GLOBAL read_only = 1".to_owned()]).await;
+    let refused = put(&db, "second").await;
+    assert!(matches!(&refused, Err(error @ Error::ReadOnly) if error.is_transient()), "{refused:?}");
     assert_eq!(things(&db).await.unwrap(), 1);
+    assert!(matches!(open_at(url.clone()).await.err(), Some(Error::ReadOnly)));
+    administer(vec!["SET GLOBAL read_only = 0".to_owned()]).await;
+    put(&db, "second").await.unwrap();
+
+    engines.kill(Engine::MariaDb).await;
+    assert!(put(&db, "third").await.is_err_and(|error| error.is_transient()));
+    assert!(matches!(open_at(url.clone()).await.err(), Some(Error::Unreachable(_))));
+    engines.revive(Engine::MariaDb).await;
+    put_at_last(&db, "third").await;
+    engines.restart(Engine::MariaDb).await;
+    put_at_last(&db, "fourth").await;
+    assert_eq!(things(&db).await.unwrap(), 4);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
