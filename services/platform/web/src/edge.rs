@@ -2,7 +2,7 @@
 //! answers.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::extract::{ConnectInfo, Request};
@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use crate::admission::{AdmissionConfig, Gate, Priority};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
-use crate::limits::{Limit, Limits};
+use crate::limits::{Limit, Limits, Quotas};
 use crate::metrics::HttpMetrics;
 use crate::pages::Pages;
 use crate::routes::RouteInfo;
@@ -64,9 +64,15 @@ pub struct Edge {
     pub pages: Pages,
     pub clock: Arc<dyn Clock>,
     pub ids: IdSource,
-    config: EdgeConfig,
+    settings: RwLock<Arc<Settings>>,
     gate: Arc<Gate>,
-    service_token: OnceLock<HeaderValue>,
+    service_tokens: RwLock<Arc<[HeaderValue]>>,
+}
+
+/// What may change while requests are served. A request has one snapshot from its beginning to its end.
+struct Settings {
+    config: EdgeConfig,
+    quotas: Arc<Quotas>,
 }
 
 /// The house's own token: who sends it is a process of ours.
@@ -88,31 +94,54 @@ impl Edge {
     ) -> Self {
         let gate =
             Gate::new(AdmissionConfig { work_max: config.concurrency_max, ..AdmissionConfig::default() });
-        let service_token = OnceLock::new();
-        Self { verifier, limits, metrics, pages, clock, ids, config, gate, service_token }
+        let settings = RwLock::new(Arc::new(Settings { config, quotas: limits.quotas() }));
+        let service_tokens: RwLock<Arc<[HeaderValue]>> = RwLock::new(Arc::from([]));
+        Self { verifier, limits, metrics, pages, clock, ids, settings, gate, service_tokens }
     }
 
-    /// What processes of ours show each other; without it none is recognised. Said once, before anything is served.
+    /// Requests that begin from now on have these settings, all of them; those under way keep theirs.
+    pub fn reconfigure(&self, config: EdgeConfig, quotas: Quotas) {
+        self.gate.set_work_max(config.concurrency_max);
+        let settings = Arc::new(Settings { config, quotas: Arc::new(quotas) });
+        *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
+    }
+
+    fn settings(&self) -> Arc<Settings> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What processes of ours show each other; without it none is recognised.
     pub fn trust_service_token(&self, token: &str) -> Result<(), Error> {
-        let mut value = HeaderValue::from_str(token).map_err(Error::internal)?;
-        value.set_sensitive(true);
-        // The first one stays: two would mean two houses.
-        let _ = self.service_token.set(value);
+        self.trust_service_tokens(&[token])
+    }
+
+    /// The first is the one that is shown; all of them are recognised, so that they can be rotated.
+    pub fn trust_service_tokens(&self, tokens: &[impl AsRef<str>]) -> Result<(), Error> {
+        let header = |token: &str| {
+            let mut value = HeaderValue::from_str(token).map_err(Error::internal)?;
+            value.set_sensitive(true);
+            Ok::<_, Error>(value)
+        };
+        let tokens: Vec<_> = tokens.iter().map(|token| header(token.as_ref())).collect::<Result<_, _>>()?;
+        *self.service_tokens.write().unwrap_or_else(PoisonError::into_inner) = tokens.into();
         Ok(())
     }
 
+    fn service_tokens(&self) -> Arc<[HeaderValue]> {
+        self.service_tokens.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn service_token(&self) -> Option<HeaderValue> {
-        self.service_token.get().cloned()
+        self.service_tokens().first().cloned()
     }
 
     /// Whether a request comes from a process of ours.
     fn is_from_house(&self, headers: &HeaderMap) -> bool {
-        match (self.service_token.get(), headers.get(SERVICE_TOKEN_HEADER)) {
-            (Some(ours), Some(shown)) => {
-                aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_bytes(), shown.as_bytes()).is_ok()
-            }
-            _ => false,
-        }
+        let Some(shown) = headers.get(SERVICE_TOKEN_HEADER) else { return false };
+        let is_same = |ours: &HeaderValue| {
+            aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_bytes(), shown.as_bytes()).is_ok()
+        };
+        self.service_tokens().iter().any(is_same)
     }
 
     /// The gate that every request passes. Its [`run`](Gate::run) has to go on while requests are served.
@@ -127,14 +156,12 @@ impl Edge {
     }
 
     /// The client's network: who shares it shares limits. An IPv6 subscriber has a whole /64 to choose from.
-    fn address(&self, request: &Request) -> Option<IpAddr> {
+    fn address(&self, request: &Request, trusted: &[IpAddr]) -> Option<IpAddr> {
         let peer =
             request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
         let client = match peer {
-            Some(peer)
-                if self.config.trusted_proxies.contains(&peer) || self.is_from_house(request.headers()) =>
-            {
-                Some(forwarded_for(request.headers(), &self.config.trusted_proxies).unwrap_or(peer))
+            Some(peer) if trusted.contains(&peer) || self.is_from_house(request.headers()) => {
+                Some(forwarded_for(request.headers(), trusted).unwrap_or(peer))
             }
             other => other,
         };
@@ -246,7 +273,8 @@ async fn admit(
     mut request: Request,
     next: axum::middleware::Next,
 ) -> Response {
-    let limit = guard.timeout.unwrap_or(edge.config.request_timeout);
+    let settings = edge.settings();
+    let limit = guard.timeout.unwrap_or(settings.config.request_timeout);
     let asked = asked(request.headers()).filter(|asked| *asked < limit);
     let deadline = Deadline(started + asked.unwrap_or(limit));
     if deadline.left(Instant::now()).is_zero() {
@@ -265,11 +293,12 @@ async fn admit(
         Err(error) => return Problem(error).into_response(),
     };
     let mut left = None;
-    let address = edge.address(&request);
+    let address = edge.address(&request, &settings.config.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(address));
     request.extensions_mut().insert(deadline);
     if let Some(limit) = guard.limit {
-        match edge.limits.take(limit, address, caller.map(|caller| caller.user_id)).await {
+        let user = caller.map(|caller| caller.user_id);
+        match edge.limits.take_of(&settings.quotas, limit, address, user).await {
             Ok(taken) => left = taken,
             Err(refused) => {
                 let (error, left) = *refused;

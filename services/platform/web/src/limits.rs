@@ -71,10 +71,13 @@ struct Bucket {
 /// How many buckets are kept; whoever comes beyond them shares one.
 const BUCKETS_MAX: usize = 100_000;
 
+/// Quotas by the name of a limit, instead of those that routes ask for; 0 switches one off.
+pub type Quotas = HashMap<String, u32>;
+
 /// All limits of one process, or of all that share a cache.
 pub struct Limits {
     clock: Arc<dyn Clock>,
-    overrides: HashMap<String, u32>,
+    quotas: Arc<Quotas>,
     buckets: Mutex<Buckets>,
     shared: Option<Arc<dyn Cache>>,
 }
@@ -138,9 +141,9 @@ fn judge(limit: Limit, count: Count) -> Result<Left, Refused> {
 }
 
 impl Limits {
-    /// `overrides` sets quotas by the name of the limit; 0 switches one off.
-    pub fn new(clock: Arc<dyn Clock>, overrides: HashMap<String, u32>) -> Self {
-        Self { clock, overrides, buckets: Mutex::default(), shared: None }
+    /// `quotas` are those that hold until the edge is [told of others](crate::Edge::reconfigure).
+    pub fn new(clock: Arc<dyn Clock>, quotas: Quotas) -> Self {
+        Self { clock, quotas: Arc::new(quotas), buckets: Mutex::default(), shared: None }
     }
 
     /// Counts together with all who have the same cache. One that only this process sees changes nothing.
@@ -150,14 +153,29 @@ impl Limits {
         self
     }
 
+    pub(crate) fn quotas(&self) -> Arc<Quotas> {
+        self.quotas.clone()
+    }
+
     /// Takes one token. `None` where the limit is off or there is nobody to count it against.
     pub async fn take(
         &self,
+        limit: Limit,
+        address: Option<IpAddr>,
+        caller: Option<UserId>,
+    ) -> Result<Option<Left>, Refused> {
+        self.take_of(&self.quotas, limit, address, caller).await
+    }
+
+    /// [`take`](Self::take) with the quotas of the moment.
+    pub(crate) async fn take_of(
+        &self,
+        quotas: &Quotas,
         mut limit: Limit,
         address: Option<IpAddr>,
         caller: Option<UserId>,
     ) -> Result<Option<Left>, Refused> {
-        limit.quota = self.overrides.get(limit.name).copied().unwrap_or(limit.quota);
+        limit.quota = quotas.get(limit.name).copied().unwrap_or(limit.quota);
         if limit.quota == 0 {
             return Ok(None);
         }
@@ -194,6 +212,8 @@ impl Limits {
             bucket.tokens_milli = (bucket.tokens_milli + refill).min(full);
             bucket.refilled_at_ms = now;
         }
+        // The quota may have become smaller since.
+        bucket.tokens_milli = bucket.tokens_milli.min(full);
         if bucket.tokens_milli < 1_000 {
             let missing = 1_000 - bucket.tokens_milli;
             let wait_s =

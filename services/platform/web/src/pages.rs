@@ -1,6 +1,9 @@
 //! Pages by key (R3): an opaque signed cursor that says after which row the next page begins.
 //!
-//! Invariant: a cursor works only for the list and the filters that it was made for, and cannot be forged.
+//! Invariants: a cursor works only for the list and the filters that it was made for, and cannot be forged; it goes on
+//! working while the key that signed it is among those that are given.
+
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::hmac;
 use base64::Engine as _;
@@ -44,29 +47,42 @@ impl PageParams {
     }
 }
 
-/// Signs and reads cursors.
+/// Signs and reads cursors. Clones share their keys.
 #[derive(Clone)]
 pub struct Pages {
-    key: hmac::Key,
+    keys: Arc<RwLock<Arc<[hmac::Key]>>>,
+}
+
+fn mac(key: &hmac::Key, scope: &str, payload: &[u8]) -> hmac::Tag {
+    let mut context = hmac::Context::with_key(key);
+    context.update(scope.as_bytes());
+    context.update(&[0]);
+    context.update(payload);
+    context.sign()
 }
 
 impl Pages {
     pub fn new(key: &[u8]) -> Self {
-        Self { key: hmac::Key::new(hmac::HMAC_SHA256, key) }
+        Self { keys: Arc::new(RwLock::new(Arc::from([hmac::Key::new(hmac::HMAC_SHA256, key)]))) }
     }
 
-    fn mac(&self, scope: &str, payload: &[u8]) -> hmac::Tag {
-        let mut context = hmac::Context::with_key(&self.key);
-        context.update(scope.as_bytes());
-        context.update(&[0]);
-        context.update(payload);
-        context.sign()
+    /// From now on the first key signs, and what any of them has signed is good. Without a key nothing changes.
+    pub fn rotate(&self, keys: &[impl AsRef<[u8]>]) {
+        if keys.is_empty() {
+            return;
+        }
+        let keys = keys.iter().map(|key| hmac::Key::new(hmac::HMAC_SHA256, key.as_ref())).collect();
+        *self.keys.write().unwrap_or_else(PoisonError::into_inner) = keys;
+    }
+
+    fn keys(&self) -> Arc<[hmac::Key]> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `scope` names the list with its filters.
     pub fn encode<K: Serialize>(&self, scope: &str, last: &K) -> Result<String, Error> {
         let mut bytes = serde_json::to_vec(last).map_err(Error::internal)?;
-        let mac = self.mac(scope, &bytes);
+        let mac = mac(&self.keys()[0], scope, &bytes);
         bytes.extend_from_slice(&mac.as_ref()[..MAC_LEN]);
         Ok(URL_SAFE_NO_PAD.encode(bytes))
     }
@@ -76,10 +92,15 @@ impl Pages {
         let refused =
             || Error::field("/cursor", "cursor_invalid", "this cursor does not belong to this list");
         let bytes = URL_SAFE_NO_PAD.decode(cursor).map_err(|_| refused())?;
-        let (payload, mac) = bytes.split_at_checked(bytes.len().wrapping_sub(MAC_LEN)).ok_or_else(refused)?;
-        let expected = self.mac(scope, payload);
-        aws_lc_rs::constant_time::verify_slices_are_equal(&expected.as_ref()[..MAC_LEN], mac)
-            .map_err(|_| refused())?;
+        let (payload, shown) =
+            bytes.split_at_checked(bytes.len().wrapping_sub(MAC_LEN)).ok_or_else(refused)?;
+        let is_of = |key: &hmac::Key| {
+            let expected = mac(key, scope, payload);
+            aws_lc_rs::constant_time::verify_slices_are_equal(&expected.as_ref()[..MAC_LEN], shown).is_ok()
+        };
+        if !self.keys().iter().any(is_of) {
+            return Err(refused());
+        }
         serde_json::from_slice(payload).map(Some).map_err(|_| refused())
     }
 

@@ -364,6 +364,82 @@ fn a_cursor_works_only_for_its_list() {
     assert!(pages.page("x", 3, vec![1, 2, 3], |row| *row).unwrap().next_cursor.is_none());
 }
 
+#[test]
+fn a_cursor_outlives_the_rotation_of_its_key_and_not_the_end_of_it() {
+    let cursor = |pages: &Pages| pages.encode("notes", &7).unwrap();
+    let reads = |pages: &Pages, cursor: &str| pages.decode::<i32>("notes", Some(cursor)).ok().flatten();
+    let pages = Pages::new(b"old");
+    let of_old = cursor(&pages);
+    let clone = pages.clone();
+    pages.rotate(&["new", "old"]);
+    let of_new = cursor(&clone);
+    assert_ne!(of_old, of_new);
+    assert_eq!((reads(&clone, &of_old), reads(&clone, &of_new)), (Some(7), Some(7)));
+    assert_eq!(reads(&Pages::new(b"new"), &of_new), Some(7), "the first one signs");
+    pages.rotate(&["new"]);
+    assert_eq!((reads(&clone, &of_old), reads(&clone, &of_new)), (None, Some(7)));
+    let none: [&str; 0] = [];
+    pages.rotate(&none);
+    assert_eq!(reads(&pages, &of_new), Some(7), "without keys nothing changes");
+}
+
+/// An edge of its own, with nothing but a route that says how long it may take.
+fn edge_and_router() -> (Arc<Edge>, Router) {
+    let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::from_millis(1_772_366_400_000)));
+    let revocations = Arc::new(Revocations::default());
+    let edge = Arc::new(Edge::new(
+        Arc::new(TokenVerifier::new(clock.clone(), revocations)),
+        Limits::new(clock.clone(), HashMap::from([("looks".to_owned(), 2)])),
+        HttpMetrics::register(&mut prometheus_client::registry::Registry::default()),
+        Pages::new(b"key"),
+        clock.clone(),
+        IdSource::new(clock, 3),
+        EdgeConfig::default(),
+    ));
+    let left = async |axum::Extension(deadline): axum::Extension<Deadline>| {
+        deadline.left(tokio::time::Instant::now()).as_millis().to_string()
+    };
+    let op = Op::new("Look").answers::<String>(200, "What is left").limit(Limit::per_address("looks", 9, 60));
+    let router = Routes::new("notes").get("/look", Policy::Public, op, left).into_router(&edge, ());
+    (edge, router)
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_begin_after_a_change_have_all_of_it() {
+    let (edge, router) = edge_and_router();
+    let look = async || {
+        let request = Request::get("/look").body(Body::empty()).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let policy = response.headers().get("ratelimit-policy").cloned();
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let policy = policy.map(|policy| policy.to_str().unwrap().to_owned());
+        (status, policy, String::from_utf8(body.to_vec()).unwrap())
+    };
+    let of = |quota: u32| Some(format!("\"looks\";q={quota};w=60"));
+    assert_eq!(look().await, (200, of(2), "15000".to_owned()));
+    assert_eq!(look().await.0, 200);
+    assert_eq!(look().await.0, 429);
+    let config = EdgeConfig { request_timeout: Duration::from_secs(1), ..EdgeConfig::default() };
+    edge.reconfigure(config.clone(), HashMap::from([("looks".to_owned(), 0)]));
+    assert_eq!(look().await, (200, None, "1000".to_owned()), "0 switches a limit off");
+    edge.reconfigure(EdgeConfig { concurrency_max: 0, ..config.clone() }, HashMap::new());
+    assert_eq!(look().await.0, 503, "there is no place at work");
+    edge.reconfigure(config, HashMap::new());
+    assert_eq!(look().await.0, 429, "what was used up stays used up");
+}
+
+#[test]
+fn the_house_knows_its_own_while_its_token_is_rotated() {
+    let (edge, _) = edge_and_router();
+    assert!(edge.service_token().is_none());
+    edge.trust_service_tokens(&["new", "old"]).unwrap();
+    assert_eq!(edge.service_token().unwrap(), "new");
+    assert!(edge.service_token().unwrap().is_sensitive());
+    assert!(edge.trust_service_tokens(&["a\nb"]).is_err(), "no header can carry this");
+    assert_eq!(edge.service_token().unwrap(), "new", "and nothing was changed");
+}
+
 #[tokio::test]
 async fn the_document_describes_every_route() {
     let house = house().await;

@@ -112,6 +112,7 @@ type Pressure = Arc<dyn Fn() -> f64 + Send + Sync>;
 /// The one gate of a process.
 pub struct Gate {
     config: AdmissionConfig,
+    work_max: AtomicUsize,
     /// The floor in the upper half, the work in progress in the lower one: one operation takes a place and reads both.
     state: AtomicU64,
     offered: [AtomicU32; LEVELS],
@@ -180,6 +181,7 @@ impl Gate {
         let controller = Controller::new(config.delay_target);
         Arc::new(Self {
             config,
+            work_max: AtomicUsize::new(config.work_max),
             state: AtomicU64::new(0),
             offered: Default::default(),
             shed: AtomicU32::new(0),
@@ -190,6 +192,12 @@ impl Gate {
             controller: Mutex::new(Steering { controller, work_before: 0 }),
             pressures: RwLock::default(),
         })
+    }
+
+    /// Where fewer are let in than are at work, those finish and nobody follows them.
+    pub(crate) fn set_work_max(self: &Arc<Self>, work_max: usize) {
+        self.work_max.store(work_max, Ordering::Relaxed);
+        self.hand_out();
     }
 
     /// Takes a place at work, after a short wait if need be.
@@ -207,7 +215,7 @@ impl Gate {
         let entry = if floor(before) > 0 && self.rank(priority, floor(before)) < floor(before) {
             self.shed.fetch_add(1, Ordering::Relaxed);
             Entry::Shed
-        } else if work(before) as usize >= self.config.work_max {
+        } else if work(before) as usize >= self.work_max.load(Ordering::Relaxed) {
             Entry::Full
         } else {
             return Entry::In;
@@ -228,7 +236,7 @@ impl Gate {
 
     /// Takes a place where there is one.
     fn take_place(&self) -> bool {
-        let max = self.config.work_max;
+        let max = self.work_max.load(Ordering::Relaxed);
         let take = |state: u64| ((work(state) as usize) < max).then_some(state + 1);
         self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, take).is_ok()
     }
