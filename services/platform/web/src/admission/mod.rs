@@ -6,6 +6,8 @@
 //! - while there is no overload, a request costs a few uncontended atomics and no lock.
 
 mod controller;
+#[cfg(test)]
+mod flood;
 mod lanes;
 #[cfg(test)]
 mod tests;

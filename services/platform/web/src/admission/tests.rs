@@ -240,7 +240,7 @@ async fn a_pressure_at_its_limit_refuses_what_yields_to_it() {
 }
 
 /// An edge of its own whose gate lets `work_max` requests in.
-fn edge(work_max: usize) -> Arc<Edge> {
+pub(super) fn edge(work_max: usize) -> Arc<Edge> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::EPOCH));
     let verifier = Arc::new(TokenVerifier::new(clock.clone(), Arc::default()));
     Arc::new(Edge::new(
