@@ -32,14 +32,19 @@ pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Err
     let mut consumer = String::new();
     loop {
         let next = "SELECT MIN(consumer) FROM inbox WHERE consumer > ?";
-        let Some(found) = tx.query_one(next, params![consumer], |row| row.get::<Option<String>>(0))? else {
+        let Some(found) =
+            tx.unlocked().query_one(next, params![consumer], |row| row.get::<Option<String>>(0))?
+        else {
             return Ok(swept);
         };
-        swept += tx.execute(
-            "DELETE FROM inbox WHERE consumer = ? AND event_id IN (SELECT event_id FROM (SELECT event_id, handled_at \
-             FROM inbox WHERE consumer = ? ORDER BY event_id LIMIT 1000) oldest WHERE handled_at < ?)",
-            params![found, found, horizon],
-        )?;
+        // Looked for without a lock, then deleted by key: a subquery would read, and lock, all that the consumer has.
+        let oldest = "SELECT event_id FROM (SELECT event_id, handled_at FROM inbox WHERE consumer = ? \
+                      ORDER BY event_id LIMIT 1000) oldest WHERE handled_at < ?";
+        let old: Vec<String> = tx.unlocked().query(oldest, params![found, horizon], |row| row.get(0))?;
+        for event in old {
+            let sql = "DELETE FROM inbox WHERE consumer = ? AND event_id = ?";
+            swept += tx.execute(sql, params![found, event])?;
+        }
         consumer = found;
     }
 }
