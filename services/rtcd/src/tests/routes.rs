@@ -61,3 +61,17 @@ async fn no_route_is_public_that_was_not_meant_to_be() {
     ];
     assert_eq!(open, meant.into_iter().map(str::to_owned).collect());
 }
+
+#[tokio::test]
+async fn an_entry_in_another_process_knows_the_same_routes() {
+    let house = house().await;
+    house.settle().await;
+    let said = |routes: Vec<RouteInfo>| -> Vec<String> {
+        routes.iter().map(|route| format!("{} {} {:?}", route.method, route.path, route.policy)).collect()
+    };
+    for target in crate::all() {
+        let known = (target.routes)(&house.context.config).unwrap();
+        assert_eq!(said(known), said(house.service(target.name).routes.clone()), "{}", target.name);
+    }
+    house.leave_unsettled();
+}
