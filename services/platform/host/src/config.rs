@@ -1,17 +1,22 @@
-//! Configuration: defaults < file (`rtcd.toml`) < environment (`RTC_SERVER__API_BIND`).
+//! Configuration: defaults < file (`rtcd.toml`) < environment (`RTC_SERVER__API_BIND`) < command line.
 //!
 //! Invariant: an unknown key and a wrong value are errors that name the key and where it was set.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::Serialized;
 use figment::{Figment, value};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::StartError;
+use crate::reference::{self, Key, Takes};
+use crate::secret_ref::{Provider, SecretRef};
+use crate::sections::{Live, Section, Sections};
+use crate::source::{Origin, environment, explain, flatten, masked, told};
+use crate::{Engine, StartError};
 
 /// What kind of installation this is. The embedded one makes its own secrets and hands out test money.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,8 +90,8 @@ pub struct EngineSection {
     pub cache: String,
     /// `folder` (in `data`) or `s3://bucket/prefix?endpoint=…&region=…`.
     pub objects: String,
-    /// Secrets of these by reference (`env:NAME`, `file:/path`): `database`, `bus`, `cache`. Read at every new
-    /// connection, so that they can be rotated.
+    /// Secrets of these by reference (`env:NAME`, `file:/path`): `database`, `bus`, `cache`. `{service}` is the name of
+    /// the service that connects.
     pub credentials: BTreeMap<String, String>,
 }
 
@@ -120,6 +125,8 @@ struct Root {
     cache: String,
     objects: String,
     credentials: BTreeMap<String, String>,
+    /// Where secrets are, by their names; others are files in `secrets` of the data directory.
+    secrets: BTreeMap<String, String>,
     /// Services that run elsewhere: their names and the base URLs of their replicas.
     upstreams: BTreeMap<String, Vec<String>>,
     services: BTreeMap<String, serde_json::Value>,
@@ -139,6 +146,7 @@ impl Default for Root {
             cache: EMBEDDED.to_owned(),
             objects: "folder".to_owned(),
             credentials: BTreeMap::new(),
+            secrets: BTreeMap::new(),
             upstreams: BTreeMap::new(),
             services: BTreeMap::new(),
         }
@@ -149,12 +157,15 @@ impl Default for Root {
 #[derive(Debug, Clone)]
 pub struct Config {
     figment: Figment,
+    origin: Arc<Origin>,
+    sections: Sections,
     pub profile: Profile,
     pub data: PathBuf,
     pub server: ServerSection,
     pub log: LogSection,
     pub limits: HashMap<String, u32>,
     pub engines: EngineSection,
+    pub secrets: BTreeMap<String, SecretRef>,
     pub upstreams: BTreeMap<String, Vec<String>>,
 }
 
@@ -164,38 +175,47 @@ pub struct Setting {
     pub key: String,
     pub value: serde_json::Value,
     pub from: String,
+    /// When a change of it is seen.
+    pub takes: Takes,
 }
 
 impl Config {
     /// `overrides` come from the command line: dotted keys, the highest precedence.
     pub fn load(file: Option<&Path>, overrides: &[(&str, serde_json::Value)]) -> Result<Self, StartError> {
-        let mut figment = Figment::from(Serialized::defaults(Root::default()));
-        if let Some(file) = file {
-            if !file.is_file() {
-                return Err(StartError::Config(format!("there is no file {}", file.display())));
-            }
-            figment = figment.merge(Toml::file_exact(file));
-        }
-        figment = figment.merge(Env::prefixed("RTC_").split("__"));
-        for (key, value) in overrides {
-            figment = figment.merge(Serialized::default(key, value));
-        }
-        Self::from_figment(figment)
+        Self::of(Origin {
+            file: file.map(Path::to_owned),
+            environment: environment(),
+            overrides: owned(overrides),
+        })
     }
 
     /// The defaults with a data directory and sections of the caller's: for tests.
     pub fn for_tests(data: &Path, sections: &[(&str, serde_json::Value)]) -> Result<Self, StartError> {
-        let mut figment =
-            Figment::from(Serialized::defaults(Root::default())).merge(Serialized::default("data", data));
-        for (key, value) in sections {
-            figment = figment.merge(Serialized::default(key, value));
-        }
-        Self::from_figment(figment)
+        let mut overrides = vec![("data".to_owned(), serde_json::json!(data))];
+        overrides.extend(owned(sections));
+        Self::of(Origin { overrides, ..Origin::default() })
     }
 
-    fn from_figment(figment: Figment) -> Result<Self, StartError> {
+    pub(crate) fn of(origin: Origin) -> Result<Self, StartError> {
+        let text = origin.text()?;
+        Self::read(Arc::new(origin), Sections::default(), text.as_deref())
+    }
+
+    /// The same with `text` in the file.
+    pub(crate) fn with_text(&self, text: &str) -> Result<Self, StartError> {
+        Self::read(self.origin.clone(), self.sections.clone(), Some(text))
+    }
+
+    fn read(origin: Arc<Origin>, sections: Sections, text: Option<&str>) -> Result<Self, StartError> {
+        let defaults = Figment::from(Serialized::defaults(Root::default()));
+        let figment = origin.over(defaults, text)?;
         let root: Root = figment.extract().map_err(|error| StartError::Config(explain(&error)))?;
+        root.check()?;
+        let reference = |(name, text): (&String, &String)| {
+            Ok((name.clone(), SecretRef::parse(&format!("secrets.{name}"), text)?))
+        };
         Ok(Self {
+            secrets: root.secrets.iter().map(reference).collect::<Result<_, StartError>>()?,
             profile: root.profile,
             data: root.data,
             server: root.server,
@@ -211,11 +231,41 @@ impl Config {
             },
             upstreams: root.upstreams,
             figment,
+            origin,
+            sections,
         })
     }
 
+    pub(crate) fn origin(&self) -> &Origin {
+        &self.origin
+    }
+
+    pub(crate) fn sections(&self) -> &Sections {
+        &self.sections
+    }
+
+    pub(crate) fn defaults() -> serde_json::Value {
+        serde_json::to_value(Root::default()).unwrap_or_default()
+    }
+
     /// A service's own section `[services.<name>]`, over its defaults.
-    pub fn section<T: Default + Serialize + DeserializeOwned>(&self, service: &str) -> Result<T, StartError> {
+    pub fn section<T>(&self, service: &str) -> Result<T, StartError>
+    where
+        T: Default + Serialize + DeserializeOwned,
+    {
+        self.sections.note::<T>(service);
+        self.read_section(service)
+    }
+
+    /// A service's own section that follows the file as far as it [declares](Section::LIVE) itself live.
+    pub fn live<T: Section>(&self, service: &str) -> Result<Live<T>, StartError> {
+        self.sections.live(self, service)
+    }
+
+    pub(crate) fn read_section<T>(&self, service: &str) -> Result<T, StartError>
+    where
+        T: Default + Serialize + DeserializeOwned,
+    {
         let key = format!("services.{service}");
         let section = Figment::from(Serialized::defaults(T::default()));
         let section = match self.figment.find_value(&key) {
@@ -225,57 +275,98 @@ impl Config {
         section.extract().map_err(|error| StartError::Config(format!("{key}: {}", explain(&error))))
     }
 
+    /// What to show an engine: asked at every new connection, so that the password of the moment is used. It is read
+    /// once already, so that one that cannot be had is said at the start. `None`: none is configured.
+    pub fn credential(&self, of: Engine, service: &str) -> Result<Option<Provider>, StartError> {
+        let key = match of {
+            Engine::Database => "database",
+            Engine::Bus => "bus",
+            Engine::Cache => "cache",
+            // It has those of the process: keys, a web identity, a machine's role.
+            Engine::Objects => return Ok(None),
+        };
+        let Some(text) = self.engines.credentials.get(key) else { return Ok(None) };
+        let name = format!("credentials.{key}");
+        let provider = SecretRef::parse(&name, text)?.of_service(service).provider(self.profile);
+        match provider() {
+            Ok(_) => Ok(Some(provider)),
+            Err(reason) => Err(StartError::Secret { name, reason }),
+        }
+    }
+
     /// The names under `[services]`, to find those that no service answers to.
     pub fn configured_services(&self) -> Vec<String> {
         let found = self.figment.find_value("services").ok().and_then(|value| value.into_dict());
         found.map(|services| services.into_keys().collect()).unwrap_or_default()
     }
 
-    /// Every setting with its value and where it came from.
+    /// Every setting with its value and where it came from. Passwords in addresses are not shown.
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();
         if let Ok(all) = self.figment.extract::<value::Dict>() {
-            collect(&self.figment, "", &value::Value::from(all), &mut settings);
+            self.collect("", &value::Value::from(all), &mut settings);
         }
         settings
     }
+
+    fn collect(&self, prefix: &str, value: &value::Value, settings: &mut Vec<Setting>) {
+        if let value::Value::Dict(_, dict) = value {
+            for (key, value) in dict {
+                let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+                self.collect(&path, value, settings);
+            }
+            return;
+        }
+        settings.push(Setting {
+            key: prefix.to_owned(),
+            value: masked(serde_json::to_value(value).unwrap_or_default()),
+            from: self.figment.find_metadata(prefix).map_or("default".to_owned(), told),
+            takes: reference::takes(self, prefix),
+        });
+    }
+
+    /// Every setting that there is, with those of the sections that were read.
+    pub fn reference(&self) -> Vec<Key> {
+        reference::keys(self)
+    }
+
+    /// Every setting and its value, with those of the sections that were read and are not set.
+    pub(crate) fn resolved(&self) -> Result<BTreeMap<String, serde_json::Value>, StartError> {
+        let mut all: BTreeMap<String, serde_json::Value> = BTreeMap::new();
+        let root = self.figment.extract::<value::Dict>();
+        let root = root.map_err(|error| StartError::Config(explain(&error)))?;
+        flatten("", &serde_json::to_value(root).unwrap_or_default(), &mut all);
+        for (service, section) in self.sections.resolved(self)? {
+            flatten(&format!("services.{service}"), &section, &mut all);
+        }
+        Ok(all)
+    }
 }
 
-fn collect(figment: &Figment, prefix: &str, value: &value::Value, settings: &mut Vec<Setting>) {
-    if let value::Value::Dict(_, dict) = value {
-        for (key, value) in dict {
-            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
-            collect(figment, &path, value, settings);
-        }
-        return;
-    }
-    let from = figment.find_metadata(prefix).map_or("default".to_owned(), |metadata| {
-        if metadata.name.contains("rtc_") || metadata.name.contains("RTC_") {
-            return format!("environment RTC_{}", prefix.replace('.', "__").to_uppercase());
-        }
-        match &metadata.source {
-            Some(figment::Source::File(path)) => format!("file {}", path.display()),
-            _ if metadata.name.contains("host::config::Root") => "default".to_owned(),
-            _ => "command line".to_owned(),
-        }
-    });
-    let value = serde_json::to_value(value).unwrap_or_default();
-    settings.push(Setting { key: prefix.to_owned(), value, from });
+fn owned(overrides: &[(&str, serde_json::Value)]) -> Vec<(String, serde_json::Value)> {
+    overrides.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
 
-/// One line a fault: what, which key, where it was set.
-fn explain(error: &figment::Error) -> String {
-    let mut lines = Vec::new();
-    for one in error.clone() {
-        let mut line = one.kind.to_string();
-        if !one.path.is_empty() {
-            line.push_str(&format!(" for key {}", one.path.join(".")));
+impl Root {
+    /// Refuses what cannot be meant.
+    fn check(&self) -> Result<(), StartError> {
+        let positive = [
+            ("server.request_timeout_ms", self.server.request_timeout_ms),
+            ("server.concurrency_max", self.server.concurrency_max as u64),
+        ];
+        if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
+            return Err(StartError::Config(format!("{key} is at least 1")));
         }
-        if let Some(metadata) = &one.metadata {
-            let source = metadata.source.as_ref().map(|source| format!(" {source}")).unwrap_or_default();
-            line.push_str(&format!(" ({}{source})", metadata.name));
+        crate::telemetry::filter(&self.log.level)?;
+        for (name, text) in &self.credentials {
+            let key = format!("credentials.{name}");
+            if !["database", "bus", "cache"].contains(&name.as_str()) {
+                return Err(StartError::Config(format!(
+                    "{key}: no engine is called that; there are database, bus, cache"
+                )));
+            }
+            SecretRef::parse(&key, text)?;
         }
-        lines.push(line);
+        Ok(())
     }
-    lines.join("; ")
 }

@@ -1,8 +1,6 @@
 //! What every service is given. Cheap to clone.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use bus::Bus;
 use cache::Cache;
@@ -10,9 +8,10 @@ use kernel::{Clock, IdSource};
 use objects::Objects;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
-use web::{Edge, EdgeConfig, HttpMetrics, Limits, Pages, Revocations, TokenVerifier};
+use web::{Edge, HttpMetrics, Limits, Pages, Revocations, TokenVerifier};
 
-use crate::{Config, Databases, Engines, Profile, Secrets, StartError, Vault};
+use crate::reload::edge_config;
+use crate::{Config, Databases, Engines, Profile, Reload, Secrets, StartError, Vault};
 
 #[derive(Clone)]
 pub struct Context {
@@ -33,6 +32,8 @@ pub struct Context {
     /// Cancelled as the process begins to stop: an answer without an end of its own ends then, or it would hold up
     /// the drain.
     pub stopping: CancellationToken,
+    /// What has changed of the configuration since the start. It changes nothing until it is [watched](Reload::watch).
+    pub reload: Arc<Reload>,
     metrics: Arc<Mutex<Registry>>,
 }
 
@@ -47,23 +48,19 @@ impl Context {
         let mut registry = Registry::default();
         let revocations = Arc::new(Revocations::default());
         let verifier = Arc::new(TokenVerifier::new(clock.clone(), revocations.clone()));
-        let edge_config = EdgeConfig {
-            request_timeout: Duration::from_millis(config.server.request_timeout_ms),
-            concurrency_max: config.server.concurrency_max,
-            trusted_proxies: config.server.trusted_proxies.clone(),
-        };
-        let limits: HashMap<String, u32> = config.limits.clone();
         let edge = Edge::new(
             verifier.clone(),
-            Limits::new(clock.clone(), limits).sharing(engines.cache.clone()),
+            Limits::new(clock.clone(), config.limits.clone()).sharing(engines.cache.clone()),
             HttpMetrics::register(&mut registry),
-            Pages::new(secrets.get("cursor_key")?.as_bytes()),
+            open_pages(&secrets)?,
             clock.clone(),
             ids.clone(),
-            edge_config,
+            edge_config(&config),
         );
+        let edge = Arc::new(edge);
         let Engines { bus, databases, cache, objects } = engines;
-        let vault = Vault::new(&secrets.get("vault_key")?)?;
+        let vault = open_vault(&secrets)?;
+        let reload = Reload::new(config.clone(), edge.clone(), secrets.clone(), clock.clone());
         Ok(Self {
             instance: ids.uuid().to_string().into(),
             clock,
@@ -75,10 +72,11 @@ impl Context {
             objects,
             secrets,
             vault,
-            edge: Arc::new(edge),
+            edge,
             verifier,
             revocations,
             stopping: CancellationToken::new(),
+            reload: Arc::new(reload),
             metrics: Arc::new(Mutex::new(registry)),
         })
     }
@@ -96,4 +94,38 @@ impl Context {
     pub fn encode_metrics(&self) -> String {
         web::encode(&self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn open_pages(secrets: &Secrets) -> Result<Pages, StartError> {
+    let pages = Pages::new(secrets.get("cursor_key")?.as_bytes());
+    let handle = pages.clone();
+    secrets.watch("cursor_key", move |keys| {
+        handle.rotate(keys);
+        Ok(())
+    })?;
+    Ok(pages)
+}
+
+/// Indexes are made with a key of their own, which is `vault_key` itself for as long as that has never been rotated.
+fn open_vault(secrets: &Secrets) -> Result<Vault, StartError> {
+    const INDEX: &str = "vault_index_key";
+    let missing = "it has to be there before vault_key is rotated: it is vault_key as it was until then";
+    let keys = secrets.all("vault_key")?;
+    let own = secrets.find(INDEX)?;
+    let is_own = own.is_some();
+    let index = match own {
+        Some(index) => index,
+        None if keys.len() == 1 => keys[0].clone(),
+        None => return Err(StartError::Secret { name: INDEX.to_owned(), reason: missing.to_owned() }),
+    };
+    let vault = Vault::with_keys(&keys, &index)?;
+    let handle = vault.clone();
+    let again = secrets.detached();
+    secrets.follow("vault_key", &keys, move |keys| {
+        if !is_own && keys.len() > 1 && again.find(INDEX).ok().flatten().is_none() {
+            return Err(format!("{INDEX}: {missing}"));
+        }
+        handle.rotate(keys).map_err(|error| error.to_string())
+    });
+    Ok(vault)
 }

@@ -1,5 +1,9 @@
 //! Configuration, vault, secrets and the loops of the pumps.
 
+mod errors;
+mod reload;
+mod rotation;
+
 use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -49,6 +53,10 @@ fn a_file_goes_over_defaults_and_names_its_faults() {
         ("profile = \"toy\"\n", "toy"),
         ("[server\n", "rtcd.toml"),
         ("database = 7\n", "database"),
+        ("\n[limits]\nlogin = many\n", "rtcd.toml, line 3"),
+        ("[server]\nconcurrency_max = 0\n", "server.concurrency_max is at least 1"),
+        ("[log]\nlevel = \"loud=loud=loud\"\n", "log.level"),
+        ("[credentials]\nlog = \"env:LOG\"\n", "credentials.log"),
         ("[upstreams]\nusers = \"http://here\"\n", "upstreams.users"),
     ] {
         std::fs::write(&file, text).unwrap();

@@ -1,9 +1,11 @@
 //! Sealing of personal data and one-time codes (AES-256-GCM), and blind indexes to find them by (HMAC-SHA-256).
 //!
-//! Invariant: what is sealed is in clear only in memory and on its way to the person whom it concerns.
+//! Invariants:
+//! - what is sealed is in clear only in memory and on its way to the person whom it concerns;
+//! - what is sealed says with which key, and opens for as long as that key is among those that are given;
+//! - an index stays the same over every rotation of the sealing keys: it has a key of its own.
 
-use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
@@ -12,65 +14,126 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::Error;
 
+/// How values are sealed: by AES-256-GCM, with a key that is named.
+const SCHEME: &str = "k1";
+const KEY_ID_BYTES: usize = 6;
+
+struct SealingKey {
+    id: String,
+    key: LessSafeKey,
+}
+
 struct Keys {
-    current: String,
-    sealing: HashMap<String, LessSafeKey>,
+    /// The first one seals; never empty.
+    sealing: Arc<[SealingKey]>,
     index: hmac::Key,
 }
 
-/// Seals and opens. Cheap to clone.
+/// Seals and opens. Cheap to clone; clones share their keys.
 #[derive(Clone)]
 pub struct Vault {
-    keys: Arc<Keys>,
+    keys: Arc<RwLock<Arc<Keys>>>,
     random: SystemRandom,
+}
+
+fn derive(secret: &str, purpose: &str) -> hmac::Tag {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()), purpose.as_bytes())
+}
+
+impl SealingKey {
+    fn of(secret: &str) -> Result<Self, Error> {
+        let key = UnboundKey::new(&AES_256_GCM, derive(secret, "rtc vault sealing v1").as_ref())
+            .map_err(Error::internal)?;
+        let id = URL_SAFE_NO_PAD.encode(&derive(secret, "rtc vault key id v1").as_ref()[..KEY_ID_BYTES]);
+        Ok(Self { id, key: LessSafeKey::new(key) })
+    }
+
+    fn open(&self, text: &str) -> Option<String> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).ok()?;
+        let (nonce, ciphertext) = bytes.split_at_checked(NONCE_LEN)?;
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let mut ciphertext = ciphertext.to_vec();
+        let clear = self.key.open_in_place(nonce, Aad::empty(), &mut ciphertext).ok()?;
+        String::from_utf8(clear.to_vec()).ok()
+    }
+}
+
+fn sealing_keys(secrets: &[impl AsRef<str>]) -> Result<Arc<[SealingKey]>, Error> {
+    if secrets.is_empty() {
+        return Err(Error::internal("a vault has at least one key"));
+    }
+    secrets.iter().map(|secret| SealingKey::of(secret.as_ref())).collect()
 }
 
 impl Vault {
     /// `secret` is any text with enough entropy; the keys are derived from it.
     pub fn new(secret: &str) -> Result<Self, Error> {
-        let derive = |purpose: &str| {
-            let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
-            hmac::sign(&key, purpose.as_bytes())
-        };
-        let sealing = UnboundKey::new(&AES_256_GCM, derive("rtc vault sealing v1").as_ref())
-            .map_err(Error::internal)?;
-        let index = hmac::Key::new(hmac::HMAC_SHA256, derive("rtc vault index v1").as_ref());
-        let keys = Keys {
-            current: "k1".to_owned(),
-            sealing: HashMap::from([("k1".to_owned(), LessSafeKey::new(sealing))]),
-            index,
-        };
-        Ok(Self { keys: Arc::new(keys), random: SystemRandom::new() })
+        Self::with_keys(&[secret], secret)
     }
 
-    /// `<key id>.<nonce and ciphertext, base64url>`.
+    /// The first of `secrets` seals and all of them open; indexes are made with `index`.
+    pub fn with_keys(secrets: &[impl AsRef<str>], index: &str) -> Result<Self, Error> {
+        let index = hmac::Key::new(hmac::HMAC_SHA256, derive(index, "rtc vault index v1").as_ref());
+        let keys = Keys { sealing: sealing_keys(secrets)?, index };
+        Ok(Self { keys: Arc::new(RwLock::new(Arc::new(keys))), random: SystemRandom::new() })
+    }
+
+    /// From now on the first of `secrets` seals and all of them open. Where none of the present ones is among them
+    /// nothing would open any more: that is refused.
+    pub fn rotate(&self, secrets: &[impl AsRef<str>]) -> Result<(), Error> {
+        let sealing = sealing_keys(secrets)?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if !sealing.iter().any(|new| keys.sealing.iter().any(|old| old.id == new.id)) {
+            return Err(Error::internal(
+                "none of the keys in use is among the new ones: what is sealed could not be opened",
+            ));
+        }
+        *keys = Arc::new(Keys { sealing, index: keys.index.clone() });
+        Ok(())
+    }
+
+    fn keys(&self) -> Arc<Keys> {
+        self.keys.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// `k1.<key id>.<nonce and ciphertext, base64url>`.
     pub fn seal(&self, clear: &str) -> Result<String, Error> {
-        let key = &self.keys.sealing[&self.keys.current];
+        let keys = self.keys();
+        let SealingKey { id, key } = &keys.sealing[0];
         let mut nonce = [0; NONCE_LEN];
         self.random.fill(&mut nonce).map_err(Error::internal)?;
         let mut bytes = clear.as_bytes().to_vec();
         key.seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), Aad::empty(), &mut bytes)
             .map_err(Error::internal)?;
         let sealed = [nonce.as_slice(), &bytes].concat();
-        Ok(format!("{}.{}", self.keys.current, URL_SAFE_NO_PAD.encode(sealed)))
+        Ok(format!("{SCHEME}.{id}.{}", URL_SAFE_NO_PAD.encode(sealed)))
     }
 
     pub fn open(&self, sealed: &str) -> Result<String, Error> {
-        let refused = |_| Error::internal("a sealed value cannot be opened");
-        let (key_id, text) = sealed.split_once('.').ok_or(()).map_err(refused)?;
-        let key = self.keys.sealing.get(key_id).ok_or(()).map_err(refused)?;
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| ()).map_err(refused)?;
-        let (nonce, ciphertext) = bytes.split_at_checked(NONCE_LEN).ok_or(()).map_err(refused)?;
-        let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| ()).map_err(refused)?;
-        let mut ciphertext = ciphertext.to_vec();
-        let clear =
-            key.open_in_place(nonce, Aad::empty(), &mut ciphertext).map_err(|_| ()).map_err(refused)?;
-        String::from_utf8(clear.to_vec()).map_err(|_| ()).map_err(refused)
+        let keys = self.keys();
+        let clear = match sealed_by(sealed) {
+            Some((Some(id), text)) => {
+                keys.sealing.iter().find(|key| key.id == id).and_then(|key| key.open(text))
+            }
+            // Sealed before keys had names.
+            Some((None, text)) => keys.sealing.iter().find_map(|key| key.open(text)),
+            None => None,
+        };
+        clear.ok_or_else(|| Error::internal("a sealed value cannot be opened"))
+    }
+
+    /// What is sealed, with the present key; `None` where it is already. Whoever writes such a value anyway gives an old
+    /// key its end.
+    pub fn reseal(&self, sealed: &str) -> Result<Option<String>, Error> {
+        match sealed_by(sealed) {
+            Some((Some(id), _)) if id == self.keys().sealing[0].id => Ok(None),
+            _ => self.seal(&self.open(sealed)?).map(Some),
+        }
     }
 
     /// A blind index: the same text gives the same index, which tells nothing of the text.
     pub fn index(&self, purpose: &str, clear: &str) -> String {
-        let mut context = hmac::Context::with_key(&self.keys.index);
+        let mut context = hmac::Context::with_key(&self.keys().index);
         context.update(purpose.as_bytes());
         context.update(&[0]);
         context.update(clear.as_bytes());
@@ -103,4 +166,13 @@ impl Vault {
     pub fn hash_token(token: &str) -> String {
         URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, token.as_bytes()))
     }
+}
+
+/// The key's id, where there is one, and what it has sealed.
+fn sealed_by(sealed: &str) -> Option<(Option<&str>, &str)> {
+    let rest = sealed.strip_prefix(SCHEME)?.strip_prefix('.')?;
+    Some(match rest.split_once('.') {
+        Some((id, text)) => (Some(id), text),
+        None => (None, rest),
+    })
 }

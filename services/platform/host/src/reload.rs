@@ -1,0 +1,234 @@
+//! Settings that change while the process runs: the file is looked at again and again, and what is safe is applied.
+//!
+//! Invariants:
+//! - all or nothing: a file with a fault changes nothing, and the fault is told once, as exactly as at a start;
+//! - what the environment or the command line says goes on winning over the file;
+//! - what cannot change while the process runs is told, not applied, and listed until the next start.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kernel::{Clock, Timestamp};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use web::{Edge, EdgeConfig};
+
+use crate::reference::{Takes, takes};
+use crate::source::masked;
+use crate::{Config, Secrets, StartError, telemetry};
+
+/// By content and not by notification: a mounted ConfigMap is swapped by its links.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Why the file is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attention {
+    /// It is time again. A file that somebody is still writing is left alone until it stays the same for two looks.
+    Routine,
+    /// Somebody asked, by SIGHUP.
+    Asked,
+}
+
+/// What a look has come to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing that was not known.
+    Same,
+    /// These keys have changed: the live ones are in effect, the others wait for the next start.
+    Applied {
+        live: Vec<String>,
+        waiting: Vec<String>,
+    },
+    Refused(String),
+}
+
+/// What an operator wants to know of it.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct ReloadStatus {
+    pub file: Option<PathBuf>,
+    /// How often something was applied.
+    pub applied: u64,
+    pub applied_at: Option<Timestamp>,
+    /// Keys that have other values at the next start.
+    pub waiting: Vec<String>,
+    /// What is wrong with the file as it is now.
+    pub fault: Option<String>,
+}
+
+/// Follows the configuration of a process.
+pub struct Reload {
+    started: Config,
+    edge: Arc<Edge>,
+    secrets: Secrets,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+}
+
+struct State {
+    current: Config,
+    /// The last text that was applied or refused.
+    judged: Option<String>,
+    /// Seen once.
+    candidate: Option<String>,
+    status: ReloadStatus,
+}
+
+/// What the edge is told.
+pub(crate) fn edge_config(config: &Config) -> EdgeConfig {
+    EdgeConfig {
+        request_timeout: Duration::from_millis(config.server.request_timeout_ms),
+        concurrency_max: config.server.concurrency_max,
+        trusted_proxies: config.server.trusted_proxies.clone(),
+    }
+}
+
+impl Reload {
+    pub(crate) fn new(config: Config, edge: Arc<Edge>, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
+        let status = ReloadStatus { file: config.origin().file.clone(), ..ReloadStatus::default() };
+        let state = State { current: config.clone(), judged: None, candidate: None, status };
+        Self { started: config, edge, secrets, clock, state: Mutex::new(state) }
+    }
+
+    pub fn status(&self) -> ReloadStatus {
+        self.lock().status.clone()
+    }
+
+    /// Looks at the file and at the secrets, and applies what has changed.
+    pub fn look(&self, attention: Attention) -> Look {
+        self.secrets.refresh();
+        let mut state = self.lock();
+        let text = match self.started.origin().text() {
+            Ok(None) => return Look::Same,
+            Ok(Some(text)) => text,
+            Err(error) => {
+                // Whatever is there next is judged afresh.
+                state.judged = None;
+                return state.refuse(error.to_string());
+            }
+        };
+        if state.judged.as_ref() == Some(&text) {
+            state.candidate = None;
+            return Look::Same;
+        }
+        if attention == Attention::Routine && state.candidate.as_ref() != Some(&text) {
+            state.candidate = Some(text);
+            return Look::Same;
+        }
+        state.candidate = None;
+        let judged = self.apply(&mut state, &text);
+        state.judged = Some(text);
+        judged.unwrap_or_else(|error| state.refuse(error.to_string()))
+    }
+
+    fn apply(&self, state: &mut State, text: &str) -> Result<Look, StartError> {
+        let next = self.started.with_text(text)?;
+        let commits = next.sections().stage(&next)?;
+        let filter = telemetry::filter(&next.log.level)?;
+        let changes = changes(&state.current, &next)?;
+        let waiting = waiting_since(&self.started, &next)?;
+
+        // From here on nothing fails.
+        if next.log.level != state.current.log.level {
+            telemetry::let_through(filter);
+        }
+        self.edge.reconfigure(edge_config(&next), next.limits.clone());
+        commits.into_iter().for_each(|commit| commit());
+
+        let (live, mut later): (Vec<_>, Vec<_>) =
+            changes.into_iter().partition(|change| takes(&next, &change.key) == Takes::AtOnce);
+        // What is as it was at the start waits for nothing.
+        later.retain(|change| waiting.contains(&change.key));
+        for Change { key, from, to } in &live {
+            tracing::info!(key, %from, %to, "a setting has changed and is in effect");
+        }
+        for Change { key, .. } in &later {
+            tracing::warn!(key, "a setting has changed; it takes effect at the next start");
+        }
+        let keys = |changes: Vec<Change>| changes.into_iter().map(|change| change.key).collect::<Vec<_>>();
+        let (live, later) = (keys(live), keys(later));
+        state.current = next;
+        state.status.fault = None;
+        state.status.waiting = waiting;
+        if live.is_empty() && later.is_empty() {
+            return Ok(Look::Same);
+        }
+        if !live.is_empty() {
+            state.status.applied += 1;
+            state.status.applied_at = Some(self.clock.now());
+        }
+        Ok(Look::Applied { live, waiting: later })
+    }
+
+    /// Looks once a second, and at SIGHUP, until `stop`.
+    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
+        let mut hangups = signal(SignalKind::hangup())
+            .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
+            .ok();
+        loop {
+            let hangup = async {
+                match &mut hangups {
+                    Some(hangups) => hangups.recv().await,
+                    None => std::future::pending().await,
+                }
+            };
+            let attention = tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => Attention::Routine,
+                _ = hangup => {
+                    tracing::info!("asked to read the configuration again");
+                    Attention::Asked
+                }
+            };
+            let this = self.clone();
+            // A mount that hangs holds up nobody but this.
+            if let Err(error) = tokio::task::spawn_blocking(move || this.look(attention)).await {
+                tracing::error!(%error, "looking at the configuration failed");
+            }
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn refuse(&mut self, fault: String) -> Look {
+        if self.status.fault.as_ref() == Some(&fault) {
+            return Look::Same;
+        }
+        tracing::error!(%fault, "the configuration cannot be used; everything stays as it was");
+        self.status.fault = Some(fault.clone());
+        Look::Refused(fault)
+    }
+}
+
+struct Change {
+    key: String,
+    from: Value,
+    to: Value,
+}
+
+/// The keys in which two configurations differ.
+fn changes(from: &Config, to: &Config) -> Result<Vec<Change>, StartError> {
+    let (mut from, to) = (from.resolved()?, to.resolved()?);
+    let mut changes = Vec::new();
+    for (key, value) in to {
+        let before = from.remove(&key).unwrap_or_default();
+        if before != value {
+            changes.push(Change { key, from: masked(before), to: masked(value) });
+        }
+    }
+    changes.extend(from.into_iter().map(|(key, value)| Change { key, from: masked(value), to: Value::Null }));
+    changes.sort_by(|one, other| one.key.cmp(&other.key));
+    Ok(changes)
+}
+
+/// The keys that wait for the next start.
+fn waiting_since(started: &Config, next: &Config) -> Result<Vec<String>, StartError> {
+    let keys = changes(started, next)?.into_iter().map(|change| change.key);
+    Ok(keys.filter(|key| takes(next, key) == Takes::AtTheNextStart).collect())
+}

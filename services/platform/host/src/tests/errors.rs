@@ -1,0 +1,116 @@
+//! What a process that does not start says of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::{Engine, Problem, StartError};
+
+fn engine(which: Engine, problem: Problem) -> StartError {
+    StartError::Engine { which, name: "here".to_owned(), problem, detail: "said so".to_owned() }
+}
+
+fn database(source: db::Error) -> StartError {
+    StartError::Database { name: "orders".to_owned(), source }
+}
+
+#[test]
+fn every_fault_of_an_engine_has_its_code_and_exit_code() {
+    use Problem::*;
+    for (which, problem, code, exit) in [
+        (Engine::Database, Unreachable, "RTD013", 9),
+        (Engine::Database, AccessDenied, "RTD014", 3),
+        (Engine::Database, TooOld, "RTD015", 3),
+        (Engine::Database, ReadOnly, "RTD016", 8),
+        (Engine::Database, Foreign, "RTD017", 8),
+        (Engine::Database, Missing, "RTD018", 3),
+        (Engine::Database, Other, "RTD019", 1),
+        (Engine::Bus, Unreachable, "RTD020", 9),
+        (Engine::Bus, AccessDenied, "RTD021", 3),
+        (Engine::Bus, TooOld, "RTD022", 3),
+        (Engine::Bus, Mismatch, "RTD023", 8),
+        (Engine::Bus, Missing, "RTD024", 3),
+        (Engine::Bus, ReadOnly, "RTD025", 1),
+        (Engine::Cache, Unreachable, "RTD026", 9),
+        (Engine::Cache, AccessDenied, "RTD027", 3),
+        (Engine::Cache, TooOld, "RTD028", 3),
+        (Engine::Cache, ReadOnly, "RTD029", 1),
+        (Engine::Objects, Unreachable, "RTD030", 9),
+        (Engine::Objects, AccessDenied, "RTD031", 3),
+        (Engine::Objects, Missing, "RTD032", 3),
+        (Engine::Objects, Other, "RTD033", 1),
+    ] {
+        let error = engine(which, problem);
+        assert_eq!((error.code(), error.exit_code()), (code, exit), "{which} {problem}");
+    }
+    assert_eq!(engine(Engine::Bus, Unreachable).to_string(), "the event bus here does not answer: said so");
+}
+
+#[test]
+fn a_database_says_the_same_by_itself_as_by_its_adapter() {
+    let text = || "here".to_owned();
+    for (source, code, exit) in [
+        (db::Error::Unreachable(text()), "RTD013", 9),
+        (db::Error::WrongPassword { user: text() }, "RTD014", 3),
+        (db::Error::NoRight(text()), "RTD014", 3),
+        (db::Error::TooOld { found: text(), needed: text() }, "RTD015", 3),
+        (db::Error::ReadOnly, "RTD016", 8),
+        (db::Error::Foreign(text()), "RTD017", 8),
+        (db::Error::UnknownSchema(text()), "RTD018", 3),
+        (db::Error::Newer { component: text(), found: 2, known: 1 }, "RTD006", 8),
+        (db::Error::Busy, "RTD007", 8),
+        (db::Error::Full, "RTD008", 1),
+        (db::Error::Corrupt(text()), "RTD009", 1),
+        (db::Error::Address(text()), "RTD001", 3),
+    ] {
+        let error = database(source);
+        assert_eq!((error.code(), error.exit_code()), (code, exit), "{error}");
+        assert!(error.to_string().contains("orders"), "{error}");
+    }
+}
+
+#[test]
+fn no_pair_of_engine_and_fault_is_without_a_hint() {
+    let mut hints = BTreeMap::new();
+    for which in Engine::ALL {
+        for problem in Problem::ALL {
+            let error = engine(which, problem);
+            assert!(error.hint().len() > 10 && !error.hint().ends_with('.'), "{error}");
+            let known = hints.entry(error.code()).or_insert_with(|| (error.hint(), error.exit_code()));
+            assert_eq!(*known, (error.hint(), error.exit_code()), "{}", error.code());
+        }
+    }
+}
+
+/// The exit codes by name, as `rtcctl explain` knows them.
+fn exit(name: &str) -> Option<u8> {
+    Some(match name {
+        "INTERNAL" => 1,
+        "CONFIGURATION" => 3,
+        "CONFLICT" => 8,
+        "UNAVAILABLE" => 9,
+        _ => return None,
+    })
+}
+
+#[test]
+fn what_is_explained_of_a_code_is_what_the_process_ends_with() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../rtcctl/src/codes/rtcd.rs");
+    let text = std::fs::read_to_string(path).unwrap();
+    let explained: BTreeMap<&str, u8> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("RTD"))
+        .filter_map(|line| {
+            let (number, rest) = line.split_once(" (")?;
+            let (name, _) = rest.split_once(')')?;
+            Some((number, exit(name)?))
+        })
+        .collect();
+    let mut seen = BTreeSet::new();
+    for which in Engine::ALL {
+        for problem in Problem::ALL {
+            let error = engine(which, problem);
+            seen.insert(error.code());
+            assert_eq!(explained.get(&error.code()[3..]), Some(&error.exit_code()), "{}", error.code());
+        }
+    }
+    assert_eq!(seen.len(), 22);
+}
