@@ -51,8 +51,9 @@ fn of_server(error: &MySqlError) -> Failure {
         1290 | 1836 => Failure::ReadOnly,
         1044 | 1142 | 1143 | 1227 | 1370 => statement(Error::NoRight(text())),
         1049 => statement(Error::UnknownSchema(text())),
-        // Shutting down, killed, interrupted, lost on the way, too many connections.
-        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 2006 | 2013 | 1040 | 1203 => {
+        // Shutting down, killed, interrupted, lost on the way, too many connections; and no room for another prepared
+        // statement: a new connection gives back those of the old one.
+        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 2006 | 2013 | 1040 | 1203 | 1461 => {
             Failure::Lost(text())
         }
         _ => statement(Error::Other(format!("{} ({})", error.message, error.code))),
