@@ -43,6 +43,9 @@ impl Engine {
     }
 }
 
+/// Whatever was lost or late, everything agrees again after so long.
+pub const CONVERGES_WITHIN: Duration = Duration::from_secs(60);
+
 /// Running engines.
 pub struct Engines {
     home: PathBuf,
@@ -323,5 +326,27 @@ impl Shopper {
     pub async fn order(&self, product: &str, quantity: u32, key: &str) -> Answer {
         let body = json!({ "lines": [{ "product_id": product, "quantity": quantity }] });
         self.post("/api/v1/orders?wait=terminal", Some(key), &body).await
+    }
+
+    /// Orders and follows the order to its end. Services that begin with an empty head first hear of the products, and a
+    /// group of consumers whose member was killed waits for it for a while: both are over within a minute.
+    pub async fn order_to_its_end(&self, product: &str, key: &str) -> Value {
+        let begun = tokio::time::Instant::now();
+        let mut view = loop {
+            let answer = self.order(product, 1, key).await;
+            if answer.status < 300 {
+                break answer.body;
+            }
+            let unheard_of = answer.body.to_string().contains("product_unavailable");
+            assert!(unheard_of && begun.elapsed() < CONVERGES_WITHIN, "{}: {}", answer.status, answer.body);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        let path = format!("/api/v1/orders/{}", view["id"].as_str().expect("an order's id"));
+        while !matches!(view["state"].as_str(), Some("confirmed" | "rejected" | "cancelled")) {
+            assert!(begun.elapsed() < CONVERGES_WITHIN, "{view}");
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            view = self.get(&path).await.expect(200);
+        }
+        view
     }
 }
