@@ -1,32 +1,50 @@
 //! The engines of production: this binary, and nothing else of the house, links their adapters.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use bus::Bus;
 use cache::Cache;
 use db::Db;
-use host::{Adapters, Config, Engine, Problem, StartError};
+use host::{Adapters, Config, Engine, Problem, Provider, StartError};
 use objects::Objects;
+
+use crate::Target;
 
 /// Opens `mysql://`, `kafka://`, `redis://` and `s3://`.
 pub struct Linked {
     passwords: Passwords,
 }
 
-type Provider = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
-
 /// Asked at every new connection, so that they can be rotated.
 #[derive(Default)]
 struct Passwords {
-    database: Option<Provider>,
+    /// By the name of the service that connects.
+    databases: BTreeMap<&'static str, Provider>,
     bus: Option<Provider>,
     cache: Option<Provider>,
 }
 
 impl Linked {
-    pub fn new(_config: &Config) -> Result<Self, StartError> {
-        Ok(Self { passwords: Passwords::default() })
+    /// Looks up the passwords of what `targets` need: one that cannot be had is said before anything is opened.
+    pub fn new(config: &Config, targets: &[Target]) -> Result<Self, StartError> {
+        let is_outside = |engine: &str| engine != "embedded";
+        let mut passwords = Passwords::default();
+        for Target { name, .. } in targets {
+            if config.engines.database_url(name).is_some()
+                && let Some(password) = config.credential(Engine::Database, name)?
+            {
+                passwords.databases.insert(name, password);
+            }
+        }
+        if is_outside(&config.engines.bus) {
+            passwords.bus = config.credential(Engine::Bus, "rtc")?;
+        }
+        if is_outside(&config.engines.cache) {
+            passwords.cache = config.credential(Engine::Cache, "rtc")?;
+        }
+        Ok(Self { passwords })
     }
 }
 
@@ -53,15 +71,15 @@ fn without_password(url: &str) -> String {
 
 #[async_trait]
 impl Adapters for Linked {
-    async fn database(&self, _service: &str, url: &str) -> Result<Db, db::Error> {
+    async fn database(&self, service: &str, url: &str) -> Result<Db, db::Error> {
         if !scheme_is(url, &["mysql"]) {
             let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
             return Err(db::Error::Other(format!(
                 "{scheme:?} is no engine that this program knows; there are embedded, mysql://"
             )));
         }
-        let (url, options) =
-            (url.to_owned(), db_mysql::Options { password: self.passwords.database.clone() });
+        let password = self.passwords.databases.get(service).cloned();
+        let (url, options) = (url.to_owned(), db_mysql::Options { password });
         let opened = tokio::task::spawn_blocking(move || db_mysql::open(&url, options)).await;
         opened.unwrap_or(Err(db::Error::Closed))
     }

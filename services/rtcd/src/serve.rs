@@ -77,12 +77,14 @@ pub struct Built {
 pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartError> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
-    let adapters: Arc<dyn Adapters> = Arc::new(Linked::new(&config)?);
+    let adapters: Arc<dyn Adapters> = Arc::new(Linked::new(&config, targets)?);
     let (bus, log) = bus(&config, clock.clone(), &adapters).await?;
-    let secrets = Secrets::new(Some(config.data.join("secrets")), config.profile);
+    let secrets = Secrets::of(&config);
     let engines = Engines::open(&config, &ids, bus, adapters).await?;
     let context = Context::new(config, clock.clone(), ids, engines, secrets)?;
-    context.edge.trust_service_token(&context.secrets.get("service_token")?)?;
+    let edge = context.edge.clone();
+    let trust = move |tokens: &[String]| edge.trust_service_tokens(tokens).map_err(|error| error.chain());
+    context.secrets.watch("service_token", trust)?;
 
     let mut services: Vec<Service> = Vec::with_capacity(targets.len());
     for target in targets {
@@ -217,6 +219,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
 
     let stop = CancellationToken::new();
     tokio::spawn(context.edge.admission().clone().run(stop.clone()));
+    tokio::spawn(context.reload.clone().watch(stop.clone()));
     let server_config = ServerConfig {
         drain_timeout: Duration::from_millis(context.config.server.drain_timeout_ms),
         ..ServerConfig::default()

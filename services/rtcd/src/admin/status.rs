@@ -27,6 +27,8 @@ pub struct Status {
     #[serde(skip_serializing_if = "Option::is_none")]
     log: Option<LogStatus>,
     orders: Value,
+    /// What has changed of the settings since the start, and what waits for the next one.
+    configuration: host::ReloadStatus,
     /// All processes together.
     resident_bytes: u64,
     /// Missing where the platform is this one process.
@@ -87,6 +89,7 @@ pub async fn show(State(operator): State<Operator>) -> ApiResult<Json<Status>> {
             database_bytes: database_bytes(data, "log"),
         }),
         orders: orders(&operator).await,
+        configuration: operator.context.reload.status(),
         resident_bytes: resident_bytes("self") + elsewhere_bytes,
         processes,
     }))

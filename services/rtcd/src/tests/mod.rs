@@ -1,5 +1,6 @@
 //! The whole shop in one process.
 
+mod configuration;
 mod routes;
 mod shop;
 mod simulation;
