@@ -6,6 +6,7 @@ mod adapters;
 mod admin;
 pub mod cli;
 mod data_dir;
+mod faults;
 pub mod invariants;
 mod serve;
 mod split;

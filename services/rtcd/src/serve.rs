@@ -18,6 +18,7 @@ use web::{Client, Problem, RemoteAuth, RemoteConfig, Server, ServerConfig};
 
 use crate::adapters::Linked;
 use crate::data_dir::DataDir;
+use crate::faults::{self, Steps};
 use crate::targets::Selection;
 use crate::{Target, admin, all};
 
@@ -71,6 +72,8 @@ pub struct Built {
     pub services: Vec<Service>,
     /// The log's own database, where the log is in this process.
     pub log: Option<Db>,
+    /// Where this process was told to die at one.
+    pub steps: Option<Arc<Steps>>,
 }
 
 /// Opens the bus and the databases, which migrates them, and builds the services.
@@ -78,7 +81,10 @@ pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartErr
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let ids = IdSource::new(clock.clone(), random_seed()?);
     let adapters: Arc<dyn Adapters> = Arc::new(Linked::new(&config, targets)?);
+    let steps = Steps::of(&config)?;
+    let adapters = steps.iter().fold(adapters, |adapters, steps| faults::around(steps, adapters));
     let (bus, log) = bus(&config, clock.clone(), &adapters).await?;
+    let bus = steps.iter().fold(bus, |bus, steps| faults::around_bus(steps, bus));
     let secrets = Secrets::of(&config);
     let engines = Engines::open(&config, &ids, bus, adapters).await?;
     let context = Context::new(config, clock.clone(), ids, engines, secrets)?;
@@ -91,7 +97,7 @@ pub async fn build(config: Config, targets: &[Target]) -> Result<Built, StartErr
         services.push((target.build)(&context).await?);
         tracing::info!(service = target.name, "service is ready");
     }
-    Ok(Built { context, services, log })
+    Ok(Built { context, services, log, steps })
 }
 
 async fn bus(
@@ -204,13 +210,16 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let (admin_listener, admin) = bind(config.server.admin_bind).await?;
 
     let elsewhere = elsewhere(&config, &targets)?;
-    let Built { context, services, log } = build(config, &targets).await?;
+    let Built { context, services, log, steps } = build(config, &targets).await?;
     let users = elsewhere.iter().find(|upstream| upstream.name == "users");
     let remote_auth = users.map(|users| {
         RemoteAuth::new(users.client.clone(), context.edge.clone(), context.revocations.clone())
     });
     let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
+    if let Some(steps) = steps {
+        steps.follow(ready.clone());
+    }
     let admin_router = admin::router(&context, &services, log, api, started_at, ready.clone(), None)?;
     let pumps = services.iter().flat_map(|service| service.pumps.clone());
     let own = [admin::log_sweep(&context)].into_iter().chain(remote_auth.clone().map(RemoteAuth::pump));

@@ -48,6 +48,12 @@ impl Db {
         Self { engine }
     }
 
+    /// The same database with something around its engine: what a test puts between a service and its data.
+    #[must_use]
+    pub fn around(self, wrap: impl FnOnce(Arc<dyn Engine>) -> Arc<dyn Engine>) -> Self {
+        Self { engine: wrap(self.engine) }
+    }
+
     /// Opens or creates a SQLite file: WAL, `synchronous=FULL`, one writer thread, a pool of readers.
     pub fn open_sqlite(path: &Path) -> Result<Self, Error> {
         Ok(Self { engine: Arc::new(sqlite::FileEngine::open(path)?) })

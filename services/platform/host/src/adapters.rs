@@ -29,6 +29,11 @@ pub trait Adapters: Send + Sync {
     async fn objects(&self, url: &str) -> Result<Arc<dyn Objects>, StartError> {
         Err(StartError::Config(format!("objects: {}", refusal(url))))
     }
+
+    /// What is put around the database of a service, wherever it is: nothing, but where a test wants it.
+    fn around(&self, _service: &str, db: Db) -> Db {
+        db
+    }
 }
 
 fn refusal(url: &str) -> String {

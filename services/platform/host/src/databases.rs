@@ -30,13 +30,16 @@ impl Databases {
 
     pub async fn open(&self, name: &str) -> Result<Db, StartError> {
         match self {
-            Databases::Configured { engines, adapters, .. } => match engines.database_url(name) {
-                Some(url) => adapters
-                    .database(name, &url)
-                    .await
-                    .map_err(|source| StartError::Database { name: name.to_owned(), source }),
-                None => self.open_local(name),
-            },
+            Databases::Configured { engines, adapters, .. } => {
+                let db = match engines.database_url(name) {
+                    Some(url) => adapters
+                        .database(name, &url)
+                        .await
+                        .map_err(|source| StartError::Database { name: name.to_owned(), source }),
+                    None => self.open_local(name),
+                }?;
+                Ok(adapters.around(name, db))
+            }
             Databases::Memory(_) => self.open_local(name),
         }
     }

@@ -14,6 +14,8 @@ use crate::StartError;
 /// No configuration of ours comes near; a device or a log that was named by mistake does.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 const PREFIX: &str = "RTC_";
+/// What tests are told is no setting.
+const TESTS_PREFIX: &str = "TEST_";
 
 /// What lies over the defaults, the last the strongest: file, environment, command line.
 #[derive(Debug, Clone, Default)]
@@ -28,8 +30,10 @@ pub(crate) struct Origin {
 pub(crate) fn environment() -> Vec<(String, String)> {
     let setting = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         let (name, value) = (name.into_string().ok()?, value.into_string().ok()?);
-        let prefix = name.get(..PREFIX.len())?;
-        prefix.eq_ignore_ascii_case(PREFIX).then(|| (name[PREFIX.len()..].to_owned(), value))
+        let (prefix, rest) = name.split_at_checked(PREFIX.len())?;
+        let for_tests =
+            rest.get(..TESTS_PREFIX.len()).is_some_and(|it| it.eq_ignore_ascii_case(TESTS_PREFIX));
+        (prefix.eq_ignore_ascii_case(PREFIX) && !for_tests).then(|| (rest.to_owned(), value))
     };
     std::env::vars_os().filter_map(setting).collect()
 }
