@@ -9,6 +9,7 @@ use contracts::inventory::{Shortage, StockAdjusted, StockLine, StockLow};
 use contracts::topics;
 use contracts::{OrderId, UserId};
 use db::Tx;
+use host::Live;
 use kernel::{Clock, Envelope, Error, Result, Timestamp};
 use messaging::Outbox;
 
@@ -23,7 +24,7 @@ use crate::{Metrics, events, store};
 pub struct Desk {
     outbox: Outbox,
     clock: Arc<dyn Clock>,
-    config: Config,
+    config: Live<Config>,
     metrics: Metrics,
 }
 
@@ -46,7 +47,7 @@ enum Effect {
 }
 
 impl Desk {
-    pub fn new(outbox: Outbox, clock: Arc<dyn Clock>, config: Config, metrics: Metrics) -> Self {
+    pub fn new(outbox: Outbox, clock: Arc<dyn Clock>, config: Live<Config>, metrics: Metrics) -> Self {
         Self { outbox, clock, config, metrics }
     }
 
@@ -149,7 +150,7 @@ impl Desk {
     }
 
     fn expiry(&self, ask: &Ask, from: Timestamp) -> Timestamp {
-        ask.expires_at.min(from.plus(self.config.reservation_max()))
+        ask.expires_at.min(from.plus(self.config.get().reservation_max()))
     }
 
     /// Holds all lines or none. What is short may still be held by reservations whose time is over.
@@ -184,8 +185,9 @@ impl Desk {
         cause: Option<&Envelope>,
     ) -> Result<Result<Vec<Line>, Vec<Shortage>>> {
         let (mut lines, mut held, mut shortages) = (Vec::with_capacity(wanted.len()), Vec::new(), Vec::new());
+        let quantity_max = self.config.get().line_quantity_max;
         for StockLine { sku, quantity } in wanted {
-            let allowed = (1..=self.config.line_quantity_max).contains(quantity);
+            let allowed = (1..=quantity_max).contains(quantity);
             let took = allowed && store::hold(tx, sku, *quantity)?;
             let item = store::item(tx, sku)?;
             let short = |available: i64| Shortage { sku: sku.clone(), requested: *quantity, available };
@@ -226,8 +228,8 @@ impl Desk {
     /// How much of a sku one order may ask for.
     fn orderable(&self, item: &Item) -> i64 {
         match item.mode {
-            Mode::ReserveOnOrder => item.available().min(self.config.line_quantity_max),
-            Mode::None | Mode::TrackOnly => self.config.line_quantity_max,
+            Mode::ReserveOnOrder => item.available().min(self.config.get().line_quantity_max),
+            Mode::None | Mode::TrackOnly => self.config.get().line_quantity_max,
         }
     }
 
@@ -301,7 +303,7 @@ impl Desk {
 
     /// Ends reservations whose time is over, a batch at most; answers how many.
     pub(crate) fn expire_due(&self, tx: &mut Tx<'_>, now: Timestamp) -> Result<usize> {
-        let due = store::due(tx, now, self.config.expiry_batch)?;
+        let due = store::due(tx, now, self.config.get().expiry_batch)?;
         let count = due.len();
         for mut reservation in due {
             self.expire(tx, &mut reservation)?;
@@ -332,7 +334,7 @@ impl Desk {
                     sku: sku.to_owned(),
                     on_hand: delta,
                     reserved: 0,
-                    low_stock_threshold: self.config.low_stock_threshold,
+                    low_stock_threshold: self.config.get().low_stock_threshold,
                     mode: Mode::ReserveOnOrder,
                     version: 1,
                 };

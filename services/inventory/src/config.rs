@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use host::StartError;
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -28,10 +27,14 @@ impl Config {
     pub(crate) fn reservation_max(&self) -> Duration {
         Duration::from_secs(self.reservation_max_s)
     }
+}
 
-    pub(crate) fn check(&self) -> Result<(), StartError> {
-        let refuse =
-            |key: &str, rule: &str| Err(StartError::Config(format!("services.inventory.{key}: {rule}")));
+impl host::Section for Config {
+    const LIVE: &'static [&'static str] =
+        &["reservation_max_s", "line_quantity_max", "low_stock_threshold", "expiry_batch"];
+
+    fn check(&self) -> Result<(), String> {
+        let refuse = |key: &str, rule: &str| Err(format!("{key} {rule}"));
         if !(1..=3_600).contains(&self.reservation_max_s) {
             return refuse("reservation_max_s", "must be 1 to 3600");
         }

@@ -22,7 +22,7 @@ mod tests;
 use std::sync::Arc;
 use std::time::Duration;
 
-use host::{Context, Service, StartError};
+use host::{Context, Live, Service, StartError};
 
 pub use commands::Desk;
 pub use config::Config;
@@ -39,8 +39,7 @@ pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
 
 /// Builds the service.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
-    let config: Config = context.config.section("inventory")?;
-    config.check()?;
+    let config: Live<Config> = context.config.live("inventory")?;
     let mut service = Service::builder("inventory", context, store::MIGRATIONS).await?;
     let metrics = context.with_metrics(Metrics::register);
     let desk = Arc::new(Desk::new(service.outbox(), context.clock.clone(), config, metrics));

@@ -34,6 +34,25 @@ impl Default for OrdersConfig {
     }
 }
 
+impl host::Section for OrdersConfig {
+    /// Steps under way keep the deadline that they have.
+    const LIVE: &'static [&'static str] =
+        &["step_timeout_ms", "attempts_max", "backoff_max_ms", "reservation_ttl_s", "in_flight_max"];
+
+    fn check(&self) -> Result<(), String> {
+        let positive = [
+            ("step_timeout_ms", self.step_timeout_ms),
+            ("attempts_max", self.attempts_max.into()),
+            ("reservation_ttl_s", self.reservation_ttl_s),
+            ("in_flight_max", self.in_flight_max.into()),
+        ];
+        match positive.iter().find(|(_, value)| *value == 0) {
+            Some((key, _)) => Err(format!("{key} is at least 1")),
+            None => Ok(()),
+        }
+    }
+}
+
 impl OrdersConfig {
     /// When the `attempt`-th try of a step is given up: doubled each time, up to the limit.
     pub fn patience(&self, attempt: u32) -> Duration {

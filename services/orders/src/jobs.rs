@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
 use db::Db;
+use host::Live;
 use messaging::{Job, Progress};
 
+use crate::config::OrdersConfig;
 use crate::saga::{Input, Runner};
 
 const BATCH_MAX: u32 = 100;
@@ -42,17 +44,21 @@ impl Job for Deadlines {
 /// in time would only be undone later.
 pub struct InFlight {
     count: AtomicU32,
-    max: u32,
+    config: Live<OrdersConfig>,
 }
 
 impl InFlight {
-    pub fn new(max: u32) -> Arc<Self> {
-        Arc::new(Self { count: AtomicU32::new(0), max })
+    pub fn new(config: Live<OrdersConfig>) -> Arc<Self> {
+        Arc::new(Self { count: AtomicU32::new(0), config })
+    }
+
+    fn max(&self) -> u32 {
+        self.config.get().in_flight_max
     }
 
     /// 1 is full.
     pub fn pressure(&self) -> f64 {
-        f64::from(self.count.load(Ordering::Relaxed)) / f64::from(self.max.max(1))
+        f64::from(self.count.load(Ordering::Relaxed)) / f64::from(self.max())
     }
 }
 
@@ -64,7 +70,7 @@ pub struct CountInFlight {
 #[async_trait]
 impl Job for CountInFlight {
     async fn run(&self) -> kernel::Result<Progress> {
-        let max = self.in_flight.max;
+        let max = self.in_flight.max();
         let count =
             self.db.read(move |tx| messaging::saga::count_waiting(tx, crate::saga::KIND, max)).await?;
         self.in_flight.count.store(count, Ordering::Relaxed);

@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use db::{Migration, Migrations};
-use host::{Context, Service, StartError};
+use host::{Context, Live, Service, StartError};
 use messaging::Every;
 
 pub use config::OrdersConfig;
@@ -49,9 +49,9 @@ pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
 }
 
 pub async fn service(context: &Context) -> Result<Service, StartError> {
-    let config: OrdersConfig = context.config.section(NAME)?;
+    let config: Live<OrdersConfig> = context.config.live(NAME)?;
     let mut service = Service::builder(NAME, context, MIGRATIONS).await?;
-    let in_flight = jobs::InFlight::new(config.in_flight_max);
+    let in_flight = jobs::InFlight::new(config.clone());
     let tally = Arc::new(settled::Tally::load(&service.db()).await.map_err(kernel::Error::from)?);
     let runner = saga::Runner::new(config, context.clock.clone(), service.outbox(), tally.clone());
     context.with_metrics(|registry| tally.register(registry));

@@ -36,6 +36,23 @@ impl Default for PaymentsConfig {
     }
 }
 
+impl host::Section for PaymentsConfig {
+    const LIVE: &'static [&'static str] = &["retry_first_ms", "retry_max_ms"];
+
+    fn check(&self) -> Result<(), String> {
+        if self.hold_days == 0 {
+            return Err("hold_days is at least 1".to_owned());
+        }
+        if self.fee_basis_points > 10_000 {
+            return Err("fee_basis_points is at most 10000".to_owned());
+        }
+        if self.bank_timeout_ms == 0 {
+            return Err("bank_timeout_ms is at least 1".to_owned());
+        }
+        Ok(())
+    }
+}
+
 impl PaymentsConfig {
     /// Half of the wait is fixed, so that it never becomes a spin; half is `random`.
     pub fn delay(&self, attempts: u32, random: u64) -> Duration {

@@ -17,6 +17,7 @@ use contracts::OrderId;
 use db::Db;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use host::Live;
 use messaging::{Progress, Pump};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout_at};
@@ -87,7 +88,7 @@ pub(crate) struct Driver {
     db: Db,
     teller: Arc<Teller>,
     desk: Desk,
-    config: PaymentsConfig,
+    config: Live<PaymentsConfig>,
     /// Held by the step under way, so that no intent is taken to the bank twice at once.
     calls: Mutex<Calls>,
     /// Milliseconds until the next intent is due.
@@ -144,8 +145,8 @@ impl Teller {
 }
 
 impl Driver {
-    pub(crate) fn new(db: Db, bank: Arc<dyn Bank>, desk: Desk, config: PaymentsConfig) -> Self {
-        let timeout = Duration::from_millis(config.bank_timeout_ms);
+    pub(crate) fn new(db: Db, bank: Arc<dyn Bank>, desk: Desk, config: Live<PaymentsConfig>) -> Self {
+        let timeout = Duration::from_millis(config.get().bank_timeout_ms);
         let teller = Arc::new(Teller { bank, timeout, metrics: desk.metrics.clone() });
         Self { db, teller, desk, config, calls: Mutex::default(), next_due_ms: AtomicI64::new(0) }
     }
@@ -178,10 +179,11 @@ impl Driver {
     async fn apply(&self, asked: Vec<Asked>) -> kernel::Result<()> {
         let desk = self.desk.clone();
         let now = desk.clock.now();
+        let config = self.config.get();
         let asked: Vec<_> = asked
             .into_iter()
             .map(|(payment, answer)| {
-                let delay = self.config.delay(payment.attempts, desk.ids.random_u64());
+                let delay = config.delay(payment.attempts, desk.ids.random_u64());
                 (payment, answer, delay)
             })
             .collect();

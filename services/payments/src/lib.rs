@@ -25,7 +25,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use db::Migrations;
-use host::{Context, Service, StartError};
+use host::{Context, Live, Service, StartError};
 use messaging::Every;
 use tokio::sync::Notify;
 
@@ -45,11 +45,8 @@ pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
 
 /// Puts the service together.
 pub async fn service(context: &Context) -> Result<Service, StartError> {
-    let config: PaymentsConfig = context.config.section("payments")?;
-    if config.hold_days == 0 || config.fee_basis_points > 10_000 || config.bank_timeout_ms == 0 {
-        let reason = "services.payments: hold_days and bank_timeout_ms are more than 0, fee_basis_points at most 10000";
-        return Err(StartError::Config(reason.to_owned()));
-    }
+    let live: Live<PaymentsConfig> = context.config.live("payments")?;
+    let config = live.get();
     let mut service = Service::builder("payments", context, MIGRATIONS).await?;
     let db = service.db();
     let faults = config.faults;
@@ -74,7 +71,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         metrics: context.with_metrics(metrics::Metrics::register),
     };
     service.consume(commands::consumer(&desk));
-    service.pump(Arc::new(driver::Driver::new(db.clone(), bank.clone(), desk.clone(), config)));
+    service.pump(Arc::new(driver::Driver::new(db.clone(), bank.clone(), desk.clone(), live)));
 
     // Late call-backs need a look by the clock; without faults only the expiry sends any, and wakes.
     let look = Duration::from_secs(if faults.any() { 1 } else { 60 });

@@ -201,7 +201,7 @@ async fn the_configuration_is_checked_at_the_start() {
     for (key, value) in [("reservation_max_s", 3_601), ("line_quantity_max", 0), ("expiry_batch", 0)] {
         let config = json!({ key: value });
         let config: crate::Config = serde_json::from_value(config).unwrap();
-        assert!(config.check().is_err(), "{key}");
+        assert!(host::Section::check(&config).is_err(), "{key}");
     }
     assert!(serde_json::from_value::<crate::Config>(json!({ "unknown": 1 })).is_err());
 }

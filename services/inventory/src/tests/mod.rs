@@ -51,7 +51,7 @@ impl Bench {
         let ids = IdSource::new(shared.clone(), 11);
         db.migrate(store::MIGRATIONS).await.unwrap();
         let outbox = Outbox::new("inventory", shared.clone(), ids.clone());
-        let desk = Arc::new(Desk::new(outbox, shared, config, Metrics::default()));
+        let desk = Arc::new(Desk::new(outbox, shared, host::Live::fixed(config), Metrics::default()));
         Self { db, desk, clock, ids }
     }
 

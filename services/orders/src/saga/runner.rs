@@ -5,6 +5,7 @@ use std::sync::Arc;
 use contracts::orders::{OrderCancelled, OrderConfirmed, OrderFulfilled, OrderPlaced, OrderRejected};
 use contracts::{OrderId, inventory, payments, topics};
 use db::Tx;
+use host::Live;
 use kernel::{Clock, Envelope, Error, Timestamp};
 use messaging::{Outbox, saga};
 
@@ -31,7 +32,7 @@ pub enum Advanced {
 
 #[derive(Clone)]
 pub struct Runner {
-    config: OrdersConfig,
+    config: Live<OrdersConfig>,
     clock: Arc<dyn Clock>,
     outbox: Outbox,
     tally: Arc<Tally>,
@@ -47,7 +48,7 @@ struct Step<'a> {
 }
 
 impl Runner {
-    pub fn new(config: OrdersConfig, clock: Arc<dyn Clock>, outbox: Outbox, tally: Arc<Tally>) -> Self {
+    pub fn new(config: Live<OrdersConfig>, clock: Arc<dyn Clock>, outbox: Outbox, tally: Arc<Tally>) -> Self {
         Self { config, clock, outbox, tally }
     }
 
@@ -56,11 +57,11 @@ impl Runner {
     }
 
     fn policy(&self) -> Policy {
-        Policy { attempts_max: self.config.attempts_max }
+        Policy { attempts_max: self.config.get().attempts_max }
     }
 
     fn deadline(&self, state: &Checkout, now: Timestamp) -> Option<Timestamp> {
-        state.waits().then(|| now.plus(self.config.patience(state.attempt)))
+        state.waits().then(|| now.plus(self.config.get().patience(state.attempt)))
     }
 
     /// Begins the checkout of an order that was inserted as placed in the same transaction.
@@ -154,7 +155,7 @@ impl Step<'_> {
                 let lines = self.order.lines.iter();
                 let lines =
                     lines.map(|line| inventory::StockLine { sku: line.sku.clone(), quantity: line.quantity });
-                let ttl = std::time::Duration::from_secs(self.runner.config.reservation_ttl_s);
+                let ttl = std::time::Duration::from_secs(self.runner.config.get().reservation_ttl_s);
                 let command = inventory::ReserveStock {
                     order_id,
                     lines: lines.collect(),

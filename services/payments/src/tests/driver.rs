@@ -93,7 +93,7 @@ impl Counter {
         let inner = MockBank::new(db.clone(), clock, ids, crate::bank::mock_terms(&config));
         let bank = Arc::new(Hanging { inner, on: order(0), hung: AtomicUsize::new(0) });
         let desk = desk(&house);
-        let driver = Driver::new(db, bank.clone(), desk.clone(), config);
+        let driver = Driver::new(db, bank.clone(), desk.clone(), host::Live::fixed(config));
         Self { house, desk, bank, driver }
     }
 

@@ -291,7 +291,7 @@ async fn a_release_that_comes_during_the_call_for_the_hold_is_not_overwritten_by
     let (clock, ids) = (house.context.clock.clone(), house.context.ids.clone());
     let inner = MockBank::new(db.clone(), clock, ids, crate::bank::mock_terms(&config));
     let bank = Arc::new(Overtaken { inner, db: db.clone() });
-    let driver = Driver::new(db, bank, desk(&house), config);
+    let driver = Driver::new(db, bank, desk(&house), host::Live::fixed(config));
     assert_eq!(driver.step().await.unwrap(), Progress::Worked);
     assert_eq!(state_of(&house, 1).await, "releasing");
     assert_eq!(driver.step().await.unwrap(), Progress::Worked);
