@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use kernel::{IdSource, ManualClock, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -177,6 +178,17 @@ async fn a_file_that_is_being_written_is_left_alone_until_it_rests() {
     assert_eq!((look(), process.shelf.get().batch), (Look::Same, 10));
     assert_eq!((look(), process.shelf.get().batch), (applied(&["services.shelf.batch"], &[]), 15));
     assert_eq!(look(), Look::Same);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_watches_sees_a_change_within_two_looks_and_ends_with_the_process() {
+    let process = Process::start("", &[]).await;
+    let watching = tokio::spawn(process.context.reload.clone().watch(process.context.stopping.clone()));
+    process.write("[services.shelf]\nbatch = 15\n");
+    tokio::time::sleep(Duration::from_millis(2_500)).await;
+    assert_eq!(process.shelf.get().batch, 15);
+    process.context.stopping.cancel();
+    watching.await.unwrap();
 }
 
 #[tokio::test]

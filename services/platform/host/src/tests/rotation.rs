@@ -154,7 +154,7 @@ fn old_and_new_tokens_are_good_while_they_are_rotated() {
     show("1");
     std::fs::create_dir(&directory).unwrap();
     symlink(folder.path().join("now/admin_token"), directory.join("admin_token")).unwrap();
-    let secrets = Secrets::new(Some(directory.clone()), Profile::Production);
+    let secrets = Secrets::new(Some(directory), Profile::Production);
     let tokens = secrets.tokens("admin_token").unwrap();
     let accepted = || [OLD, NEW, "", "old"].map(|token| tokens.accept(token.as_bytes()));
     assert_eq!(accepted(), [true, false, false, false]);
