@@ -11,3 +11,5 @@ mod readme;
 mod replay;
 #[cfg(test)]
 mod startup;
+#[cfg(test)]
+mod steps;

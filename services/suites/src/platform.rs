@@ -132,6 +132,18 @@ impl Platform {
         url.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
     }
 
+    /// Whether it ends by itself.
+    pub async fn dies_within(&mut self, time: Duration) -> bool {
+        tokio::time::timeout(time, self.child.wait()).await.is_ok()
+    }
+
+    /// Stops and goes on as the signals say: SIGSTOP, SIGCONT.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a running process");
+        rustix::process::kill_process(pid, signal).expect("a process that takes signals");
+    }
+
     /// SIGKILL: no drain, no goodbye.
     pub async fn kill(mut self) {
         self.child.kill().await.expect("a process that can be killed");
@@ -139,10 +151,7 @@ impl Platform {
 
     /// SIGTERM, and how it ended.
     pub async fn stop(mut self) -> i32 {
-        let pid =
-            self.child.id().and_then(|pid| i32::try_from(pid).ok()).and_then(rustix::process::Pid::from_raw);
-        rustix::process::kill_process(pid.expect("a running process"), rustix::process::Signal::TERM)
-            .expect("a process that takes signals");
+        self.signal(rustix::process::Signal::TERM);
         let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
         ended.expect("an end within 40 s").expect("a status").code().unwrap_or(-1)
     }
