@@ -217,13 +217,16 @@ impl Fleet {
         self.service_stops.kill.cancel();
     }
 
-    /// Hands every process what is new in the configuration.
-    pub async fn reload(&self, config: &Config) -> Result<(), StartError> {
-        self.write_configuration(config)?;
+    /// Hands every process what is new in the configuration: each looks at its file by itself, once a second.
+    pub fn follow(&self, config: &Config) -> Result<(), StartError> {
+        self.write_configuration(config)
+    }
+
+    /// Tells every process to look again, at its file and at its secrets.
+    pub async fn reload(&self) {
         for replica in self.replicas() {
             replica.reload().await;
         }
-        Ok(())
     }
 
     /// The services, then the gateways.

@@ -20,7 +20,7 @@ mod tests;
 
 pub use fleet::{Fleet, ProcessView};
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -37,15 +37,19 @@ use crate::{admin, all};
 use entrance::Entrance;
 use fleet::Plan;
 
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long the operator's port may take to finish what it was asked.
 const OPERATOR_DRAIN: Duration = Duration::from_secs(2);
+
+/// Reads the configuration again.
+pub type Reread = Box<dyn Fn() -> Result<Config, StartError> + Send + Sync>;
 
 /// What is to run.
 pub struct Options {
     pub config: Config,
-    /// Reads the configuration again; `None` in it: there is no file.
+    /// The operator's own configuration file.
     pub file: Option<PathBuf>,
-    pub reread: Box<dyn Fn() -> Result<Config, StartError> + Send + Sync>,
+    pub reread: Reread,
     pub replicas: u32,
 }
 
@@ -57,6 +61,8 @@ struct Signals {
 
 enum Wish {
     Stop,
+    /// Time to see whether the operator's file has changed.
+    Look,
     Reload,
 }
 
@@ -75,6 +81,7 @@ impl Signals {
             _ = self.terminate.recv() => Wish::Stop,
             _ = self.interrupt.recv() => Wish::Stop,
             _ = self.hangup.recv() => Wish::Reload,
+            () = tokio::time::sleep(LOOK_EVERY) => Wish::Look,
         }
     }
 
@@ -98,7 +105,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let entrance = listener.into_std().and_then(Entrance::new).map_err(internal)?;
 
     // Opened first and by one process: schemas are migrated once, secrets and the first accounts are made once.
-    let Built { context, services, log } = build(config.clone(), all()).await?;
+    let Built { context, services, log, .. } = build(config.clone(), all()).await?;
     let program = std::env::current_exe().map_err(internal)?;
     let plan = Plan { config: &config, file: file.as_deref(), replicas, program };
     let fleet = Fleet::prepare(&plan, entrance)?;
@@ -108,6 +115,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
         admin::router(&context, &services, log, api, started_at, ready.clone(), Some(fleet.clone()))?;
     let stop = CancellationToken::new();
     let server_config = ServerConfig { drain_timeout: OPERATOR_DRAIN, ..ServerConfig::default() };
+    tokio::spawn(context.reload.clone().watch(stop.clone()));
     let operators = tokio::spawn(Server::new(admin_listener, router, server_config).run(stop.clone()));
 
     let started = tokio::select! {
@@ -126,8 +134,16 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, replicas, processes = fleet.replicas().count(), "serving");
 
-    while let Wish::Reload = signals.next().await {
-        reload(&fleet, reread.as_ref()).await;
+    let mut followed = Followed { text: read(file.as_deref()), file, reread };
+    loop {
+        match signals.next().await {
+            Wish::Stop => break,
+            Wish::Look => followed.look(&fleet),
+            Wish::Reload => {
+                followed.look(&fleet);
+                fleet.reload().await;
+            }
+        }
     }
     ready.store(false, Ordering::Release);
     context.stopping.cancel();
@@ -155,14 +171,28 @@ async fn end(fleet: &Fleet, signals: &mut Signals) {
     stopping.await;
 }
 
-/// A configuration that cannot be read changes nothing.
-async fn reload(fleet: &Fleet, reread: &(dyn Fn() -> Result<Config, StartError> + Send + Sync)) {
-    let reloaded = match reread() {
-        Ok(config) => fleet.reload(&config).await,
-        Err(error) => Err(error),
-    };
-    match reloaded {
-        Ok(()) => tracing::info!("the processes read the configuration again"),
-        Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+fn read(file: Option<&Path>) -> Option<String> {
+    std::fs::read_to_string(file?).ok()
+}
+
+/// The operator's file, as the processes know it.
+struct Followed {
+    text: Option<String>,
+    file: Option<PathBuf>,
+    reread: Reread,
+}
+
+impl Followed {
+    /// Hands on what has changed. A configuration that cannot be read, or that processes cannot share, changes nothing.
+    fn look(&mut self, fleet: &Fleet) {
+        let text = read(self.file.as_deref());
+        if text == self.text {
+            return;
+        }
+        self.text = text;
+        match (self.reread)().and_then(|config| fleet.follow(&config)) {
+            Ok(()) => tracing::info!("the processes are given the configuration again"),
+            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        }
     }
 }
