@@ -250,7 +250,7 @@ impl Commands {
         seed = (seed ^ (seed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         seed = (seed ^ (seed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         let bound = (500_u64 << tried.min(7)).min(PAUSE_MAX_MICROS);
-        std::thread::sleep(Duration::from_micros(seed % bound));
+        std::thread::park_timeout(Duration::from_micros(seed % bound));
     }
 
     pub fn stats(&self) -> Stats {
