@@ -3,34 +3,62 @@
 //! Invariant: a group of ours is known by its prefix. Where the brokers do not list groups, those of this process are
 //! all that is known.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::Duration;
 
 use bus::{Error, GroupLag};
 use contracts::topics;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaResult;
 use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::Instant;
 
 use crate::Settings;
-use crate::client::{self, ASK_TIMEOUT, Watch};
+use crate::client::{self, ASK_TIMEOUT, Watch, lock};
 use crate::member::Members;
 use crate::reader::bounds;
 
+/// How long the list of groups may take. It is an extra.
+const LIST_TIMEOUT: Duration = Duration::from_secs(3);
+/// After a failure it is not asked for again so soon: brokers that do not know the question let it time out.
+const LIST_PAUSE: Duration = Duration::from_secs(60);
+
+/// The groups that the brokers list.
+#[derive(Default)]
+pub(crate) struct Listing {
+    failed_at: Mutex<Option<Instant>>,
+}
+
+impl Listing {
+    /// Ours, without their prefix.
+    fn groups(&self, desk: &BaseConsumer<Watch>, prefix: &str) -> Vec<String> {
+        if lock(&self.failed_at).is_some_and(|at| at.elapsed() < LIST_PAUSE) {
+            return Vec::new();
+        }
+        match desk.fetch_group_list(None, LIST_TIMEOUT) {
+            Ok(list) => {
+                let ours = list.groups().iter().filter_map(|group| group.name().strip_prefix(prefix));
+                ours.map(str::to_owned).collect()
+            }
+            Err(error) => {
+                *lock(&self.failed_at) = Some(Instant::now());
+                tracing::warn!(%error, "kafka: the brokers do not list groups, lag is that of this process alone");
+                Vec::new()
+            }
+        }
+    }
+}
+
 pub(crate) fn of_all(
     settings: &Settings,
+    listing: &Listing,
     desk: &BaseConsumer<Watch>,
     members: &Members,
 ) -> Result<Vec<GroupLag>, Error> {
     let here = members.by_group();
-    let mut groups: BTreeSet<String> = here.keys().cloned().collect();
-    match desk.fetch_group_list(None, ASK_TIMEOUT) {
-        Ok(list) => {
-            let prefix = settings.options.group_prefix.as_str();
-            let ours = list.groups().iter().filter_map(|group| group.name().strip_prefix(prefix));
-            groups.extend(ours.map(str::to_owned));
-        }
-        Err(error) => tracing::debug!(%error, "kafka: the brokers do not list groups"),
-    }
+    let mut groups = members.groups();
+    groups.extend(listing.groups(desk, &settings.options.group_prefix));
     let mut ends: HashMap<(&str, u32), (i64, i64)> = HashMap::new();
     let mut lags = Vec::new();
     for group in groups {

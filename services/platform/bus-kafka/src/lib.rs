@@ -30,6 +30,7 @@ use tokio::sync::Notify;
 
 use crate::address::Address;
 use crate::client::{Watch, blocking};
+use crate::lag::Listing;
 use crate::member::{Member, Members};
 use crate::producer::Publisher;
 use crate::reader::Readers;
@@ -92,6 +93,7 @@ struct Kafka {
     publisher: Publisher,
     readers: Arc<Readers>,
     members: Arc<Members>,
+    listing: Arc<Listing>,
     published: Arc<Notify>,
 }
 
@@ -109,6 +111,7 @@ impl Kafka {
             publisher,
             readers,
             members: Arc::default(),
+            listing: Arc::default(),
             published: Arc::new(Notify::new()),
         })
     }
@@ -172,7 +175,8 @@ impl Bus for Kafka {
 
     async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
         let (settings, desk, members) = (self.settings.clone(), self.desk.clone(), self.members.clone());
-        blocking(move || lag::of_all(&settings, &desk, &members)).await
+        let listing = self.listing.clone();
+        blocking(move || lag::of_all(&settings, &listing, &desk, &members)).await
     }
 
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {

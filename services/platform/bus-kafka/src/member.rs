@@ -5,13 +5,14 @@
 //!   over after its batch. Heartbeats go on meanwhile, in librdkafka's own thread; a member that handles for longer
 //!   than `handling_timeout` loses its partitions and joins again at its next poll;
 //! - what `poll` collected from a partition that is revoked during the same call is not handed out;
-//! - a commit that the brokers refuse or lose is repeated at the next poll while the partition is still ours.
+//! - a commit that the brokers refuse or lose is repeated at the next poll while the partition is still ours. A thread
+//!   of the member's waits for the answers; what is committed meanwhile goes together in the next.
 //!
 //! Memory is bounded by librdkafka's queue, which stops fetching at 2 MiB: a member that nobody polls holds that much.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -20,7 +21,7 @@ use bus::{Delivery, Error, Subscription};
 use contracts::topics::Topic;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::Notify;
@@ -87,36 +88,30 @@ impl ClientContext for Ledger {
 }
 
 impl ConsumerContext for Ledger {
-    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+    fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.serve();
         match rebalance {
             Rebalance::Assign(list) => tracing::debug!(partitions = ?places(list), "kafka: assigned"),
             Rebalance::Revoke(list) => {
                 let gone = places(list);
                 tracing::debug!(partitions = ?gone, "kafka: revoked");
+                let mut handled = TopicPartitionList::new();
                 let mut books = lock(&self.books);
                 for place in &gone {
-                    books.standings.remove(place);
                     books.owed.remove(place);
+                    if let Some(standing) = books.standings.remove(place) {
+                        let _ =
+                            handled.add_partition_offset(&place.0, place.1, Offset::Offset(standing.back));
+                    }
                 }
                 books.revoked.extend(gone);
+                drop(books);
+                // Sent before the partitions are let go: who gets them begins after it.
+                if handled.count() > 0 && !client.assignment_lost() {
+                    let _ = client.commit(&handled, CommitMode::Async);
+                }
             }
             Rebalance::Error(error) => tracing::warn!(%error, "kafka: rebalance failed"),
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        self.serve();
-        for element in offsets.elements() {
-            let outcome = result.clone().and_then(|()| element.error());
-            let (Err(error), Offset::Offset(offset)) = (outcome, element.offset()) else { continue };
-            let place = (element.topic().to_owned(), element.partition());
-            let mut books = lock(&self.books);
-            tracing::debug!(%error, ?place, offset, "kafka: a commit failed");
-            if books.standings.contains_key(&place) {
-                let owed = books.owed.entry(place).or_insert(offset);
-                *owed = offset.max(*owed);
-            }
         }
     }
 }
@@ -127,11 +122,17 @@ type MemberClient = BaseConsumer<Ledger>;
 #[derive(Default)]
 pub(crate) struct Members {
     clients: Mutex<Vec<(String, Weak<MemberClient>)>>,
+    /// All that were joined here, also those that nobody here is in any more.
+    groups: Mutex<BTreeSet<String>>,
     goodbyes: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Members {
-    /// One client of each group.
+    pub fn groups(&self) -> BTreeSet<String> {
+        lock(&self.groups).clone()
+    }
+
+    /// One client of each group that somebody here is in.
     pub fn by_group(&self) -> HashMap<String, Arc<MemberClient>> {
         let mut clients = lock(&self.clients);
         clients.retain(|(_, client)| client.strong_count() > 0);
@@ -140,7 +141,17 @@ impl Members {
 
     /// Leaving a group waits for the brokers, and nobody here has to.
     fn leave(&self, client: Arc<MemberClient>) {
-        let leaving = std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(move || drop(client));
+        let leave = move || {
+            // Whoever commits or asks for a moment longer is waited for: the last holder closes the client.
+            for _ in 0..400 {
+                if Arc::strong_count(&client) == 1 {
+                    break;
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            drop(client);
+        };
+        let leaving = std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(leave);
         let mut goodbyes = lock(&self.goodbyes);
         goodbyes.retain(|goodbye| !goodbye.is_finished());
         goodbyes.extend(leaving.ok());
@@ -166,6 +177,8 @@ pub(crate) struct Member {
     published: Arc<Notify>,
     /// `None` after an error that it does not survive: the next poll joins anew.
     client: Option<Arc<MemberClient>>,
+    /// Tells the thread that commits.
+    committer: Option<mpsc::Sender<()>>,
 }
 
 impl Member {
@@ -178,7 +191,8 @@ impl Member {
         published: Arc<Notify>,
     ) -> Result<Self, Error> {
         let topics = topics.into_iter().map(|topic| (topic, Arc::from(topic.name))).collect();
-        let mut member = Self { settings, members, group, topics, wake, published, client: None };
+        let mut member =
+            Self { settings, members, group, topics, wake, published, client: None, committer: None };
         member.connect()?;
         Ok(member)
     }
@@ -193,13 +207,29 @@ impl Member {
             .subscribe(&names)
             .map_err(|error| fresh.context().watch.explain("the group cannot be joined", &error))?;
         let fresh = Arc::new(fresh);
+        lock(&self.members.groups).insert(self.group.clone());
         lock(&self.members.clients).push((self.group.clone(), Arc::downgrade(&fresh)));
+        let (committer, told) = mpsc::channel();
+        let client = Arc::downgrade(&fresh);
+        let commit = move || commit_for(&client, &told);
+        let thread = std::thread::Builder::new().name("kafka-commit".to_owned()).spawn(commit);
+        thread.map_err(|error| Error::Unavailable(format!("no thread for Kafka: {error}")))?;
+        self.committer = Some(committer);
         self.client = Some(fresh.clone());
         self.wake.notify_one();
         Ok(fresh)
     }
 
+    fn tell(&self) {
+        let owes = |client: &Arc<MemberClient>| !lock(&client.context().books).owed.is_empty();
+        if let (Some(committer), true) = (&self.committer, self.client.as_ref().is_some_and(owes)) {
+            // Its thread ends after this member.
+            let _ = committer.send(());
+        }
+    }
+
     fn disconnect(&mut self) {
+        self.committer = None;
         if let Some(client) = self.client.take() {
             self.members.leave(client);
         }
@@ -280,7 +310,7 @@ impl Member {
     }
 }
 
-/// Asks the brokers to keep what is owed; the answer comes as an event.
+/// Commits what is owed and waits for the answer: librdkafka tells nobody how a commit ended that nobody waited for.
 fn settle(client: &MemberClient) {
     let owed = std::mem::take(&mut lock(&client.context().books).owed);
     if owed.is_empty() {
@@ -291,12 +321,24 @@ fn settle(client: &MemberClient) {
         // Only an offset below zero is refused.
         let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
     }
-    if let Err(error) = client.commit(&list, CommitMode::Async) {
-        tracing::debug!(%error, "kafka: a commit cannot be sent");
+    if let Err(error) = client.commit(&list, CommitMode::Sync) {
+        tracing::debug!(%error, "kafka: a commit failed");
         let mut books = lock(&client.context().books);
+        let Books { standings, owed: now_owed, .. } = &mut *books;
         for (place, offset) in owed {
-            books.owed.entry(place).or_insert(offset);
+            if standings.contains_key(&place) {
+                now_owed.entry(place).or_insert(offset);
+            }
         }
+    }
+}
+
+/// Settles when it is told to, until the member is gone. What is told meanwhile is settled together.
+fn commit_for(client: &Weak<MemberClient>, told: &mpsc::Receiver<()>) {
+    while told.recv().is_ok() {
+        while told.try_recv().is_ok() {}
+        let Some(client) = client.upgrade() else { return };
+        settle(&client);
     }
 }
 
@@ -307,7 +349,8 @@ impl Subscription for Member {
             Some(client) => client.clone(),
             None => self.connect()?,
         };
-        settle(&client);
+        // What failed is tried again.
+        self.tell();
         let batch = self.collect(&client, max)?;
         if !batch.is_empty() {
             self.published.notify_waiters();
@@ -331,7 +374,7 @@ impl Subscription for Member {
             }
         }
         drop(books);
-        settle(client);
+        self.tell();
         Ok(())
     }
 

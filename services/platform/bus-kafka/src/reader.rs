@@ -8,7 +8,7 @@ use std::time::Duration;
 use bus::{Delivery, Error, PartitionInfo, Start};
 use contracts::topics::Topic;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, KafkaResult};
 use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
@@ -154,6 +154,12 @@ impl Readers {
 }
 
 impl Reader {
+    fn assign(&self, topic: Topic, partition: u32, offset: i64) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic.name, number(partition), Offset::Offset(offset))?;
+        self.client.assign(&list)
+    }
+
     fn read(
         &mut self,
         topic: Topic,
@@ -165,11 +171,9 @@ impl Reader {
         let explain = |client: &BaseConsumer<Watch>, error: &KafkaError| {
             client.context().explain("a partition cannot be read", error)
         };
-        if self.at != Some((topic, partition, offset)) {
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic.name, number(partition), Offset::Offset(offset))
-                .and_then(|()| self.client.assign(&list))
-                .map_err(|error| explain(&self.client, &error))?;
+        let mut is_fresh = self.at != Some((topic, partition, offset));
+        if is_fresh {
+            self.assign(topic, partition, offset).map_err(|error| explain(&self.client, &error))?;
         }
         let name: Arc<str> = Arc::from(topic.name);
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, offset);
@@ -182,6 +186,11 @@ impl Reader {
                     bytes += message.payload_len();
                     found.push(wire::delivery(&name, &message));
                     silence = Duration::ZERO;
+                }
+                // Perhaps said before the last messages came: asked again, it says what is so now.
+                Some(Err(KafkaError::PartitionEOF(_))) if !is_fresh && found.is_empty() => {
+                    is_fresh = true;
+                    self.assign(topic, partition, next).map_err(|error| explain(&self.client, &error))?;
                 }
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(error)) => trouble = error,

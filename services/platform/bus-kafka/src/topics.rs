@@ -4,6 +4,7 @@
 //! other partitions than their earlier messages.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bus::{Error, MESSAGE_BYTES_MAX};
 use contracts::topics::{self, Topic};
@@ -18,12 +19,15 @@ use crate::client::{self, ASK_TIMEOUT, Watch};
 /// The largest batch of one message: itself, its headers, and what the format adds.
 pub(crate) const BATCH_BYTES: usize = MESSAGE_BYTES_MAX + 64 * 1024;
 
+/// How long the settings of topics may take. Brokers that do not know the question may let it time out.
+const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// How many partitions each topic has on the brokers; no entry where it does not exist.
 fn found(desk: &BaseConsumer<Watch>, deadline: Instant) -> Result<HashMap<String, usize>, Error> {
     let left = deadline.saturating_duration_since(Instant::now());
     let metadata = desk.fetch_metadata(None, left);
     // The reason of a failure arrives as an event of its own.
-    while desk.poll(std::time::Duration::from_millis(5)).is_some() {}
+    while desk.poll(Duration::from_millis(5)).is_some() {}
     let metadata = metadata.map_err(|error| desk.context().explain("the brokers do not answer", &error))?;
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
@@ -103,7 +107,7 @@ fn create(settings: &Settings, admin: &AdminClient<Watch>, missing: &[Topic]) ->
 fn check_settings(admin: &AdminClient<Watch>) -> Result<(), Error> {
     let wanted: Vec<ResourceSpecifier<'_>> =
         topics::ALL.iter().map(|topic| ResourceSpecifier::Topic(topic.name)).collect();
-    let options = AdminOptions::new().request_timeout(Some(ASK_TIMEOUT));
+    let options = AdminOptions::new().request_timeout(Some(DESCRIBE_TIMEOUT));
     let described =
         tokio::runtime::Handle::current().block_on(admin.describe_configs(wanted.iter(), &options));
     let described = match described {
