@@ -67,6 +67,7 @@ pub struct Fleet {
     entrance: Arc<Entrance>,
     file: Option<PathBuf>,
     generated: PathBuf,
+    generated_entrance: PathBuf,
     upstreams: Vec<(String, Vec<String>)>,
     service_stops: Stops,
     gateway_stops: Stops,
@@ -108,13 +109,14 @@ impl Fleet {
         let failed = |error: io::Error| StartError::DataDir { path: root.clone(), reason: error.to_string() };
         make_directory(&root).map_err(failed)?;
         let server = &plan.config.server;
-        let drain = Duration::from_millis(server.drain_notice_ms.max(shared::DRAIN_NOTICE_MS))
+        let drain = Duration::from_millis(server.drain_notice_ms.max(shared::ENTRANCE_NOTICE_MS))
             // Requests first, then what goes on beside them.
             + 2 * Duration::from_millis(server.drain_timeout_ms)
             + DRAIN_MARGIN;
         let patience = Patience { ready: READY_WITHIN, drain };
         let entrance = Arc::new(entrance);
         let generated = root.join("rtcd.toml");
+        let generated_entrance = root.join("gateway.toml");
         let (mut services, mut gateways, mut upstreams) = (Vec::new(), Vec::new(), Vec::new());
         let names = all().iter().map(|target| target.name).chain([GATEWAY]);
         for service in names {
@@ -136,10 +138,11 @@ impl Fleet {
                     ports.push(api_port);
                     api
                 };
+                let configuration = if service == GATEWAY { &generated_entrance } else { &generated };
                 let arguments = [
                     ("--only", service.to_owned()),
                     ("--data", directory.display().to_string()),
-                    ("--config", generated.display().to_string()),
+                    ("--config", configuration.display().to_string()),
                     ("--api-bind", api.to_string()),
                     ("--admin-bind", admin.to_string()),
                     ("--log-format", plan.config.log.format.clone()),
@@ -166,6 +169,7 @@ impl Fleet {
             entrance,
             file: plan.file.map(Path::to_owned),
             generated,
+            generated_entrance,
             upstreams,
             service_stops: Stops::default(),
             gateway_stops: Stops::default(),
@@ -178,12 +182,17 @@ impl Fleet {
 
     fn write_configuration(&self, config: &Config) -> Result<(), StartError> {
         let count = self.services.len() + self.gateways.len();
-        let text = shared::configuration(config, self.file.as_deref(), &self.upstreams, count)?;
-        let failed = |error: io::Error| StartError::DataDir {
-            path: self.generated.clone(),
-            reason: error.to_string(),
-        };
-        shared::write_private(&self.generated, &text).map_err(failed)
+        let files = [
+            (&self.generated, shared::DRAIN_NOTICE_MS),
+            (&self.generated_entrance, shared::ENTRANCE_NOTICE_MS),
+        ];
+        for (path, notice_ms) in files {
+            let text =
+                shared::configuration(config, self.file.as_deref(), &self.upstreams, count, notice_ms)?;
+            shared::write_private(path, &text)
+                .map_err(|error| StartError::DataDir { path: path.clone(), reason: error.to_string() })?;
+        }
+        Ok(())
     }
 
     /// Starts the services, then the entrance, and returns once all are ready. Whoever dies before is the error.

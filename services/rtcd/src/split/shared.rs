@@ -11,6 +11,9 @@ use crate::all;
 
 /// Where the operator says nothing: long enough for the others to hear of it and turn to another replica.
 pub const DRAIN_NOTICE_MS: u64 = 500;
+/// The same at the entrance, whose callers are not ours: long enough for a connection that is kept open between two
+/// requests to carry one more, whose answer asks for its end.
+pub const ENTRANCE_NOTICE_MS: u64 = 3_000;
 
 /// Refuses what each process would have for itself alone.
 pub fn check(config: &Config, replicas: u32) -> Result<(), StartError> {
@@ -47,6 +50,7 @@ pub fn configuration(
     file: Option<&Path>,
     upstreams: &[(String, Vec<String>)],
     processes: usize,
+    notice_ms: u64,
 ) -> Result<String, StartError> {
     let unreadable =
         |path: &Path, reason: String| StartError::Config(format!("{}: {reason}", path.display()));
@@ -69,7 +73,7 @@ pub fn configuration(
         server.insert("worker_threads".to_owned(), number(worker_threads(processes) as u64));
     }
     if config.server.drain_notice_ms == 0 {
-        server.insert("drain_notice_ms".to_owned(), number(DRAIN_NOTICE_MS));
+        server.insert("drain_notice_ms".to_owned(), number(notice_ms));
     }
     let text = toml::to_string(&table).map_err(|error| StartError::Config(error.to_string()))?;
     Ok(format!(
@@ -130,7 +134,11 @@ mod tests {
         let upstreams =
             [("orders".to_owned(), vec!["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()])];
         let generated = folder.path().join("generated.toml");
-        write_private(&generated, &configuration(&given, Some(&file), &upstreams, 16).unwrap()).unwrap();
+        write_private(
+            &generated,
+            &configuration(&given, Some(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
+        )
+        .unwrap();
         let read = Config::load(Some(&generated), &[]).unwrap();
         assert_eq!(read.engines.bus, "kafka://b:1");
         assert_eq!(read.server.request_timeout_ms, 7_000);
@@ -141,7 +149,11 @@ mod tests {
 
         std::fs::write(&file, "[server]\nworker_threads = 3\ndrain_notice_ms = 9\n").unwrap();
         let given = Config::load(Some(&file), &[]).unwrap();
-        write_private(&generated, &configuration(&given, Some(&file), &upstreams, 16).unwrap()).unwrap();
+        write_private(
+            &generated,
+            &configuration(&given, Some(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
+        )
+        .unwrap();
         let read = Config::load(Some(&generated), &[]).unwrap();
         assert_eq!((read.server.worker_threads, read.server.drain_notice_ms), (3, 9));
     }
