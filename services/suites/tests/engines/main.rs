@@ -7,4 +7,5 @@ mod cache;
 mod db;
 mod objects;
 mod shop;
+mod split;
 mod support;

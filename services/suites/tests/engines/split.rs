@@ -1,0 +1,279 @@
+//! The shop as processes on one machine: two of each service and two at the entrance, under one supervisor.
+//!
+//! `ROLLING_ROUNDS=20` restarts every process twenty times under load; without it, once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::{Value, json};
+use suites::platform::{Ended, Platform, binaries};
+use tempfile::TempDir;
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use crate::support::{Engine, Engines, Shopper};
+
+const PROCESSES: usize = 16;
+
+/// One platform of so many processes at a time.
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// A seeded shop in several processes.
+struct Split {
+    engines: Engines,
+    directory: TempDir,
+    platform: Platform,
+}
+
+fn supervisor(engines: &Engines, directory: &TempDir) -> Command {
+    let mut command = engines.program("rtcd");
+    command.args(["split", "--replicas", "2", "--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0"]);
+    let log = directory.path().join("supervisor.log");
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(log).expect("a log");
+    command.arg("--data").arg(directory.path().join("data"));
+    command.stdout(log.try_clone().expect("a second handle")).stderr(log);
+    command
+}
+
+impl Split {
+    async fn up() -> Self {
+        let engines = Engines::start(&[Engine::MariaDb, Engine::KafkaA, Engine::Redis, Engine::S3]).await;
+        let directory = engines.seeded("").await;
+        let data = directory.path().join("data");
+        let platform = Platform::spawn(supervisor(&engines, &directory), &data).await;
+        Self { engines, directory, platform }
+    }
+
+    async fn rtcctl(&self, arguments: &[&str]) -> Ended {
+        self.engines.rtcctl(&self.platform.data, arguments).await
+    }
+
+    async fn status(&self) -> Value {
+        self.rtcctl(&["status", "-o", "json"]).await.json()["data"]["platform"].clone()
+    }
+
+    /// Restarts every process, one after the other.
+    async fn restart(&self) -> usize {
+        let report = self.rtcctl(&["restart", "-o", "json"]).await.expect(0).json();
+        report["data"]["restarted"].as_array().expect("what was restarted").len()
+    }
+
+    fn load(&self, rate: u32, seconds: u32) -> Command {
+        let mut command = self.engines.program("rtcctl");
+        let (rate, duration) = (rate.to_string(), format!("{seconds}s"));
+        command.args([
+            "load",
+            "--scenario",
+            "shop",
+            "--orders-only",
+            "--rate",
+            &rate,
+            "--duration",
+            &duration,
+        ]);
+        command.args([
+            "--shoppers",
+            "10",
+            "--products",
+            "5",
+            "--restock",
+            "100000",
+            "--settle-timeout",
+            "120s",
+        ]);
+        command.args(["--progress", "none", "-o", "json", "--no-input", "--data"]).arg(&self.platform.data);
+        command
+    }
+
+    async fn invariants_hold(&self) {
+        self.rtcctl(&["status", "--invariants"]).await.expect(0);
+    }
+
+    /// Stops it, and looks that nothing is left of it.
+    async fn down(self) {
+        let processes = pids(&self.status().await);
+        assert_eq!(processes.len(), PROCESSES + 1);
+        assert_eq!(self.platform.stop().await, 0);
+        nothing_is_left(&processes);
+    }
+}
+
+#[track_caller]
+fn nothing_is_left(processes: &[i32]) {
+    let left: Vec<&i32> = processes.iter().filter(|pid| lives(**pid)).collect();
+    assert!(left.is_empty(), "still there: {left:?}");
+}
+
+/// Looks again and again, for as long as it is worth it.
+async fn eventually(mut come: impl AsyncFnMut() -> bool) -> bool {
+    for _ in 0..600 {
+        if come().await {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    false
+}
+
+fn path(path: &Path) -> &str {
+    path.to_str().expect("a path in UTF-8")
+}
+
+/// The supervisor and its processes.
+fn pids(status: &Value) -> Vec<i32> {
+    let processes = status["processes"].as_array().expect("processes").iter();
+    let pids = processes.chain([status]).filter_map(|process| process["pid"].as_i64());
+    pids.map(|pid| i32::try_from(pid).expect("a process id")).collect()
+}
+
+/// Whether the process is there and is one of ours.
+fn lives(pid: i32) -> bool {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    text.contains("(rtcd)") && !text.contains(") Z ")
+}
+
+fn kill(pid: i32) {
+    let pid = Pid::from_raw(pid).expect("a process id");
+    kill_process(pid, Signal::KILL).expect("a process that can be killed");
+}
+
+fn process<'a>(status: &'a Value, service: &str, replica: u64) -> &'a Value {
+    let processes = status["processes"].as_array().expect("processes");
+    let found = processes.iter().find(|one| one["service"] == service && one["replica"] == replica);
+    found.expect("the process")
+}
+
+fn pid_of(status: &Value, service: &str, replica: u64) -> i32 {
+    i32::try_from(process(status, service, replica)["pid"].as_i64().expect("a pid")).expect("a process id")
+}
+
+/// What `rtcctl load` saw: nobody was turned away or left without an answer, and every order came to its end.
+#[track_caller]
+fn nothing_failed(report: &Value) {
+    let data = &report["data"];
+    assert_eq!(data["unavailable"], 0, "{data}");
+    assert_eq!(data["errors"], json!({}), "{data}");
+    assert_eq!(data["orders"]["unsettled"], 0, "{data}");
+    assert_eq!(data["orders"]["unknown"], 0, "{data}");
+}
+
+async fn report_of(load: &mut Command) -> Value {
+    let output = load.output().await.expect("a load that can be run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
+#[expect(clippy::disallowed_methods, reason = "how long a test goes on is no configuration")]
+fn rounds() -> u32 {
+    std::env::var("ROLLING_ROUNDS").ok().and_then(|rounds| rounds.parse().ok()).unwrap_or(1)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn up_starts_the_shop_in_processes_and_down_leaves_none_of_them() {
+    let _turn = TURN.lock().await;
+    let engines = Engines::start(&[Engine::MariaDb, Engine::KafkaA, Engine::Redis, Engine::S3]).await;
+    let directory = engines.directory("");
+    let data = directory.path().join("data");
+    let rtcd = binaries().join("rtcd");
+    let words =
+        ["up", "--split", "--replicas", "2", "--detach", "--port", "0", "-o", "json", "--rtcd", path(&rtcd)];
+    let report = engines.rtcctl(&data, &words).await.expect(0).json();
+    let processes = report["data"]["processes"].as_array().expect("processes");
+    assert_eq!(processes.len(), PROCESSES, "{report}");
+    let status = engines.rtcctl(&data, &["status", "-o", "json"]).await.expect(0).json();
+    assert_eq!((&status["status"], &status["findings"]), (&json!("ok"), &json!([])));
+    let processes = pids(&status["data"]["platform"]);
+    assert!(processes.iter().all(|pid| lives(*pid)));
+    // What is configured is what is used: a data directory of a process has no database but what it can fill again.
+    assert!(!data.join("split/orders-1/orders.db").exists() && !data.join("orders.db").exists());
+    let admin = report["data"]["run"]["admin_url"].as_str().expect("an address");
+    let metrics =
+        reqwest::get(format!("{admin}/metrics")).await.expect("metrics").text().await.expect("text");
+    for service in ["orders", "gateway"] {
+        let up = format!("rtc_split_process_up{{process=\"{service}\",replica=\"2\"}} 1\n");
+        assert!(metrics.contains(&up), "{metrics}");
+    }
+    assert!(metrics.contains("http_server_request_duration_seconds_count{process=\"catalog\",replica=\""));
+    assert!(metrics.ends_with("# EOF\n") && metrics.matches("# EOF").count() == 1);
+    engines.rtcctl(&data, &["down"]).await.expect(0);
+    nothing_is_left(&processes);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_order_is_confirmed_by_processes_that_come_back_when_they_are_killed() {
+    let _turn = TURN.lock().await;
+    let split = Split::up().await;
+    let shopper = Shopper::demo(&split.platform).await;
+    let products = shopper.get("/api/v1/products?limit=2").await.expect(200);
+    let product = products["data"][0]["id"].as_str().expect("a product");
+    let order = shopper.order(product, 1, "first").await.expect(201);
+    assert_eq!(order["state"], "confirmed", "{order}");
+
+    // One of two is gone at once: the other answers, and the first comes back in its place.
+    let before = split.status().await;
+    kill(pid_of(&before, "catalog", 1));
+    for _ in 0..50 {
+        shopper.get("/api/v1/products?limit=2").await.expect(200);
+    }
+    let back = async || {
+        let status = split.status().await;
+        process(&status, "catalog", 1)["state"] == "ready" && process(&status, "catalog", 1)["restarts"] == 1
+    };
+    assert!(eventually(back).await, "{}", split.status().await);
+    let after = split.status().await;
+    assert_ne!(pid_of(&after, "catalog", 1), pid_of(&before, "catalog", 1));
+    assert_eq!(process(&after, "catalog", 1)["api_url"], process(&before, "catalog", 1)["api_url"]);
+    let again = shopper.order(product, 1, "second").await.expect(201);
+    assert_eq!(again["state"], "confirmed", "{again}");
+    split.invariants_hold().await;
+    split.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
+    let _turn = TURN.lock().await;
+    let split = Split::up().await;
+    let rounds = rounds();
+    let mut load = split.load(10, 30 + rounds * 35);
+    let loading = tokio::spawn(async move { report_of(&mut load).await });
+    // The load signs its shoppers in first.
+    let begun =
+        async || split.status().await["orders"]["by_state"].as_object().is_some_and(|one| !one.is_empty());
+    assert!(eventually(begun).await);
+    for _ in 0..rounds {
+        assert_eq!(split.restart().await, PROCESSES);
+    }
+    nothing_failed(&loading.await.expect("a load"));
+    split.invariants_hold().await;
+    split.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_process_outlives_a_supervisor_that_was_killed_and_the_next_one_takes_over() {
+    let _turn = TURN.lock().await;
+    let Split { engines, directory, platform } = Split::up().await;
+    let status = engines.rtcctl(&platform.data, &["status", "-o", "json"]).await.json();
+    let before = pids(&status["data"]["platform"]);
+    let data = platform.data.clone();
+    platform.kill().await;
+    // They drain as they would when asked, and the next ones wait for their places.
+    let platform = Platform::spawn(supervisor(&engines, &directory), &data).await;
+    assert!(eventually(async || !before.iter().any(|pid| lives(*pid))).await, "{before:?}");
+    let split = Split { engines, directory, platform };
+    Shopper::demo(&split.platform).await.get("/api/v1/products?limit=2").await.expect(200);
+    split.invariants_hold().await;
+    split.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_processes_cannot_share_is_refused_with_the_way_to_engines_that_they_can() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let rtcd = binaries().join("rtcd");
+    let words = ["up", "--split", "--detach", "--port", "0", "-o", "json", "--rtcd", path(&rtcd)];
+    let refused = suites::platform::rtcctl(&data, &words).await.expect(3);
+    for told in ["RTD034", "scripts/engines start", "target/engines/rtcd.toml"] {
+        assert!(refused.stderr.contains(told), "{}", refused.stderr);
+    }
+}
