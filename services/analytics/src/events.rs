@@ -1,6 +1,7 @@
 //! What the orders service says, folded into minutes.
 //!
-//! Invariant: three statements an order, the inbox's among them; the inbox makes a second delivery change nothing.
+//! Invariant: three statements an order, the inbox's among them; the inbox makes a second delivery change nothing. While
+//! the minutes are rebuilt they count what is read of the log so far.
 
 use contracts::orders::{OrderCancelled, OrderConfirmed, OrderRejected};
 use contracts::topics;
@@ -26,6 +27,7 @@ pub fn orders() -> Consumer {
             let reason = reason(&event.reason);
             orders::count_ending(tx, Ending::Cancelled, reason, envelope.time, envelope.time)
         })
+        .rebuilds(|tx| Ok(orders::clear(tx)?))
 }
 
 fn negated(money: Money) -> Result<Money, Error> {

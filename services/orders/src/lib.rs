@@ -39,7 +39,10 @@ static MIGRATIONS: &[Migrations] = &[
     web::IDEMPOTENCY_MIGRATIONS,
     Migrations {
         component: NAME,
-        steps: &[Migration { version: 1, name: "orders, history, products", sql: store::SCHEMA }],
+        steps: &[
+            Migration { version: 1, name: "orders, history, products", sql: store::SCHEMA },
+            Migration { version: 2, name: "products aside", sql: store::PRODUCTS_ASIDE },
+        ],
     },
 ];
 

@@ -25,6 +25,14 @@ CREATE TABLE products (
   version BIGINT NOT NULL
 ) WITHOUT ROWID;";
 
+/// Where the products are put together while they are rebuilt.
+pub const PRODUCTS_ASIDE: &str = "
+CREATE TABLE products_aside (
+  id VARCHAR(64) NOT NULL PRIMARY KEY, sku VARCHAR(64) NOT NULL, name VARCHAR(255) NOT NULL,
+  category VARCHAR(64) NOT NULL, price BIGINT NOT NULL, currency VARCHAR(3) NOT NULL, status VARCHAR(16) NOT NULL,
+  version BIGINT NOT NULL
+) WITHOUT ROWID;";
+
 /// An order as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OrderRow {

@@ -372,3 +372,62 @@ async fn orders_are_refused_while_more_are_under_way_than_may_be_and_nothing_els
     place(&house, "c").await;
     house.settle().await;
 }
+
+/// The price of each product that orders are priced by.
+fn prices(house: &House) -> Vec<(String, i64, i64)> {
+    let sql = "SELECT sku, price, version FROM products ORDER BY sku";
+    let read =
+        |tx: &mut db::Tx<'_>| tx.query(sql, db::params![], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+    house.service("orders").db.read_now(read).map_err(|error: db::Error| error).unwrap()
+}
+
+#[tokio::test]
+async fn products_are_rebuilt_while_orders_are_placed_at_the_right_price() {
+    for seed in 0..12 {
+        let faults = Faults { duplicate: 20, delay: 30, lose_commit: 10, lose_answer: 10 };
+        let house = house_with(seed, faults).await;
+        let change = async |n: u128, version: i64| {
+            let snapshot = product(n, version, PRICE + version - 1);
+            let subject = snapshot.product_id.to_string();
+            house.publish(topics::CATALOG, "catalog", &subject, &ProductUpdated { product: snapshot }).await;
+        };
+        for version in 2..20 {
+            change(1, version).await;
+            change(2, version).await;
+        }
+        house.settle().await;
+        let db = house.service("orders").db.clone();
+        db.write(|tx| -> Result<(), db::Error> {
+            tx.execute("DELETE FROM products WHERE sku = 'SKU-2'", db::params![])?;
+            // A version that the catalogue never had: only a rebuild gets rid of it.
+            let sql = "INSERT INTO products SELECT 'x', 'SKU-9', name, category, price, currency, status, 99 FROM products";
+            tx.execute(sql, db::params![]).map(drop)
+        })
+        .await
+        .unwrap();
+        messaging::rebuild(&db, &house.bus, "orders.products", house.context.clock.now()).await.unwrap();
+        let (mut placed, mut newest) = (0, 19);
+        loop {
+            let stage = messaging::projections(&db).await.unwrap()[0].stage;
+            let (_, order) = place(&house, &format!("during-{placed}")).await;
+            if stage != messaging::Stage::Live {
+                // The old products are in use until the new ones are whole.
+                assert_eq!(order["total"]["amount"], 2 * (PRICE + 18), "seed {seed}: {order}");
+                if placed == 3 {
+                    change(1, 20).await;
+                    newest = 20;
+                }
+            }
+            placed += 1;
+            if stage == messaging::Stage::Live && placed > 4 {
+                break;
+            }
+            house.step_any().await;
+        }
+        assert!(placed > 4);
+        house.settle().await;
+        let at = |n: u128, version: i64| (format!("SKU-{n}"), PRICE + version - 1, version);
+        assert_eq!(prices(&house), [at(1, newest), at(2, 19)], "seed {seed}");
+        house.leave_unsettled();
+    }
+}

@@ -39,6 +39,12 @@ pub fn add(
     Ok(())
 }
 
+/// Forgets all minutes.
+pub fn clear(tx: &mut Tx<'_>) -> Result<(), db::Error> {
+    tx.execute("DELETE FROM order_minutes", params![])?;
+    tx.execute("DELETE FROM order_endings", params![]).map(drop)
+}
+
 /// How an order ended that is not to be filled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {

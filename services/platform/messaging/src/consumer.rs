@@ -17,13 +17,16 @@ use kernel::{Clock, Envelope, Timestamp};
 use tokio::sync::{Mutex, Notify};
 
 use crate::dead_letters::{self, DeadLetterState, Parked};
+use crate::rebuild::{self, Origin, Projection};
 use crate::{Progress, Pump};
 
-const BATCH_MAX: usize = 256;
+pub(crate) const BATCH_MAX: usize = 256;
 /// How often a message that fails for a reason of its own is tried before it is parked.
 const ATTEMPTS_MAX: u32 = 3;
+/// The longest subject and the longest type of a message.
+const NAME_CHARS_MAX: usize = 128;
 
-type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
+pub(crate) type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
 
 /// Forgets event ids handled before `horizon`, a bounded number at a time; answers how many went. Ids are UUIDv7, so the
 /// oldest of a consumer come first in its key: no more is read than goes.
@@ -53,13 +56,14 @@ pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Err
 pub struct Consumer {
     group: String,
     topics: Vec<Topic>,
-    handlers: HashMap<&'static str, HandlerFn>,
+    pub(crate) handlers: HashMap<&'static str, HandlerFn>,
+    pub(crate) projection: Option<Projection>,
 }
 
 impl Consumer {
     /// `group` is the consumer group, and the inbox's name for it: `<service>.<what>`.
     pub fn new(group: impl Into<String>, topics: &[Topic]) -> Self {
-        Self { group: group.into(), topics: topics.to_vec(), handlers: HashMap::new() }
+        Self { group: group.into(), topics: topics.to_vec(), handlers: HashMap::new(), projection: None }
     }
 
     /// Handles one type of message inside the transaction that also marks it as handled.
@@ -83,7 +87,12 @@ impl Consumer {
         ConsumerPump {
             name: self.group.clone(),
             topics: self.topics,
-            shared: Arc::new(Shared { group: self.group, handlers: self.handlers, clock }),
+            shared: Arc::new(Shared {
+                group: self.group,
+                handlers: self.handlers,
+                projection: self.projection,
+                clock,
+            }),
             db,
             bus,
             subscription: Mutex::new(None),
@@ -92,32 +101,42 @@ impl Consumer {
     }
 }
 
-struct Shared {
-    group: String,
+pub(crate) struct Shared {
+    pub group: String,
     handlers: HashMap<&'static str, HandlerFn>,
+    /// Set where the consumer fills a read model that can be rebuilt.
+    pub projection: Option<Projection>,
     clock: Arc<dyn Clock>,
 }
 
 /// A consumer at work.
 pub struct ConsumerPump {
     name: String,
-    shared: Arc<Shared>,
-    topics: Vec<Topic>,
-    db: Db,
-    bus: Arc<dyn Bus>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) topics: Vec<Topic>,
+    pub(crate) db: Db,
+    pub(crate) bus: Arc<dyn Bus>,
     /// `None` until the first step: who only looks at a service joins no group.
     subscription: Mutex<Option<Box<dyn Subscription>>>,
     wake: Arc<Notify>,
 }
 
 /// A message, read or unreadable.
-struct Incoming {
-    delivery: Delivery,
+pub(crate) struct Incoming {
+    pub delivery: Delivery,
     envelope: Result<Envelope, String>,
 }
 
+/// What became of messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Taken {
+    Done,
+    /// It is not their turn: nothing was done.
+    Held,
+}
+
 impl Incoming {
-    fn read(delivery: Delivery) -> Self {
+    pub fn read(delivery: Delivery) -> Self {
         let envelope = delivery.envelope().map_err(|error| error.to_string());
         Self { delivery, envelope }
     }
@@ -130,8 +149,31 @@ impl Shared {
         Ok(tx.execute(sql, params![self.group, envelope.id.to_string(), now])? == 1)
     }
 
-    fn handle(&self, tx: &mut Tx<'_>, envelope: &Envelope, now: Timestamp) -> kernel::Result<()> {
-        let Some(handler) = self.handlers.get(envelope.event_type.as_str()) else { return Ok(()) };
+    /// Whether it is the turn of messages that come from there, until the transaction ends.
+    fn admit(&self, tx: &mut Tx<'_>, origin: &Origin) -> Result<bool, db::Error> {
+        match origin {
+            Origin::Group if self.projection.is_none() => Ok(true),
+            Origin::Group => rebuild::is_live(tx, &self.group),
+            Origin::Log(slice) => rebuild::pass(tx, &self.group, slice),
+        }
+    }
+
+    fn handler(&self, event_type: &str, origin: &Origin) -> Option<&HandlerFn> {
+        let aside = match origin {
+            Origin::Group => None,
+            Origin::Log(_) => self.projection.as_ref().and_then(Projection::handlers),
+        };
+        aside.unwrap_or(&self.handlers).get(event_type)
+    }
+
+    fn handle(
+        &self,
+        tx: &mut Tx<'_>,
+        envelope: &Envelope,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> kernel::Result<()> {
+        let Some(handler) = self.handler(&envelope.event_type, origin) else { return Ok(()) };
         if self.receive(tx, envelope, now)? {
             handler(tx, envelope)?;
         }
@@ -169,7 +211,13 @@ impl Shared {
     }
 
     /// One message with all its ways out, apart from failing.
-    fn take(&self, tx: &mut Tx<'_>, incoming: &Incoming, some_parked: bool) -> kernel::Result<()> {
+    fn take(
+        &self,
+        tx: &mut Tx<'_>,
+        incoming: &Incoming,
+        origin: &Origin,
+        some_parked: bool,
+    ) -> kernel::Result<()> {
         let now = self.clock.now();
         match &incoming.envelope {
             Err(error) => Ok(self.park(
@@ -180,7 +228,7 @@ impl Shared {
                 now,
             )?),
             Ok(envelope) => {
-                let wanted = self.handlers.contains_key(envelope.event_type.as_str());
+                let wanted = self.handler(&envelope.event_type, origin).is_some();
                 if wanted && some_parked && dead_letters::is_parked(tx, &self.group, &envelope.subject)? {
                     return Ok(self.park(
                         tx,
@@ -190,36 +238,54 @@ impl Shared {
                         now,
                     )?);
                 }
-                self.handle(tx, envelope, now)
+                self.handle(tx, envelope, origin, now)
             }
         }
     }
 }
 
 impl ConsumerPump {
-    async fn take_all(&self, batch: &Arc<Vec<Incoming>>) -> kernel::Result<()> {
+    pub(crate) async fn take_all(&self, batch: &Arc<Vec<Incoming>>, origin: Origin) -> kernel::Result<Taken> {
         let (shared, batch) = (self.shared.clone(), batch.clone());
         self.db
-            .write(move |tx| -> kernel::Result<()> {
+            .write(move |tx| -> kernel::Result<Taken> {
+                if !shared.admit(tx, &origin)? {
+                    return Ok(Taken::Held);
+                }
                 let some_parked = dead_letters::any(tx, &shared.group)?;
-                batch.iter().try_for_each(|incoming| shared.take(tx, incoming, some_parked))
+                batch.iter().try_for_each(|incoming| shared.take(tx, incoming, &origin, some_parked))?;
+                Ok(Taken::Done)
             })
             .await
     }
 
     /// `Err` only where trying later may help; a message that is at fault itself is parked.
-    async fn take_one(&self, batch: &Arc<Vec<Incoming>>, index: usize) -> kernel::Result<()> {
+    pub(crate) async fn take_one(
+        &self,
+        batch: &Arc<Vec<Incoming>>,
+        index: usize,
+        origin: Origin,
+    ) -> kernel::Result<Taken> {
         let mut attempt = 1;
         loop {
-            let (shared, all) = (self.shared.clone(), batch.clone());
+            let (shared, all, from) = (self.shared.clone(), batch.clone(), origin.clone());
             let taken = self
                 .db
-                .write(move |tx| -> kernel::Result<()> {
+                .write(move |tx| -> kernel::Result<Taken> {
+                    if !shared.admit(tx, &from)? {
+                        return Ok(Taken::Held);
+                    }
                     let some_parked = dead_letters::any(tx, &shared.group)?;
-                    all.get(index).map_or(Ok(()), |incoming| shared.take(tx, incoming, some_parked))
+                    if let Some(incoming) = all.get(index) {
+                        shared.take(tx, incoming, &from, some_parked)?;
+                    }
+                    Ok(Taken::Done)
                 })
                 .await;
-            let Err(error) = taken else { return Ok(()) };
+            let error = match taken {
+                Ok(taken) => return Ok(taken),
+                Err(error) => error,
+            };
             if error.kind().is_transient() {
                 return Err(error);
             }
@@ -232,10 +298,15 @@ impl ConsumerPump {
             let (shared, all) = (self.shared.clone(), batch.clone());
             return self
                 .db
-                .write(move |tx| -> kernel::Result<()> {
+                .write(move |tx| -> kernel::Result<Taken> {
+                    if !shared.admit(tx, &origin)? {
+                        return Ok(Taken::Held);
+                    }
                     let now = shared.clock.now();
-                    let Some(incoming) = all.get(index) else { return Ok(()) };
-                    Ok(shared.park(tx, incoming, DeadLetterState::Dead, &reason, now)?)
+                    if let Some(incoming) = all.get(index) {
+                        shared.park(tx, incoming, DeadLetterState::Dead, &reason, now)?;
+                    }
+                    Ok(Taken::Done)
                 })
                 .await;
         }
@@ -253,9 +324,12 @@ impl ConsumerPump {
         let replayed = self
             .db
             .write(move |tx| -> kernel::Result<()> {
+                if !shared.admit(tx, &Origin::Group)? {
+                    return Ok(());
+                }
                 let envelope: Envelope = serde_json::from_str(&again.payload)
                     .map_err(|error| kernel::Error::invalid("event_unreadable", error.to_string()))?;
-                shared.handle(tx, &envelope, shared.clock.now())?;
+                shared.handle(tx, &envelope, &Origin::Group, shared.clock.now())?;
                 Ok(dead_letters::remove(tx, &again)?)
             })
             .await;
@@ -281,10 +355,16 @@ impl Pump for ConsumerPump {
         let subscription = match &mut *joined {
             Some(subscription) => subscription,
             None => {
+                if let Some(projection) = &self.shared.projection {
+                    rebuild::enrol(&self.db, &self.shared.group, &self.topics, projection).await?;
+                }
                 let member = self.bus.subscribe(&self.shared.group, &self.topics, self.wake.clone()).await?;
                 joined.insert(member)
             }
         };
+        if let Some(progress) = self.rebuild_step().await? {
+            return Ok(progress);
+        }
         if self.replay_one().await? == Progress::Worked {
             return Ok(Progress::Worked);
         }
@@ -299,13 +379,19 @@ impl Pump for ConsumerPump {
             return Ok(Progress::Idle);
         }
         let batch: Arc<Vec<Incoming>> = Arc::new(polled.into_iter().map(Incoming::read).collect());
-        if self.take_all(&batch).await.is_err() {
+        let mut taken = self.take_all(&batch, Origin::Group).await;
+        if taken.is_err() {
             for index in 0..batch.len() {
-                if let Err(error) = self.take_one(&batch, index).await {
-                    subscription.rewind().await?;
-                    return Err(error);
+                taken = self.take_one(&batch, index, Origin::Group).await;
+                if !matches!(taken, Ok(Taken::Done)) {
+                    break;
                 }
             }
+        }
+        if !matches!(taken, Ok(Taken::Done)) {
+            subscription.rewind().await?;
+            // Held: a rebuild has begun, and these come again when it is done.
+            return taken.map(|_| Progress::Worked);
         }
         let handled: Vec<Delivery> = batch.iter().map(|incoming| incoming.delivery.clone()).collect();
         subscription.commit(&handled).await?;

@@ -5,13 +5,15 @@
 //! - the relay publishes rows in order and deletes them only after the bus has them;
 //! - a consumer's effect and its inbox row are one transaction, so a second delivery changes nothing;
 //! - a message that cannot be handled is parked with its reason, later messages of its key wait behind it, the others
-//!   go on.
+//!   go on;
+//! - a read model can be filled anew from the log while its service goes on, and ends as the fold of the log.
 
 mod consumer;
 mod dead_letters;
 mod lease;
 mod outbox;
 mod pump;
+mod rebuild;
 mod relay;
 pub mod saga;
 #[cfg(test)]
@@ -26,6 +28,7 @@ pub use dead_letters::{
 pub use lease::{LEASE_FOR, Leases};
 pub use outbox::{Outbox, depth as outbox_depth, sequences};
 pub use pump::{Every, Job, Progress, Pump};
+pub use rebuild::{Extent, ProjectionView, Stage, projections, rebuild};
 pub use relay::Relay;
 
 /// The tables that every service's database has for delivery.
@@ -63,6 +66,18 @@ pub const MIGRATIONS: Migrations = Migrations {
         sql: "CREATE TABLE leases (
                 name VARCHAR(96) NOT NULL PRIMARY KEY, owner VARCHAR(64) NOT NULL, token BIGINT NOT NULL,
                 expires_at BIGINT NOT NULL
+              ) WITHOUT ROWID;",
+    }, Migration {
+        version: 3,
+        name: "rebuilds of read models",
+        sql: "CREATE TABLE projections (
+                consumer VARCHAR(64) NOT NULL PRIMARY KEY, topics VARCHAR(255) NOT NULL, way VARCHAR(16) NOT NULL,
+                stage VARCHAR(16) NOT NULL, requested_at BIGINT
+              ) WITHOUT ROWID;
+              CREATE TABLE projection_positions (
+                consumer VARCHAR(64) NOT NULL, topic VARCHAR(64) NOT NULL, part INTEGER NOT NULL,
+                began BIGINT NOT NULL, pos BIGINT NOT NULL, upto BIGINT NOT NULL,
+                PRIMARY KEY (consumer, topic, part)
               ) WITHOUT ROWID;",
     }],
 };

@@ -2,10 +2,11 @@
 //!
 //! Invariant: the messages of one subject are numbered 1, 2, 3 … without a gap, in the order of their commits.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use contracts::topics::Topic;
-use db::{Db, Tx, params};
+use db::{Db, Late, Param, ToParam, Tx, params};
 use kernel::envelope::Event;
 use kernel::{Clock, Envelope, EventId, IdSource};
 use tokio::sync::Notify;
@@ -44,51 +45,102 @@ impl Outbox {
         let data = serde_json::value::to_raw_value(event).map_err(kernel::Error::internal)?;
         let correlation =
             cause.and_then(|cause| cause.correlation_id.clone()).unwrap_or_else(|| subject.to_owned());
+        if data.get().len() + ATTRIBUTES_BYTES > MESSAGE_BYTES_MAX {
+            // Refused here, where the command can fail: in the outbox it would stop all that come after it.
+            return Err(kernel::Error::invalid(
+                "message_too_large",
+                format!("{} of {} bytes, at most {MESSAGE_BYTES_MAX}", E::TYPE, data.get().len()),
+            ));
+        }
         let envelope = Envelope {
             id: self.ids.next(),
             event_type: E::TYPE.to_owned(),
             source: self.source.to_owned(),
             subject: subject.to_owned(),
-            sequence: next_sequence(tx, subject)?,
+            sequence: 0,
             time: self.clock.now(),
             correlation_id: Some(correlation),
             causation_id: cause.map(|cause| cause.id),
             traceparent: cause.and_then(|cause| cause.traceparent.clone()),
             data,
         };
-        let payload = serde_json::to_string(&envelope).map_err(kernel::Error::internal)?;
-        if payload.len() > MESSAGE_BYTES_MAX {
-            // Refused here, where the command can fail: in the outbox it would stop all that come after it.
-            return Err(kernel::Error::invalid(
-                "message_too_large",
-                format!("{} of {} bytes, at most {MESSAGE_BYTES_MAX}", E::TYPE, payload.len()),
-            ));
-        }
-        tx.execute(
-            "INSERT INTO outbox (topic, subject, created_at, payload) VALUES (?, ?, ?, ?)",
-            params![topic.name, subject, envelope.time, payload],
-        )?;
+        let id = envelope.id;
+        tx.at_the_end(Sent { topic: topic.name, envelope });
         let wake = self.wake.clone();
         tx.after_commit(move || wake.notify_one());
-        Ok(envelope.id)
+        Ok(id)
     }
 }
 
-fn next_sequence(tx: &mut Tx<'_>, subject: &str) -> Result<i64, db::Error> {
-    let select = "SELECT last_sequence FROM outbox_sequences WHERE subject = ?";
-    let last: Option<i64> = tx.query_opt(select, params![subject], |row| row.get(0))?;
-    match last {
-        Some(last) => {
-            let sql = "UPDATE outbox_sequences SET last_sequence = ? WHERE subject = ?";
-            tx.execute(sql, params![last + 1, subject])?;
-            Ok(last + 1)
+/// What an envelope has beside its data, at most.
+const ATTRIBUTES_BYTES: usize = 2_000;
+
+/// A message that its command has sent. It gets its number, and its row, when the command has succeeded.
+struct Sent {
+    topic: &'static str,
+    envelope: Envelope,
+}
+
+impl Late for Sent {
+    fn write(mut sent: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        number(tx, &mut sent)?;
+        let mut payloads = Vec::with_capacity(sent.len());
+        for one in &sent {
+            let payload = serde_json::to_string(&one.envelope);
+            payloads.push(payload.map_err(|error| db::Error::Other(error.to_string()))?);
         }
-        None => {
-            let sql = "INSERT INTO outbox_sequences (subject, last_sequence) VALUES (?, 1)";
-            tx.execute(sql, params![subject])?;
-            Ok(1)
-        }
+        let values: Vec<Param<'_>> = sent
+            .iter()
+            .zip(&payloads)
+            .flat_map(|(one, payload)| {
+                let envelope = &one.envelope;
+                [
+                    one.topic.to_param(),
+                    envelope.subject.to_param(),
+                    envelope.time.to_param(),
+                    payload.to_param(),
+                ]
+            })
+            .collect();
+        tx.insert_rows("INSERT INTO outbox (topic, subject, created_at, payload)", 4, &values, "")
     }
+}
+
+/// Gives each message the next number of its subject. The rows of the subjects are locked, in an order that is the same
+/// for all, until the commit.
+fn number(tx: &mut Tx<'_>, sent: &mut [Sent]) -> Result<(), db::Error> {
+    let mut last: BTreeMap<String, i64> = sent.iter().map(|one| (one.envelope.subject.clone(), 0)).collect();
+    let subjects: Vec<String> = last.keys().cloned().collect();
+    let params: Vec<Param<'_>> = subjects.iter().map(ToParam::to_param).collect();
+    tx.for_each_portion(&params, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!(
+            "SELECT subject, last_sequence FROM outbox_sequences WHERE subject IN ({places}) ORDER BY subject"
+        );
+        let found = tx.query(&sql, portion, |row| Ok((row.get::<String>(0)?, row.get::<i64>(1)?)))?;
+        last.extend(found);
+        Ok(())
+    })?;
+    let known: BTreeSet<String> =
+        last.iter().filter(|(_, n)| **n > 0).map(|(subject, _)| subject.clone()).collect();
+    for one in sent.iter_mut() {
+        let next = last.entry(one.envelope.subject.clone()).or_insert(0);
+        *next += 1;
+        one.envelope.sequence = *next;
+    }
+    let rows = |is_known: bool| -> Vec<Param<'_>> {
+        let of_kind = last.iter().filter(|(subject, _)| known.contains(*subject) == is_known);
+        of_kind.flat_map(|(subject, n)| [subject.to_param(), n.to_param()]).collect()
+    };
+    let into = "INSERT INTO outbox_sequences (subject, last_sequence)";
+    tx.insert_rows(
+        into,
+        2,
+        &rows(true),
+        "ON CONFLICT (subject) DO UPDATE SET last_sequence = excluded.last_sequence",
+    )?;
+    // Plainly: where somebody else has begun the same subject meanwhile, this has to fail and not to overwrite.
+    tx.insert_rows(into, 2, &rows(false), "")
 }
 
 /// How many messages wait for the relay.

@@ -1,5 +1,7 @@
 //! Outbox to inbox through a real log: once each, in order, also with poison in between.
 
+mod rebuild;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
