@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod invariants;
+mod rebuild;
 mod split;
 mod status;
 mod topics;
@@ -80,6 +81,8 @@ pub fn router(
         .route("/lag", get(topics::lag))
         .route("/dead-letters", get(dead_letters::list))
         .route("/dead-letters/replay", post(dead_letters::replay))
+        .route("/consumers", get(rebuild::list))
+        .route("/consumers/{group}/rebuild", post(rebuild::begin))
         .route("/invariants", get(invariants::check))
         .route("/split/restart", post(split::restart))
         .with_state(operator.clone())
