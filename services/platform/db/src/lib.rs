@@ -14,6 +14,7 @@
 mod engine;
 mod error;
 pub mod fence;
+mod late;
 mod migrate;
 mod sqlite;
 #[cfg(test)]
@@ -23,10 +24,12 @@ mod value;
 use std::path::Path;
 use std::sync::Arc;
 
+use late::Pending;
 use tokio::sync::oneshot;
 
 pub use engine::{Connection, Dialect, Engine, Job, Reads, Stats, Verdict};
 pub use error::Error;
+pub use late::Late;
 pub use migrate::{Migration, Migrations};
 pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
 
@@ -86,7 +89,7 @@ impl Db {
         self.engine.write(Box::new(Command {
             command,
             outcome: None,
-            hooks: Vec::new(),
+            pending: Vec::new(),
             fence: fence::of(&self.engine),
             reply: Some(reply),
         }));
@@ -100,7 +103,7 @@ impl Db {
         F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
     {
         let fence = fence::of(&self.engine);
-        let job = Command { command, outcome: None, hooks: Vec::new(), fence, reply: None };
+        let job = Command { command, outcome: None, pending: Vec::new(), fence, reply: None };
         self.engine.write_lazily(Box::new(job));
     }
 
@@ -166,25 +169,23 @@ impl Db {
     }
 }
 
-type Hook = Box<dyn FnOnce() + Send>;
-
 /// A transaction under way.
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
-    hooks: &'c mut Vec<Hook>,
+    pending: &'c mut Vec<Pending>,
     reads: Reads,
     depth: u32,
 }
 
 impl<'c> Tx<'c> {
-    fn new(connection: &'c mut dyn Connection, hooks: &'c mut Vec<Hook>) -> Self {
-        Self { connection, hooks, reads: Reads::Locked, depth: 0 }
+    fn new(connection: &'c mut dyn Connection, pending: &'c mut Vec<Pending>) -> Self {
+        Self { connection, pending, reads: Reads::Locked, depth: 0 }
     }
 }
 
 impl Tx<'_> {
     fn reading(&mut self, reads: Reads) -> Tx<'_> {
-        Tx { connection: &mut *self.connection, hooks: &mut *self.hooks, reads, depth: self.depth }
+        Tx { connection: &mut *self.connection, pending: &mut *self.pending, reads, depth: self.depth }
     }
 
     /// The same transaction, whose reads hold up nobody and are not held up: for rows that this command does not decide
@@ -253,29 +254,60 @@ impl Tx<'_> {
         &mut self,
         part: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (hooks, depth) = (self.hooks.len(), self.depth);
+        let (pending, depth) = (self.pending.len(), self.depth);
         self.connection.savepoint(depth)?;
         let (connection, reads) = (&mut *self.connection, self.reads);
-        let result = part(&mut Tx { connection, hooks: &mut *self.hooks, reads, depth: depth + 1 });
+        let result = part(&mut Tx { connection, pending: &mut *self.pending, reads, depth: depth + 1 });
         if result.is_ok() {
             self.connection.release(depth)?;
         } else {
-            self.hooks.truncate(hooks);
+            self.pending.truncate(pending);
             self.connection.undo_to(depth)?;
         }
         result
     }
 
+    /// Inserts rows with as few statements as may be: `into` is `INSERT INTO t (a, b)`, `then` what follows the values.
+    /// `values` holds all rows one after the other, `columns` each.
+    pub fn insert_rows(
+        &mut self,
+        into: &str,
+        columns: usize,
+        values: &[Param<'_>],
+        then: &str,
+    ) -> Result<(), Error> {
+        let row = format!("({})", vec!["?"; columns].join(", "));
+        late::in_portions(values, columns, |portion| {
+            let rows = vec![row.as_str(); portion.len() / columns].join(", ");
+            self.execute(&format!("{into} VALUES {rows} {then}"), portion).map(drop)
+        })
+    }
+
+    /// Asks for many keys with as few statements as may be: `each` is given a portion of them.
+    pub fn for_each_portion<'p>(
+        &mut self,
+        keys: &[Param<'p>],
+        mut each: impl FnMut(&mut Tx<'_>, &[Param<'p>]) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        late::in_portions(keys, 1, |portion| each(self, portion))
+    }
+
+    /// Keeps `item` until the command has succeeded, and writes it in the same transaction with all others of its kind;
+    /// where the part that it belongs to is undone, so is it.
+    pub fn at_the_end<T: Late>(&mut self, item: T) {
+        self.pending.push(Pending::late(item));
+    }
+
     /// Runs `hook` once the change is on disk; never where it is rolled back.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
-        self.hooks.push(Box::new(hook));
+        self.pending.push(Pending::Hook(Box::new(hook)));
     }
 }
 
 struct Command<F, T, E> {
     command: F,
     outcome: Option<Result<T, E>>,
-    hooks: Vec<Hook>,
+    pending: Vec<Pending>,
     fence: Option<fence::Fence>,
     reply: Option<oneshot::Sender<Result<T, E>>>,
 }
@@ -287,15 +319,15 @@ where
     E: From<Error> + Send,
 {
     fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
-        self.hooks.clear();
+        self.pending.clear();
         self.outcome = None;
         // The caller gave up before it began: nothing is done, and nobody waits for an answer (R93).
         if self.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
             return engine::Verdict::Undo;
         }
-        let tx = &mut Tx::new(connection, &mut self.hooks);
+        let tx = &mut Tx::new(connection, &mut self.pending);
         let outcome = match self.fence.as_ref().map_or(Ok(()), |fence| fence.check(tx)) {
-            Ok(()) => (self.command)(tx),
+            Ok(()) => (self.command)(tx).and_then(|done| late::write(tx).map(|()| done).map_err(E::from)),
             Err(error) => Err(error.into()),
         };
         let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
@@ -310,9 +342,7 @@ where
             (Err(error), _) => Err(error.into()),
         };
         if result.is_ok() {
-            for hook in self.hooks.drain(..) {
-                hook();
-            }
+            late::run_hooks(&mut self.pending);
         }
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more: the caller gave up, the change stays.
