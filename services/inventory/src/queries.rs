@@ -13,10 +13,12 @@ use crate::{Desk, store};
 /// A sku's stock and the instant for which that is so. Reservations whose time is over are ended first.
 pub(crate) async fn stock(db: &Db, desk: &Arc<Desk>, sku: String) -> Result<(Item, Timestamp)> {
     let now = desk.now();
-    let (item, any_due) = db.read_now(|tx| -> Result<_> {
-        let item = store::item(tx, &sku)?.ok_or_else(unknown_sku)?;
+    let asked = sku.clone();
+    let looked = db.look_up(move |tx| -> Result<_> {
+        let item = store::item(tx, &asked)?.ok_or_else(unknown_sku)?;
         Ok((item, store::any_due(tx, now)?))
-    })?;
+    });
+    let (item, any_due) = looked.await?;
     if !any_due {
         return Ok((item, now));
     }

@@ -74,8 +74,8 @@ async fn assemble(
         .map_err(|reason| StartError::Config(format!("services.notifications.from_address: {reason}")))?;
     let mut service = Service::builder("notifications", context, MIGRATIONS).await?;
     let db = service.db();
-    if context.is_embedded() {
-        // The data directory has one user at a time: whoever was sending is no more.
+    if context.is_embedded() && db.is_commit_ordered() {
+        // The database has one user at a time: whoever was sending is no more.
         let now = context.clock.now();
         let interrupted = db
             .write(move |tx| store::end_leases(tx, now))

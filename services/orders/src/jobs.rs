@@ -22,7 +22,8 @@ pub struct Deadlines {
 impl Job for Deadlines {
     async fn run(&self) -> kernel::Result<Progress> {
         let runner = self.runner.clone();
-        let due = self.db.read_now(|tx| runner.overdue(tx, BATCH_MAX))?;
+        let asked = runner.clone();
+        let due = self.db.look_up(move |tx| asked.overdue(tx, BATCH_MAX)).await?;
         if due.is_empty() {
             return Ok(Progress::Idle);
         }

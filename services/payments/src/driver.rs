@@ -152,7 +152,7 @@ impl Driver {
     }
 
     /// Begins a call for each intent that is due and has none under way.
-    fn take_up(&self, calls: &mut Calls) -> kernel::Result<()> {
+    async fn take_up(&self, calls: &mut Calls) -> kernel::Result<()> {
         let room = calls.room();
         if room == 0 {
             self.next_due_in(IDLE);
@@ -161,7 +161,7 @@ impl Driver {
         let now = self.desk.clock.now();
         // Those under way are still in the rows, before all that became due later.
         let limit = u32::try_from(calls.orders.len() + room).unwrap_or(u32::MAX);
-        let mut waiting = self.db.read_now(|tx| store::waiting(tx, limit))?;
+        let mut waiting = self.db.look_up(move |tx| store::waiting(tx, limit)).await?;
         waiting.retain(|payment| !calls.orders.contains(&payment.order_id));
         let is_due = |payment: &Payment| payment.next_attempt_at.is_some_and(|at| at <= now);
         let (due, later): (Vec<_>, Vec<_>) = waiting.into_iter().partition(is_due);
@@ -218,7 +218,7 @@ impl Pump for Driver {
 
     async fn step(&self) -> kernel::Result<Progress> {
         let mut calls = self.calls.lock().await;
-        self.take_up(&mut calls)?;
+        self.take_up(&mut calls).await?;
         let first = tokio::select! {
             biased;
             first = calls.running.next() => first,

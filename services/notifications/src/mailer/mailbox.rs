@@ -5,7 +5,8 @@
 //! the notification's row.
 //!
 //! Invariants: a batch is one write and one fsync; a letter that is there twice after a crash (written, not yet noted)
-//! is shown once, because only the copy that the row names is shown; the files are their owner's alone.
+//! is shown once, because only the copy that the row names is shown; the files are their owner's alone; several processes
+//! may have one mailbox, and append one after the other.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -142,6 +143,9 @@ impl Inner {
         let mut active = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let now = self.clock.now();
         let mut segment = self.next_segment(active.take(), &day_of(now))?;
+        // Another process may have appended since.
+        segment.file.lock()?;
+        segment.length = segment.file.metadata()?.len();
         let mut buffer = Vec::with_capacity(batch.iter().map(|mail| mail.bytes.len() + 96).sum());
         let mut places = Vec::with_capacity(batch.len());
         for mail in batch {
@@ -161,6 +165,7 @@ impl Inner {
             let _ = segment.file.set_len(segment.length);
             return Err(error);
         }
+        segment.file.unlock()?;
         segment.length += buffer.len() as u64;
         *active = Some(segment);
         Ok(places)
