@@ -8,10 +8,15 @@ use std::time::Duration;
 use serde_json::Value;
 use tokio::process::{Child, Command};
 
-/// The folder with rtcd and rtcctl, built if need be: `cargo test -p rtc-suites` alone does not build them.
+/// The folder with rtcd and rtcctl, built if need be: `cargo test -p rtc-suites` alone does not build them. Those of
+/// `RTC_TEST_BINARIES` are taken as they are.
+#[expect(clippy::disallowed_methods, reason = "which binaries are tested is no configuration of theirs")]
 pub fn binaries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
+        if let Some(folder) = std::env::var_os("RTC_TEST_BINARIES") {
+            return PathBuf::from(folder);
+        }
         let built = std::process::Command::new(env!("CARGO"))
             .args(["build", "--quiet", "--locked", "-p", "rtcd", "-p", "rtcctl"])
             .current_dir(root())

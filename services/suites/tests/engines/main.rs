@@ -5,6 +5,7 @@
 
 mod cache;
 mod db;
+mod faults;
 mod objects;
 mod shop;
 mod split;
