@@ -135,9 +135,20 @@ pub(crate) enum Taken {
     Held,
 }
 
+/// Names longer than any of ours are nobody's, and would not fit where they are kept.
+fn fitting(envelope: Envelope) -> Result<Envelope, String> {
+    for (what, name) in [("subject", &envelope.subject), ("type", &envelope.event_type)] {
+        let length = name.chars().count();
+        if length > NAME_CHARS_MAX {
+            return Err(format!("a {what} of {length} characters, of at most {NAME_CHARS_MAX}"));
+        }
+    }
+    Ok(envelope)
+}
+
 impl Incoming {
     pub fn read(delivery: Delivery) -> Self {
-        let envelope = delivery.envelope().map_err(|error| error.to_string());
+        let envelope = delivery.envelope().map_err(|error| error.to_string()).and_then(fitting);
         Self { delivery, envelope }
     }
 }
