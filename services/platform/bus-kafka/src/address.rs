@@ -1,4 +1,4 @@
-//! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…`.
+//! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…&fetch_wait_ms=…`.
 //!
 //! Invariant: a password is not part of it, and one that is written there is refused rather than ignored.
 
@@ -43,6 +43,9 @@ pub(crate) struct Address {
     pub ca: Option<String>,
     /// Copies of topics that are created here; the brokers' own default where it is not said.
     pub replication: Option<i32>,
+    /// How long a broker may hold an answer back while it has nothing new. Kafka answers as soon as it has; a broker
+    /// that does not, when others of the asked-for topics have nothing, wants a small number here.
+    pub fetch_wait_ms: Option<u16>,
 }
 
 fn wrong(reason: impl std::fmt::Display) -> Error {
@@ -101,9 +104,13 @@ impl Address {
                 let copies = value.parse().ok().filter(|copies| (1..=99).contains(copies));
                 self.replication = Some(copies.ok_or_else(|| wrong(format!("replication {value:?}")))?);
             }
+            "fetch_wait_ms" => {
+                let wait = value.parse().ok().filter(|wait| (1..=10_000).contains(wait));
+                self.fetch_wait_ms = Some(wait.ok_or_else(|| wrong(format!("fetch_wait_ms {value:?}")))?);
+            }
             _ => {
                 return Err(wrong(format!(
-                    "{name:?} is not one of security, mechanism, user, ca, replication"
+                    "{name:?} is not one of security, mechanism, user, ca, replication, fetch_wait_ms"
                 )));
             }
         }

@@ -168,6 +168,8 @@ pub(crate) fn producer(settings: &Settings) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+const FETCH_WAIT_MS: u16 = 250;
+
 fn consumer(settings: &Settings, group: &str) -> Result<ClientConfig, Error> {
     let mut config = base(settings)?;
     config
@@ -185,7 +187,8 @@ fn consumer(settings: &Settings, group: &str) -> Result<ClientConfig, Error> {
         .set("message.max.bytes", crate::topics::BATCH_BYTES.to_string())
         .set("fetch.queue.backoff.ms", "5")
         .set("fetch.error.backoff.ms", "200")
-        .set("fetch.wait.max.ms", "500");
+        // After going back, or with partitions that came, what is under way is waited for first.
+        .set("fetch.wait.max.ms", settings.address.fetch_wait_ms.unwrap_or(FETCH_WAIT_MS).to_string());
     Ok(config)
 }
 
@@ -205,7 +208,8 @@ pub(crate) fn member(settings: &Settings, group: &str) -> Result<ClientConfig, E
 /// Reads partitions that it names itself; joins no group.
 pub(crate) fn reader(settings: &Settings) -> Result<ClientConfig, Error> {
     let mut config = consumer(settings, "reader")?;
-    config.set("enable.partition.eof", "true");
+    // Whoever asks at the end of a partition is told soon that it is the end.
+    config.set("enable.partition.eof", "true").set("fetch.wait.max.ms", "20");
     Ok(config)
 }
 

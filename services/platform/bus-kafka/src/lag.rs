@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use crate::Settings;
 use crate::client::{self, ASK_TIMEOUT, Watch, lock};
 use crate::member::Members;
-use crate::reader::bounds;
+use crate::reader::Seen;
 
 /// How long the list of groups may take. It is an extra.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -55,6 +55,7 @@ pub(crate) fn of_all(
     listing: &Listing,
     desk: &BaseConsumer<Watch>,
     members: &Members,
+    seen: &Seen,
 ) -> Result<Vec<GroupLag>, Error> {
     let here = members.by_group();
     let mut groups = members.groups();
@@ -77,7 +78,7 @@ pub(crate) fn of_all(
                 let Some(&committed) = committed.get(&(topic.name, partition)) else { continue };
                 let (begin, end) = match ends.get(&(topic.name, partition)) {
                     Some(bounds) => *bounds,
-                    None => bounds(desk, topic.name, partition)?,
+                    None => seen.bounds(desk, topic, partition)?,
                 };
                 ends.insert((topic.name, partition), (begin, end));
                 lags.push(GroupLag {

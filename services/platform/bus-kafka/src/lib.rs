@@ -33,7 +33,7 @@ use crate::client::{Watch, blocking};
 use crate::lag::Listing;
 use crate::member::{Member, Members};
 use crate::producer::Publisher;
-use crate::reader::Readers;
+use crate::reader::{Readers, Seen};
 
 /// How often clients that nobody calls are turned, so that what they report does not pile up.
 const TURN: Duration = Duration::from_millis(500);
@@ -94,6 +94,7 @@ struct Kafka {
     readers: Arc<Readers>,
     members: Arc<Members>,
     listing: Arc<Listing>,
+    seen: Arc<Seen>,
     published: Arc<Notify>,
 }
 
@@ -102,8 +103,9 @@ impl Kafka {
         let desk: Arc<BaseConsumer<Watch>> =
             Arc::new(client::create(&client::desk(&settings)?, Watch::default())?);
         topics::ensure(&settings, &desk)?;
-        let readers = Arc::new(Readers::new(settings.clone(), desk.clone()));
-        let publisher = Publisher::new(&settings)?;
+        let seen: Arc<Seen> = Arc::default();
+        let readers = Arc::new(Readers::new(settings.clone(), desk.clone(), seen.clone()));
+        let publisher = Publisher::new(&settings, seen.clone())?;
         turn(Arc::downgrade(&desk), Arc::downgrade(&readers))?;
         Ok(Self {
             settings,
@@ -112,6 +114,7 @@ impl Kafka {
             readers,
             members: Arc::default(),
             listing: Arc::default(),
+            seen,
             published: Arc::new(Notify::new()),
         })
     }
@@ -158,9 +161,9 @@ impl Bus for Kafka {
     ) -> Result<Box<dyn Subscription>, Error> {
         let (settings, members) = (self.settings.clone(), self.members.clone());
         let (group, topics) = (group.to_owned(), topics.to_vec());
-        let published = self.published.clone();
+        let (published, seen) = (self.published.clone(), self.seen.clone());
         let member =
-            blocking(move || Member::join(settings, members, group, topics, wake, published)).await?;
+            blocking(move || Member::join(settings, members, group, topics, wake, published, seen)).await?;
         Ok(Box::new(member))
     }
 
@@ -175,14 +178,14 @@ impl Bus for Kafka {
 
     async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
         let (settings, desk, members) = (self.settings.clone(), self.desk.clone(), self.members.clone());
-        let listing = self.listing.clone();
-        blocking(move || lag::of_all(&settings, &listing, &desk, &members)).await
+        let (listing, seen) = (self.listing.clone(), self.seen.clone());
+        blocking(move || lag::of_all(&settings, &listing, &desk, &members, &seen)).await
     }
 
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {
         let topic = known_partition(topic, partition)?;
-        let desk = self.desk.clone();
-        blocking(move || reader::offset_of(&desk, topic, partition, start)).await
+        let (desk, seen) = (self.desk.clone(), self.seen.clone());
+        blocking(move || reader::offset_of(&desk, &seen, topic, partition, start)).await
     }
 
     async fn read(

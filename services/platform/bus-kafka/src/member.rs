@@ -27,6 +27,7 @@ use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::Notify;
 
 use crate::client::{self, BATCH_BYTES_MAX, Watch, blocking, lock};
+use crate::reader::Seen;
 use crate::{Settings, wire};
 
 /// How long going back may take. It is settled inside librdkafka, without the brokers.
@@ -175,6 +176,7 @@ pub(crate) struct Member {
     topics: Vec<(Topic, Arc<str>)>,
     wake: Arc<Notify>,
     published: Arc<Notify>,
+    seen: Arc<Seen>,
     /// `None` after an error that it does not survive: the next poll joins anew.
     client: Option<Arc<MemberClient>>,
     /// Tells the thread that commits.
@@ -189,10 +191,11 @@ impl Member {
         topics: Vec<Topic>,
         wake: Arc<Notify>,
         published: Arc<Notify>,
+        seen: Arc<Seen>,
     ) -> Result<Self, Error> {
         let topics = topics.into_iter().map(|topic| (topic, Arc::from(topic.name))).collect();
         let mut member =
-            Self { settings, members, group, topics, wake, published, client: None, committer: None };
+            Self { settings, members, group, topics, wake, published, seen, client: None, committer: None };
         member.connect()?;
         Ok(member)
     }
@@ -247,7 +250,7 @@ impl Member {
             let before = ledger.served.load(Ordering::Relaxed);
             match client.poll(Duration::ZERO) {
                 Some(Ok(message)) => {
-                    let Some((_, topic)) =
+                    let Some((topic, name)) =
                         self.topics.iter().find(|(topic, _)| topic.name == message.topic())
                     else {
                         continue;
@@ -257,7 +260,10 @@ impl Member {
                     let (offset, next) = (message.offset(), message.offset() + 1);
                     let mut books = lock(&ledger.books);
                     books.standings.entry(place).or_insert(Standing { back: offset, next }).next = next;
-                    batch.push(wire::delivery(topic, &message));
+                    drop(books);
+                    let delivery = wire::delivery(name, &message);
+                    self.seen.saw(*topic, delivery.partition, offset);
+                    batch.push(delivery);
                 }
                 Some(Err(error)) => {
                     failure = self.judge(ledger, error);

@@ -19,17 +19,18 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Error, Message, partition_of};
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
 };
 use rdkafka::statistics::Statistics;
+use rdkafka::{ClientContext, Message as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
 use crate::client::{self, Watch, lock};
+use crate::reader::Seen;
 use crate::{Settings, known, wire};
 
 /// What may be under way at once, in KiB. Who has more waits.
@@ -56,9 +57,9 @@ struct Ticket {
     _room: OwnedSemaphorePermit,
 }
 
-#[derive(Default)]
 struct Reports {
     watch: Watch,
+    seen: Arc<Seen>,
 }
 
 impl ClientContext for Reports {
@@ -78,7 +79,11 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
 
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         match result {
-            Ok(_) => {
+            Ok(message) => {
+                let partition = u32::try_from(message.partition()).ok();
+                if let (Ok(topic), Some(partition)) = (known(message.topic()), partition) {
+                    self.seen.saw(topic, partition, message.offset());
+                }
                 if ticket.round.outstanding.fetch_sub(1, Ordering::AcqRel) == 1 {
                     ticket.round.settled.notify_one();
                 }
@@ -118,15 +123,17 @@ impl Live {
 
 pub(crate) struct Publisher {
     config: ClientConfig,
+    seen: Arc<Seen>,
     delivery_timeout: Duration,
     room: Arc<Semaphore>,
     live: Mutex<Option<Arc<Live>>>,
 }
 
 impl Publisher {
-    pub fn new(settings: &Settings) -> Result<Self, Error> {
+    pub fn new(settings: &Settings, seen: Arc<Seen>) -> Result<Self, Error> {
         let publisher = Self {
             config: client::producer(settings)?,
+            seen,
             delivery_timeout: settings.options.delivery_timeout,
             room: Arc::new(Semaphore::new(ROOM_KIB)),
             live: Mutex::new(None),
@@ -140,7 +147,8 @@ impl Publisher {
         if let Some(live) = &*live {
             return Ok(live.clone());
         }
-        let producer = client::create(&self.config, Reports::default())?;
+        let producer =
+            client::create(&self.config, Reports { watch: Watch::default(), seen: self.seen.clone() })?;
         let fresh = Arc::new(Live { producer, gate: Mutex::new(Gate::Open) });
         *live = Some(fresh.clone());
         Ok(fresh)

@@ -2,6 +2,7 @@
 //!
 //! Invariant: a few clients serve all readers; one that goes on where it stopped finds its messages read ahead.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -30,6 +31,7 @@ struct Reader {
 pub(crate) struct Readers {
     settings: Arc<Settings>,
     desk: Arc<BaseConsumer<Watch>>,
+    seen: Arc<Seen>,
     idle: Mutex<Vec<Reader>>,
     turns: Semaphore,
 }
@@ -38,19 +40,43 @@ fn number(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
 }
 
-/// The offsets that a partition holds: from the first to the one that comes next.
-pub(crate) fn bounds(desk: &BaseConsumer<Watch>, topic: &str, partition: u32) -> Result<(i64, i64), Error> {
-    desk.fetch_watermarks(topic, number(partition), ASK_TIMEOUT)
-        .map_err(|error| desk.context().explain("offsets cannot be had", &error))
+/// What this process has seen of each partition, written or read: brokers answer with less for the end of a partition
+/// when they count in batches.
+#[derive(Default)]
+pub(crate) struct Seen {
+    next: Mutex<HashMap<(&'static str, u32), i64>>,
+}
+
+impl Seen {
+    pub fn saw(&self, topic: Topic, partition: u32, offset: i64) {
+        let mut next = lock(&self.next);
+        let next = next.entry((topic.name, partition)).or_default();
+        *next = (*next).max(offset + 1);
+    }
+
+    /// The offsets that a partition holds: from the first to the one that comes next.
+    pub fn bounds(
+        &self,
+        desk: &BaseConsumer<Watch>,
+        topic: Topic,
+        partition: u32,
+    ) -> Result<(i64, i64), Error> {
+        let (begin, end) = desk
+            .fetch_watermarks(topic.name, number(partition), ASK_TIMEOUT)
+            .map_err(|error| desk.context().explain("offsets cannot be had", &error))?;
+        let seen = lock(&self.next).get(&(topic.name, partition)).copied().unwrap_or(0);
+        Ok((begin, end.max(seen)))
+    }
 }
 
 pub(crate) fn offset_of(
     desk: &BaseConsumer<Watch>,
+    seen: &Seen,
     topic: Topic,
     partition: u32,
     start: Start,
 ) -> Result<i64, Error> {
-    let (begin, end) = bounds(desk, topic.name, partition)?;
+    let (begin, end) = seen.bounds(desk, topic, partition)?;
     let at = match start {
         Start::Earliest => return Ok(begin),
         Start::Latest => return Ok(end),
@@ -72,8 +98,8 @@ pub(crate) fn offset_of(
 }
 
 impl Readers {
-    pub fn new(settings: Arc<Settings>, desk: Arc<BaseConsumer<Watch>>) -> Self {
-        Self { settings, desk, idle: Mutex::default(), turns: Semaphore::new(READERS_MAX) }
+    pub fn new(settings: Arc<Settings>, desk: Arc<BaseConsumer<Watch>>, seen: Arc<Seen>) -> Self {
+        Self { settings, desk, seen, idle: Mutex::default(), turns: Semaphore::new(READERS_MAX) }
     }
 
     /// Closes what nobody used for a while. Called about twice a second.
@@ -118,13 +144,16 @@ impl Readers {
         offset: i64,
         limit: usize,
     ) -> Result<Vec<Delivery>, Error> {
-        let (begin, end) = bounds(&self.desk, topic.name, partition)?;
+        let (begin, end) = self.seen.bounds(&self.desk, topic, partition)?;
         let offset = offset.max(begin);
-        if offset >= end || limit == 0 {
+        if offset > end || limit == 0 {
             return Ok(Vec::new());
         }
         let mut reader = self.take((topic, partition, offset))?;
         let found = reader.read(topic, partition, offset, end, limit)?;
+        if let Some(last) = found.last() {
+            self.seen.saw(topic, partition, last.offset);
+        }
         let mut idle = lock(&self.idle);
         reader.idle_turns = 0;
         idle.push(reader);
@@ -137,8 +166,9 @@ impl Readers {
     }
 
     pub async fn describe(self: &Arc<Self>, topic: Topic, partition: u32) -> Result<PartitionInfo, Error> {
-        let desk = self.desk.clone();
-        let (begin, end) = blocking(move || bounds(&desk, topic.name, partition)).await?;
+        let readers = self.clone();
+        let bounds = move || readers.seen.bounds(&readers.desk, topic, partition);
+        let (begin, end) = blocking(bounds).await?;
         let first = self.read(topic, partition, begin, 1).await?;
         // The last place may hold the end of a transaction, which is no message.
         let last = self.read(topic, partition, (end - 2).max(begin), 2).await?;
@@ -171,7 +201,8 @@ impl Reader {
         let explain = |client: &BaseConsumer<Watch>, error: &KafkaError| {
             client.context().explain("a partition cannot be read", error)
         };
-        let mut is_fresh = self.at != Some((topic, partition, offset));
+        // The end is said once; whoever may stand there has to ask anew.
+        let mut is_fresh = self.at != Some((topic, partition, offset)) || offset >= end;
         if is_fresh {
             self.assign(topic, partition, offset).map_err(|error| explain(&self.client, &error))?;
         }
@@ -179,7 +210,7 @@ impl Reader {
         let (mut found, mut bytes, mut next) = (Vec::new(), 0, offset);
         let mut silence = Duration::ZERO;
         let mut trouble = KafkaError::NoMessageReceived;
-        while found.len() < limit && bytes < BATCH_BYTES_MAX && next < end {
+        while found.len() < limit && bytes < BATCH_BYTES_MAX && (found.is_empty() || next < end) {
             match self.client.poll(POLL) {
                 Some(Ok(message)) => {
                     next = message.offset() + 1;
