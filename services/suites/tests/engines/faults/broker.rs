@@ -17,7 +17,7 @@ async fn orders_are_taken_while_the_broker_is_away_and_end_once_it_is_back() {
         crowd.orders_again(20).await;
         shop.engines.restart(Engine::KafkaA).await;
         crowd.orders_again(10).await;
-        shop.engines.kill(Engine::KafkaA).await;
+        shop.engines.stop(Engine::KafkaA).await;
         let away = Instant::now();
         tokio::time::sleep(a_while(&mut random, 1_500)).await;
         // Orders are accepted without it: they wait in the outbox.

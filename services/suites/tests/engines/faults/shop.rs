@@ -66,6 +66,20 @@ impl Asker {
         self.send(self.client.get(format!("{}{path}", self.base))).await
     }
 
+    /// Asks until there is an answer that says more than that the shop is busy.
+    pub async fn get_at_last(&self, path: &str) -> Said {
+        let begun = Instant::now();
+        loop {
+            match self.get(path).await {
+                Ok(said) if said.status < 500 => return said,
+                said => {
+                    assert!(begun.elapsed() < CONVERGES_WITHIN, "{path}: {:?}", said.map(|said| said.told()))
+                }
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
     /// `key` is the idempotency key.
     pub async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> Result<Said, String> {
         let request = self.client.post(format!("{}{path}", self.base)).json(body);
@@ -266,7 +280,7 @@ impl Shop {
         let asker = self.asker(0);
         let (mut orders, mut cursor) = (Vec::new(), String::new());
         loop {
-            let page = asker.get(&format!("/api/v1/orders?limit=100{cursor}")).await.expect("an answer");
+            let page = asker.get_at_last(&format!("/api/v1/orders?limit=100{cursor}")).await;
             assert_eq!(page.status, 200, "{}", page.body);
             orders.extend(page.body["data"].as_array().expect("orders").iter().cloned());
             match page.body["next_cursor"].as_str() {
@@ -308,7 +322,7 @@ impl Shop {
     async fn relays_are_done(&self) {
         let begun = Instant::now();
         loop {
-            let status = self.operator(0).get("/admin/status").await.expect("an answer").body;
+            let status = self.operator(0).get_at_last("/admin/status").await.body;
             let services = status["services"].as_array().expect("services");
             if services.iter().all(|service| service["outbox_depth"] == 0) {
                 return;

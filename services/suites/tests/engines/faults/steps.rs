@@ -24,7 +24,7 @@ async fn a_process_that_dies_at_a_step_of_an_order_leaves_nothing_half_done() {
         for death in 0..knob("FAULT_DEATHS").unwrap_or(DEATHS_DEFAULT) {
             let step = 1 + random.below(STEPS);
             let key = format!("death-{death}");
-            shop.replicas.pop().expect("a process").kill().await;
+            assert_eq!(shop.replicas.pop().expect("a process").stop().await, 0);
             let data = shop.data(0);
             let mut dying = shop.engines.rtcd(&data, &[]);
             dying.env("RTC_TEST_CRASH_AT", step.to_string());
