@@ -27,8 +27,6 @@ use crate::store;
 
 /// How long `?wait=terminal` listens at most.
 const WAIT_MAX: Duration = Duration::from_secs(10);
-/// How often it is looked whether another process has taken the last step.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 pub struct State {
@@ -215,19 +213,6 @@ async fn is_settled(state: &State, id: OrderId) -> kernel::Result<bool> {
     Ok(found.is_some_and(|order| order.state.is_settled()))
 }
 
-/// Where other processes have the same database, one of them may take the last step: nobody signals it here.
-async fn settles_elsewhere(state: &State, id: OrderId) {
-    if state.db.is_commit_ordered() {
-        return std::future::pending().await;
-    }
-    loop {
-        tokio::time::sleep(LOOK_EVERY).await;
-        if is_settled(state, id).await.unwrap_or(false) {
-            return;
-        }
-    }
-}
-
 /// Listens until the order has settled, and answers with what became of it.
 async fn wait(state: &State, accepted: Answer) -> ApiResult<Response> {
     #[derive(Deserialize)]
@@ -237,13 +222,7 @@ async fn wait(state: &State, accepted: Answer) -> ApiResult<Response> {
     let Accepted { id } = serde_json::from_str(&accepted.body).map_err(Error::internal)?;
     let settles = state.runner.tally().settles(id);
     if !is_settled(state, id).await? {
-        let ended = async {
-            tokio::select! {
-                _ = settles => {}
-                () = settles_elsewhere(state, id) => {}
-            }
-        };
-        let _ = tokio::time::timeout(WAIT_MAX, ended).await;
+        let _ = tokio::time::timeout(WAIT_MAX, settles).await;
     }
     state.runner.tally().forget(id);
     let view = state.db.look_up(move |tx| queries::order(tx, id)).await?.ok_or_else(commands::not_found)?;

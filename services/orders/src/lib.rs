@@ -33,6 +33,8 @@ pub const NAME: &str = "orders";
 /// The pressure to which placing an order yields.
 const IN_FLIGHT: &str = "orders.in_flight";
 const IN_FLIGHT_LOOK: Duration = Duration::from_millis(100);
+/// How often it is looked for orders that another process has settled.
+const SETTLED_LOOK: Duration = Duration::from_millis(25);
 
 static MIGRATIONS: &[Migrations] = &[
     messaging::MIGRATIONS,
@@ -75,6 +77,10 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     context.edge.pressure(IN_FLIGHT, Arc::new(move || pressure.pressure()));
     let count = jobs::CountInFlight { db: service.db(), in_flight };
     service.pump_here(Arc::new(Every::new("orders.in_flight", IN_FLIGHT_LOOK, count)));
+    if !service.db().is_commit_ordered() {
+        let look = jobs::SettledElsewhere { db: service.db(), tally: tally.clone() };
+        service.pump_here(Arc::new(Every::new("orders.settled_elsewhere", SETTLED_LOOK, look)));
+    }
     service.admin(http::operator_routes(tally));
     Ok(service.build())
 }

@@ -14,6 +14,7 @@ use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 use crate::domain::OrderState;
+use crate::store;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -61,12 +62,31 @@ impl Tally {
         self.gauge(from).dec();
         self.gauge(to).inc();
         if to.is_settled() {
-            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&order);
-            for waiter in waiting.into_iter().flatten() {
-                // Nobody listens any more: the request has timed out.
-                let _ = waiter.send(());
-            }
+            self.settled(order);
         }
+    }
+
+    fn settled(&self, order: OrderId) {
+        let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner).remove(&order);
+        for waiter in waiting.into_iter().flatten() {
+            // Nobody listens any more: the request has timed out.
+            let _ = waiter.send(());
+        }
+    }
+
+    /// Wakes who waits for orders that another process has settled.
+    pub async fn look(&self, db: &Db) -> Result<(), db::Error> {
+        let waiting: Vec<String> = {
+            let waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            waiting.keys().map(ToString::to_string).collect()
+        };
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        for order in db.read(move |tx| store::settled_of(tx, &waiting)).await? {
+            self.settled(order);
+        }
+        Ok(())
     }
 
     /// Resolves once the order settles. Ask for it before looking whether it already has.

@@ -2,7 +2,7 @@
 
 use contracts::orders::{OrderSummary, OrderedLine};
 use contracts::{OrderId, UserId};
-use db::{Error, Row, Tx, params};
+use db::{Error, Param, Row, ToParam, Tx, params};
 use kernel::{Money, Timestamp};
 
 use crate::domain::OrderState;
@@ -147,6 +147,21 @@ pub struct HistoryRow {
     pub state: OrderState,
     pub reason: Option<String>,
     pub entered_at: Timestamp,
+}
+
+/// Those of `orders` that have settled.
+pub fn settled_of(tx: &mut Tx<'_>, orders: &[String]) -> Result<Vec<OrderId>, Error> {
+    let ids: Vec<Param<'_>> = orders.iter().map(ToParam::to_param).collect();
+    let mut settled = Vec::new();
+    tx.for_each_portion(&ids, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!("SELECT id, state FROM orders WHERE id IN ({places})");
+        let found =
+            tx.query(&sql, portion, |row| Ok((row.parse::<OrderId>(0)?, row.parse::<OrderState>(1)?)))?;
+        settled.extend(found.into_iter().filter(|(_, state)| state.is_settled()).map(|(id, _)| id));
+        Ok(())
+    })?;
+    Ok(settled)
 }
 
 pub fn history(tx: &mut Tx<'_>, id: OrderId) -> Result<Vec<HistoryRow>, Error> {
