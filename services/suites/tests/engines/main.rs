@@ -9,4 +9,5 @@ mod faults;
 mod objects;
 mod shop;
 mod split;
+mod streams;
 mod support;
