@@ -109,7 +109,7 @@ impl Fleet {
         let failed = |error: io::Error| StartError::DataDir { path: root.clone(), reason: error.to_string() };
         make_directory(&root).map_err(failed)?;
         let server = &plan.config.server;
-        let drain = Duration::from_millis(server.drain_notice_ms.max(shared::ENTRANCE_NOTICE_MS))
+        let drain = Duration::from_millis(server.drain_notice_ms.max(shareable::ENTRANCE_NOTICE_MS))
             // Requests first, then what goes on beside them.
             + 2 * Duration::from_millis(server.drain_timeout_ms)
             + DRAIN_MARGIN;
@@ -183,13 +183,13 @@ impl Fleet {
     fn write_configuration(&self, config: &Config) -> Result<(), StartError> {
         let count = self.services.len() + self.gateways.len();
         let files = [
-            (&self.generated, shared::DRAIN_NOTICE_MS),
-            (&self.generated_entrance, shared::ENTRANCE_NOTICE_MS),
+            (&self.generated, shareable::DRAIN_NOTICE_MS),
+            (&self.generated_entrance, shareable::ENTRANCE_NOTICE_MS),
         ];
         for (path, notice_ms) in files {
             let text =
-                shared::configuration(config, self.file.as_deref(), &self.upstreams, count, notice_ms)?;
-            shared::write_private(path, &text)
+                shareable::configuration(config, self.file.as_deref(), &self.upstreams, count, notice_ms)?;
+            shareable::write_private(path, &text)
                 .map_err(|error| StartError::DataDir { path: path.clone(), reason: error.to_string() })?;
         }
         Ok(())

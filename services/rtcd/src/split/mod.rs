@@ -14,7 +14,7 @@ mod fleet;
 pub mod line;
 mod metrics;
 mod replica;
-mod shared;
+mod shareable;
 #[cfg(test)]
 mod tests;
 
@@ -97,7 +97,7 @@ impl Signals {
 pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::listen()?;
     let Options { config, file, reread, replicas } = options;
-    shared::check(&config, replicas)?;
+    shareable::check(&config, replicas)?;
     let data_dir = DataDir::open(&config.data)?;
     let (listener, api) = bind(config.server.api_bind).await?;
     let (admin_listener, admin) = bind(config.server.admin_bind).await?;
