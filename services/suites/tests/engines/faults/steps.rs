@@ -13,7 +13,7 @@ use crate::support::Engine;
 
 /// An order has about a hundred steps; leases that are renewed beside it are steps too.
 const STEPS: u64 = 90;
-const DEATHS_DEFAULT: u64 = 2;
+const DEATHS_DEFAULT: u64 = 1;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_dies_at_a_step_of_an_order_leaves_nothing_half_done() {
