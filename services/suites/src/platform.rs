@@ -10,7 +10,6 @@ use tokio::process::{Child, Command};
 
 /// The folder with rtcd and rtcctl, built if need be: `cargo test -p rtc-suites` alone does not build them. Those of
 /// `RTC_TEST_BINARIES` are taken as they are.
-#[expect(clippy::disallowed_methods, reason = "which binaries are tested is no configuration of theirs")]
 pub fn binaries() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {

@@ -94,7 +94,7 @@ impl Original {
     /// `None`: nobody answered, or with an error that says nothing about the order.
     async fn place(&self, platform: &Platform) -> Option<(u16, String)> {
         let (status, body) = post(platform, "/api/v1/orders", &self.token, "the-order", &self.order).await?;
-        assert!(status < 300 || status >= 500, "{status} {body}");
+        assert!(!(300..500).contains(&status), "{status} {body}");
         (status < 300).then(|| (status, body["id"].as_str().expect("an order's id").to_owned()))
     }
 
