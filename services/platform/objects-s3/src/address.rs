@@ -59,7 +59,9 @@ impl Address {
                     return Err(format!("{name}={value} is no value for it"));
                 }
                 _ => {
-                    return Err(format!("there is no setting {name}: endpoint, region, path_style are known"));
+                    return Err(format!(
+                        "there is no setting {name}: endpoint, region, path_style are known"
+                    ));
                 }
             }
         }

@@ -27,7 +27,7 @@ async fn cut_connections(server: &str, time: Duration, random: &mut SplitMix) ->
                 // It may be gone by itself.
                 cut += u64::from(conn.query_drop(format!("KILL CONNECTION {chosen}")).is_ok());
             }
-            std::thread::sleep(Duration::from_millis(50));
+            std::thread::park_timeout(Duration::from_millis(50));
         }
         cut
     });
