@@ -57,14 +57,13 @@ pub(crate) fn of_all(
     members: &Members,
     seen: &Seen,
 ) -> Result<Vec<GroupLag>, Error> {
-    let here = members.by_group();
     let mut groups = members.groups();
     groups.extend(listing.groups(desk, &settings.options.group_prefix));
     let mut ends: HashMap<(&str, u32), (i64, i64)> = HashMap::new();
     let mut lags = Vec::new();
     for group in groups {
-        let committed = match here.get(&group) {
-            Some(member) => committed(member),
+        let committed = match members.client_of(&group) {
+            Some(member) => committed(&member),
             None => {
                 let observer: BaseConsumer<Watch> =
                     client::create(&client::observer(settings, &group)?, Watch::default())?;

@@ -33,6 +33,10 @@ use crate::{Settings, wire};
 /// How long going back may take. It is settled inside librdkafka, without the brokers.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
+/// A successor waits so long for its predecessor's goodbye: two in the group for a moment are one rebalance too many.
+const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
+const GOODBYE_STEP: Duration = Duration::from_millis(5);
+
 type Place = (String, i32);
 
 /// Where a partition stands in this member.
@@ -125,7 +129,7 @@ pub(crate) struct Members {
     clients: Mutex<Vec<(String, Weak<MemberClient>)>>,
     /// All that were joined here, also those that nobody here is in any more.
     groups: Mutex<BTreeSet<String>>,
-    goodbyes: Mutex<Vec<JoinHandle<()>>>,
+    goodbyes: Mutex<Vec<(String, JoinHandle<()>)>>,
 }
 
 impl Members {
@@ -133,38 +137,43 @@ impl Members {
         lock(&self.groups).clone()
     }
 
-    /// One client of each group that somebody here is in.
-    pub fn by_group(&self) -> HashMap<String, Arc<MemberClient>> {
+    /// A client of the group, if somebody here is in it. Held for a moment only: it keeps the member from leaving.
+    pub fn client_of(&self, group: &str) -> Option<Arc<MemberClient>> {
         let mut clients = lock(&self.clients);
         clients.retain(|(_, client)| client.strong_count() > 0);
-        clients.iter().filter_map(|(group, client)| Some((group.clone(), client.upgrade()?))).collect()
+        clients.iter().find(|(of, _)| of == group)?.1.upgrade()
     }
 
-    /// Leaving a group waits for the brokers, and nobody here has to.
-    fn leave(&self, client: Arc<MemberClient>) {
+    /// Leaving a group waits for the brokers, and nobody here has to. `wake` hears when it is done.
+    fn leave(&self, group: &str, client: Arc<MemberClient>, wake: Arc<Notify>) {
         let leave = move || {
             // Whoever commits or asks for a moment longer is waited for: the last holder closes the client.
-            for _ in 0..400 {
+            for _ in 0..2_000 {
                 if Arc::strong_count(&client) == 1 {
                     break;
                 }
-                std::thread::sleep(Duration::from_millis(5));
+                std::thread::park_timeout(GOODBYE_STEP);
             }
             drop(client);
+            wake.notify_one();
         };
         let leaving = std::thread::Builder::new().name("kafka-leave".to_owned()).spawn(leave);
         let mut goodbyes = lock(&self.goodbyes);
-        goodbyes.retain(|goodbye| !goodbye.is_finished());
-        goodbyes.extend(leaving.ok());
+        goodbyes.retain(|(_, goodbye)| !goodbye.is_finished());
+        goodbyes.extend(leaving.ok().map(|leaving| (group.to_owned(), leaving)));
     }
 
-    pub fn wait_for_goodbyes(&self, at_most: Duration) {
-        let step = Duration::from_millis(5);
+    fn is_leaving(&self, group: Option<&str>) -> bool {
+        let is_meant = |of: &String| group.is_none_or(|group| group == of);
+        lock(&self.goodbyes).iter().any(|(of, goodbye)| is_meant(of) && !goodbye.is_finished())
+    }
+
+    /// Until those who leave `group`, or any group, are gone.
+    pub fn wait_for_goodbyes(&self, group: Option<&str>, at_most: Duration) {
         let mut left = at_most;
-        let pending = || lock(&self.goodbyes).iter().any(|goodbye| !goodbye.is_finished());
-        while pending() && !left.is_zero() {
-            std::thread::sleep(step);
-            left = left.saturating_sub(step);
+        while self.is_leaving(group) && !left.is_zero() {
+            std::thread::park_timeout(GOODBYE_STEP);
+            left = left.saturating_sub(GOODBYE_STEP);
         }
     }
 }
@@ -196,6 +205,7 @@ impl Member {
         let topics = topics.into_iter().map(|topic| (topic, Arc::from(topic.name))).collect();
         let mut member =
             Self { settings, members, group, topics, wake, published, seen, client: None, committer: None };
+        member.members.wait_for_goodbyes(Some(&member.group), GOODBYE_TIMEOUT);
         member.connect()?;
         Ok(member)
     }
@@ -234,7 +244,7 @@ impl Member {
     fn disconnect(&mut self) {
         self.committer = None;
         if let Some(client) = self.client.take() {
-            self.members.leave(client);
+            self.members.leave(&self.group, client, self.wake.clone());
         }
     }
 
@@ -353,6 +363,8 @@ impl Subscription for Member {
     async fn poll(&mut self, max: usize) -> Result<Vec<Delivery>, Error> {
         let client = match &self.client {
             Some(client) => client.clone(),
+            // What was left after an error: the wake comes.
+            None if self.members.is_leaving(Some(&self.group)) => return Ok(Vec::new()),
             None => self.connect()?,
         };
         // What failed is tried again.
