@@ -26,7 +26,7 @@ use web::{Client, Deadline, RemoteConfig};
 use super::entrance::Entrance;
 use super::metrics::{self, Page};
 use super::replica::{Launch, Patience, Replica, Restarted, Seen, State, Stops};
-use super::shared;
+use super::shareable;
 use crate::admin::resident_bytes;
 use crate::{GATEWAY, all};
 
