@@ -19,18 +19,64 @@ use crate::client::{self, ASK_TIMEOUT, Watch, lock};
 use crate::member::Members;
 use crate::reader::Seen;
 
+/// Offsets by topic and partition.
+type Committed = HashMap<(&'static str, u32), i64>;
+
 /// How long the list of groups may take. It is an extra.
 const LIST_TIMEOUT: Duration = Duration::from_secs(3);
 /// After a failure it is not asked for again so soon: brokers that do not know the question let it time out.
 const LIST_PAUSE: Duration = Duration::from_secs(60);
 
-/// The groups that the brokers list.
+/// How often the desk finds an observer unused before it is closed: half a minute.
+const IDLE_TURNS: u32 = 60;
+
+/// Asks for the offsets of a group that nobody here is in.
+struct Observer {
+    group: String,
+    client: BaseConsumer<Watch>,
+    idle_turns: u32,
+}
+
+/// The groups that the brokers list, and who asks for them. An observer has to find its group's coordinator first, so
+/// it is kept while somebody asks now and then.
 #[derive(Default)]
 pub(crate) struct Listing {
     failed_at: Mutex<Option<Instant>>,
+    observers: Mutex<Vec<Observer>>,
 }
 
 impl Listing {
+    /// Closes what nobody used for a while. Called about twice a second.
+    pub fn drop_idle(&self) {
+        let mut observers = lock(&self.observers);
+        observers.iter_mut().for_each(|observer| observer.idle_turns += 1);
+        let old: Vec<Observer> =
+            observers.extract_if(.., |observer| observer.idle_turns > IDLE_TURNS).collect();
+        drop(observers);
+        drop(old);
+    }
+
+    fn observe(&self, settings: &Settings, group: &str) -> Result<KafkaResult<Committed>, Error> {
+        let mut observers = lock(&self.observers);
+        let known = observers.iter().position(|observer| observer.group == group);
+        let known = known.map(|index| observers.swap_remove(index));
+        drop(observers);
+        let observer = match known {
+            Some(observer) => Observer { idle_turns: 0, ..observer },
+            None => {
+                let client = client::create(&client::observer(settings, group)?, Watch::default())?;
+                Observer { group: group.to_owned(), client, idle_turns: 0 }
+            }
+        };
+        let found = committed(&observer.client);
+        // Its log and errors, which nobody else takes.
+        while observer.client.poll(Duration::ZERO).is_some() {}
+        if found.is_ok() {
+            lock(&self.observers).push(observer);
+        }
+        Ok(found)
+    }
+
     /// Ours, without their prefix.
     fn groups(&self, desk: &BaseConsumer<Watch>, prefix: &str) -> Vec<String> {
         if lock(&self.failed_at).is_some_and(|at| at.elapsed() < LIST_PAUSE) {
@@ -64,11 +110,7 @@ pub(crate) fn of_all(
     for group in groups {
         let committed = match members.client_of(&group) {
             Some(member) => committed(&member),
-            None => {
-                let observer: BaseConsumer<Watch> =
-                    client::create(&client::observer(settings, &group)?, Watch::default())?;
-                committed(&observer)
-            }
+            None => listing.observe(settings, &group)?,
         };
         let committed =
             committed.map_err(|error| desk.context().explain("a group's offsets cannot be had", &error))?;
@@ -95,7 +137,7 @@ pub(crate) fn of_all(
 }
 
 /// What the group of this client has committed, where it has.
-fn committed<C: ConsumerContext>(client: &BaseConsumer<C>) -> KafkaResult<HashMap<(&'static str, u32), i64>> {
+fn committed<C: ConsumerContext>(client: &BaseConsumer<C>) -> KafkaResult<Committed> {
     let mut list = TopicPartitionList::new();
     for topic in topics::ALL {
         let last = i32::try_from(topic.partitions).unwrap_or(1) - 1;

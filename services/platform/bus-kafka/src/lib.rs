@@ -106,14 +106,15 @@ impl Kafka {
         let seen: Arc<Seen> = Arc::default();
         let readers = Arc::new(Readers::new(settings.clone(), desk.clone(), seen.clone()));
         let publisher = Publisher::new(&settings, seen.clone())?;
-        turn(Arc::downgrade(&desk), Arc::downgrade(&readers))?;
+        let listing: Arc<Listing> = Arc::default();
+        turn(Arc::downgrade(&desk), Arc::downgrade(&readers), Arc::downgrade(&listing))?;
         Ok(Self {
             settings,
             desk,
             publisher,
             readers,
             members: Arc::default(),
-            listing: Arc::default(),
+            listing,
             seen,
             published: Arc::new(Notify::new()),
         })
@@ -121,11 +122,17 @@ impl Kafka {
 }
 
 /// Serves the events of clients between calls until the bus is gone.
-fn turn(desk: Weak<BaseConsumer<Watch>>, readers: Weak<Readers>) -> Result<(), Error> {
+fn turn(
+    desk: Weak<BaseConsumer<Watch>>,
+    readers: Weak<Readers>,
+    listing: Weak<Listing>,
+) -> Result<(), Error> {
     let turning = move || {
-        while let (Some(desk), Some(readers)) = (desk.upgrade(), readers.upgrade()) {
+        while let (Some(readers), Some(listing)) = (readers.upgrade(), listing.upgrade()) {
             readers.drop_idle();
-            drop(readers);
+            listing.drop_idle();
+            drop((readers, listing));
+            let Some(desk) = desk.upgrade() else { return };
             drop(desk.poll(TURN));
         }
     };
@@ -189,14 +196,22 @@ impl Bus for Kafka {
             blocking(move || reader::offset_of(&desk, &seen, topic, partition, start))
         };
         let found = ask(start).await?;
-        if let Start::At(at) = start {
-            // Where nothing is so young, some brokers name the first message instead of none.
-            let there = self.readers.read(topic, partition, found, 1).await?;
-            if there.first().is_some_and(|delivery| delivery.published_at < at) {
-                return ask(Start::Latest).await;
+        let Start::At(at) = start else { return Ok(found) };
+        // Some brokers name the first message of a batch, or the first of all where nothing is so young.
+        let (mut low, mut high) = (found, found + 1);
+        while low < high {
+            let middle = low + (high - low) / 2;
+            match self.readers.read(topic, partition, middle, 1).await?.first() {
+                Some(delivery) if delivery.published_at < at => {
+                    if low == found {
+                        high = ask(Start::Latest).await?;
+                    }
+                    low = delivery.offset + 1;
+                }
+                _ => high = middle,
             }
         }
-        Ok(found)
+        Ok(low)
     }
 
     async fn read(

@@ -3,6 +3,7 @@
 //! `cargo xtask test engines` installs and starts what they need. Without it every test fails with a line that says so:
 //! none passes by skipping.
 
+mod bus;
 mod cache;
 mod db;
 mod faults;
