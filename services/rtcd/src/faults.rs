@@ -46,10 +46,8 @@ impl Steps {
             return Err(wrong("in production no process dies on purpose".to_owned()));
         }
         let crash_at = crash_at.parse().map_err(|_| wrong(format!("{crash_at:?} is no number")))?;
-        let names = match std::env::var_os(STEPS) {
-            Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)),
-            None => None,
-        };
+        let names =
+            std::env::var_os(STEPS).map(|path| OpenOptions::new().create(true).append(true).open(path));
         let names = names.transpose().map_err(|error| wrong(format!("{STEPS}: {error}")))?;
         tracing::warn!(crash_at, "FAULTS: this process was told to die at a step of its work ({CRASH_AT})");
         Ok(Some(Arc::new(Self {
