@@ -65,7 +65,11 @@ fn engine(which: Engine, url: &str, problem: Problem, detail: impl ToString) -> 
 fn without_password(url: &str) -> String {
     let (scheme, rest) = url.split_once("://").unwrap_or(("", url));
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
-    let place = rest[..end].rsplit_once('@').map_or(&rest[..end], |(_, place)| place);
+    let place = match rest.rsplit_once('@') {
+        // A password may hold what would end the place: behind the last at sign there is none of it.
+        Some((_, behind)) => behind.split(['/', '?']).next().unwrap_or(""),
+        None => &rest[..end],
+    };
     format!("{scheme}://{place}")
 }
 
@@ -131,13 +135,12 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_what_is_secret_in_it() {
         for (url, shown) in [
-            ("redis://:pa/ss@here:1/0", "redis://"),
+            ("redis://:pa/ss@here:1/0", "redis://here:1"),
             ("redis://user:secret@here:6379/0", "redis://here:6379"),
             ("kafka://one:9092,two:9092?user=x", "kafka://one:9092,two:9092"),
             ("s3://bucket/prefix", "s3://bucket"),
         ] {
-            assert!(without_password(url).starts_with(shown), "{}", without_password(url));
-            assert!(!without_password(url).contains("secret"));
+            assert_eq!(without_password(url), shown);
         }
     }
 }

@@ -209,7 +209,12 @@ async fn serve(options: Options, supervisor: Option<Supervisor>) -> Result<(), S
     let failed = |error: std::io::Error| StartError::Other(kernel::Error::internal(error));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
-    let running = start(options).await?;
+    // Who is told to stop before it is ready has nothing to drain.
+    let running = tokio::select! {
+        started = start(options) => started?,
+        _ = terminate.recv() => return Ok(()),
+        _ = interrupt.recv() => return Ok(()),
+    };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}

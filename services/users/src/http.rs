@@ -127,7 +127,9 @@ pub(crate) fn routes() -> Routes<Users> {
         .get(
             web::JWKS_PATH,
             Policy::Public,
+            // Whoever checks tokens must learn of them under any load.
             Op::new("The keys that access tokens are checked with")
+                .priority(web::Priority::Pay)
                 .answers::<Jwks>(200, "A JSON Web Key Set"),
             jwks,
         )
@@ -135,6 +137,7 @@ pub(crate) fn routes() -> Routes<Users> {
             web::REVOCATIONS_PATH,
             Policy::Service,
             Op::new("Sessions and tokens that ended before their time")
+                .priority(web::Priority::Pay)
                 .query::<FeedQuery>()
                 .answers::<RevocationFeed>(200, "All of them, or what is new"),
             revoked,

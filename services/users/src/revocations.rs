@@ -4,6 +4,7 @@
 //! clocks differ, so nothing that was committed late is left out; taking a change in twice changes nothing.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -61,24 +62,37 @@ pub(crate) async fn load(users: &Users) -> Result<()> {
 pub(crate) struct Refresh {
     users: Users,
     next: Mutex<Option<Timestamp>>,
+    failing: AtomicBool,
 }
 
 impl Refresh {
     pub(crate) fn new(users: Users) -> Self {
         let next = Mutex::new(Some(users.clock.now().minus(OVERLAP)));
-        Self { users, next }
+        Self { users, next, failing: AtomicBool::new(false) }
     }
 }
 
 #[async_trait]
 impl Job for Refresh {
+    /// Never fails: a pump that fails is turned more and more rarely, and this one has to be there when the database is
+    /// back. Revocations do not wait for keys.
     async fn run(&self) -> Result<Progress> {
-        keys::refresh(&self.users).await?;
+        let followed = self.follow().await;
+        let failed = followed.and(keys::refresh(&self.users).await).err();
+        if let (Some(error), false) = (&failed, self.failing.swap(failed.is_some(), Ordering::Relaxed)) {
+            tracing::warn!(error = %error.chain(), "what other replicas have done cannot be read; what is known stays");
+        }
+        Ok(Progress::Idle)
+    }
+}
+
+impl Refresh {
+    async fn follow(&self) -> Result<()> {
         let after = *self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let feed = feed(&self.users, after).await?;
         self.users.revocations.apply(&feed);
         let next = Some(Timestamp::from_millis(feed.next));
         *self.next.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = next;
-        Ok(Progress::Idle)
+        Ok(())
     }
 }

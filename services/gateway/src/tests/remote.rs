@@ -295,7 +295,7 @@ async fn a_service_learns_who_calls_and_from_where_and_nothing_that_was_made_up(
     let expected = [
         "authorization",
         "host",
-        "idempotency-key",
+        // No idempotency-key: this route takes none.
         "traceparent",
         "x-forwarded-for",
         "x-request-id",

@@ -41,7 +41,12 @@ pub fn forward(routes: &[RouteInfo], client: &Client, edge: &Arc<Edge>) -> Route
         let rules = Guard { service: "gateway", limit: None, ..Guard::of(info) };
         let (client, to) = (client.clone(), edge.clone());
         let reads_json = info.op.reads_json();
-        let handler = move |request: Request| {
+        let takes_key = info.op.has_idempotency_key();
+        let handler = move |mut request: Request| {
+            if !takes_key {
+                // Where it means nothing it must not make a request look as if it could be repeated.
+                request.headers_mut().remove("idempotency-key");
+            }
             let (client, edge) = (client.clone(), to.clone());
             async move {
                 match hand_on(&client, &edge, reads_json, request).await {

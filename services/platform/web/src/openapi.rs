@@ -64,6 +64,10 @@ impl Op {
         self
     }
 
+    pub(crate) fn has_idempotency_key(&self) -> bool {
+        !matches!(self.key, KeyUse::None)
+    }
+
     pub(crate) fn reads_json(&self) -> bool {
         self.body.is_some_and(|(media_type, _)| media_type == "application/json")
     }

@@ -89,6 +89,13 @@ impl Breaker {
         None
     }
 
+    /// A call was given up by its caller and says nothing: if it was the probe, the next call may be one.
+    pub(crate) fn given_up(&mut self) {
+        if let State::HalfOpen { probe_since, .. } = &mut self.state {
+            *probe_since = None;
+        }
+    }
+
     /// A call was not answered.
     pub(crate) fn failed(&mut self, now: Instant) -> Option<Change> {
         match self.state {

@@ -102,12 +102,28 @@ enum Failed {
     Caller(Error),
 }
 
+/// A call that was admitted. Dropped before it has ended, it says nothing of the service and gives a probe back.
+struct Underway<'a> {
+    remote: &'a Remote,
+    ended: bool,
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.remote.shared(|shared| shared.breaker.given_up());
+        }
+    }
+}
+
 /// Whether a second delivery changes nothing that the first one has not.
 fn is_idempotent(head: &Head) -> bool {
-    matches!(
+    // A condition that the first delivery met is not met by the second: its refusal would be told as the outcome.
+    let by_method = matches!(
         head.method,
         Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
-    ) || head.headers.contains_key("idempotency-key")
+    ) && !head.headers.contains_key(header::IF_MATCH);
+    by_method || head.headers.contains_key("idempotency-key")
 }
 
 fn random_seed() -> u64 {
@@ -174,12 +190,17 @@ impl Remote {
             let wait = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
             return Err(self.away().with_retry_after(wait.max(1)));
         }
+        let mut underway = Underway { remote: self, ended: false };
         let outcome = self.attempt(request, deadline, began).await;
         let change = self.shared(|shared| match &outcome {
             Ok(_) => shared.breaker.succeeded(Instant::now()),
             Err(Failed::Service(_)) => shared.breaker.failed(Instant::now()),
-            Err(Failed::Caller(_)) => None,
+            Err(Failed::Caller(_)) => {
+                shared.breaker.given_up();
+                None
+            }
         });
+        underway.ended = true;
         match change {
             Some(Change::Opened(open)) => {
                 tracing::warn!(service = self.service, open_ms = open.as_millis(), "calls fail at once now");
@@ -247,9 +268,9 @@ impl Remote {
                     replica.answered();
                     if response.headers_mut().remove(STOPPING_HEADER).is_some() {
                         replica.stops(Instant::now());
-                        // It says so before it has begun with anything.
+                        // It may have begun: only what may be done twice is sent again.
                         let refused = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-                        if refused && !last && payload.can_be_sent_again() {
+                        if refused && is_idempotent(&head) && !last && payload.can_be_sent_again() {
                             continue;
                         }
                     }
