@@ -30,6 +30,8 @@ use crate::metrics::Metrics;
 use crate::store;
 
 /// The most intents that are taken up in one step.
+/// How often it is looked for what another process has taken in, ms.
+const LOOK_MS: u64 = 25;
 const BATCH_MAX: usize = 256;
 /// The most calls under way: a bank that hangs fills this and no more.
 const CALLS_MAX: usize = 1_024;
@@ -238,6 +240,12 @@ impl Pump for Driver {
 
     fn interval(&self) -> Duration {
         let ms = u64::try_from(self.next_due_ms.load(Ordering::Acquire)).unwrap_or(0);
-        Duration::from_millis(ms.max(10))
+        // What another process has taken in gives no signal here.
+        let at_most = if self.db.is_commit_ordered() { u64::MAX } else { LOOK_MS };
+        Duration::from_millis(ms.max(10).min(at_most))
+    }
+
+    fn follows_commits(&self) -> bool {
+        true
     }
 }

@@ -59,7 +59,8 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     if faults.any() {
         tracing::warn!(?faults, "the mock bank misbehaves on purpose");
         let faulty = Arc::new(FaultyBank::new(bank, faults, context.clock.clone(), callbacks.clone()));
-        service.every("late_requests", Duration::from_secs(1), jobs::DeliverLate(faulty.clone()));
+        let late = jobs::DeliverLate(faulty.clone());
+        service.pump_here(Arc::new(Every::new("payments.late_requests", Duration::from_secs(1), late)));
         bank = faulty;
     }
 
@@ -77,7 +78,8 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let look = Duration::from_secs(if faults.any() { 1 } else { 60 });
     let take = jobs::TakeCallbacks { db: db.clone(), desk: desk.clone(), callbacks: callbacks.clone() };
     let take = Every::new("payments.callbacks", look, take).woken_by(callbacks.wake.clone());
-    service.pump(Arc::new(take));
+    // What it takes up is in the memory of this process.
+    service.pump_here(Arc::new(take));
     let expire = jobs::ExpireHolds { bank: mock, callbacks, desk: desk.clone() };
     service.every("expire_holds", Duration::from_secs(60), expire);
     let place = Mutex::default();

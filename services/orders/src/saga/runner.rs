@@ -84,6 +84,10 @@ impl Runner {
     ) -> kernel::Result<Advanced> {
         let id = order_id.to_string();
         let Some(stored) = saga::load::<Checkout>(tx, KIND, &id)? else { return Ok(Advanced::Unknown) };
+        // The step that was overdue may have been answered since somebody looked, and another one has begun.
+        if matches!(input, Input::Deadline) && stored.deadline_at.is_none_or(|at| at > self.clock.now()) {
+            return Ok(Advanced::AlreadyDone);
+        }
         let (state, effects) = match next(&stored.state, input, self.policy()) {
             Decision::Advance { state, effects } => (state, effects),
             Decision::AlreadyDone => return Ok(Advanced::AlreadyDone),

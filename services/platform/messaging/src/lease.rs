@@ -19,6 +19,8 @@ use crate::{Progress, Pump};
 
 /// How long a holder that went silent keeps the others waiting.
 pub const LEASE_FOR: Duration = Duration::from_secs(10);
+/// How often who waits looks whether it has been let go.
+const WAIT_FOR: Duration = Duration::from_secs(1);
 /// How often a holder looks for what other processes have committed.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
 
@@ -65,7 +67,8 @@ impl Leases {
                     return Ok(Standing::Holder { token: 1, until });
                 };
                 if *holder != *owner && expires_at > now {
-                    return Ok(Standing::Waiting { until: expires_at });
+                    // Not until its end: whoever stops lets it go before that.
+                    return Ok(Standing::Waiting { until: expires_at.min(now.plus(WAIT_FOR)) });
                 }
                 let token = if *holder == *owner { token } else { token + 1 };
                 let sql = "UPDATE leases SET owner = ?, token = ?, expires_at = ? WHERE name = ?";
