@@ -29,9 +29,9 @@ use crate::domain::{Answer, Fact, Payment, Step, key_of};
 use crate::metrics::Metrics;
 use crate::store;
 
-/// The most intents that are taken up in one step.
 /// How often it is looked for what another process has taken in, ms.
 const LOOK_MS: u64 = 25;
+/// The most intents that are taken up in one step.
 const BATCH_MAX: usize = 256;
 /// The most calls under way: a bank that hangs fills this and no more.
 const CALLS_MAX: usize = 1_024;
