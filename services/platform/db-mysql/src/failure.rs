@@ -44,18 +44,34 @@ fn of_server(error: &MySqlError) -> Failure {
         1062 | 1586 => statement(Error::Unique(key(&error.message))),
         // NOT NULL, too long, out of range, no such value, foreign keys, CHECK on both servers.
         1048 | 1264 | 1364 | 1366 | 1406 | 1451 | 1452 | 3819 | 4025 => statement(Error::Constraint(text())),
-        1213 | 1020 => Failure::Deadlock,
+        // Each of these has undone the whole transaction, or wants it begun anew.
+        1213 | 1020 | 1206 | 1412 => Failure::Deadlock,
         1205 => Failure::LockTimeout,
         1114 | 1021 | 1041 => statement(Error::Full),
         1030 if error.message.contains("28") => statement(Error::Full),
         1290 | 1836 => Failure::ReadOnly,
         1044 | 1142 | 1143 | 1227 | 1370 => statement(Error::NoRight(text())),
         1049 => statement(Error::UnknownSchema(text())),
-        // Shutting down, killed, interrupted, lost on the way, too many connections; and no room for another prepared
+        // Shutting down, killed, interrupted, lost on the way, too many connections, not ready yet; and no room for another prepared
         // statement: a new connection gives back those of the old one.
-        1053 | 1077 | 1079 | 1152 | 1158..=1161 | 1184 | 1317 | 1927 | 2006 | 2013 | 1040 | 1203 | 1461 => {
-            Failure::Lost(text())
-        }
+        1053
+        | 1077
+        | 1079
+        | 1152
+        | 1158..=1161
+        | 1184
+        | 1317
+        | 1927
+        | 2006
+        | 2013
+        | 1040
+        | 1203
+        | 1461
+        | 1226
+        | 1135
+        | 1129
+        | 1047
+        | 1615 => Failure::Lost(text()),
         _ => statement(Error::Other(format!("{} ({})", error.message, error.code))),
     }
 }
