@@ -10,7 +10,7 @@ mod database;
 mod pauses;
 mod poison;
 mod races;
-mod shop;
+pub mod shop;
 mod steps;
 mod versions;
 
@@ -19,7 +19,7 @@ use std::future::Future;
 use kernel::id::SplitMix;
 
 #[expect(clippy::disallowed_methods, reason = "a test's own knobs, not configuration")]
-fn knob(name: &str) -> Option<u64> {
+pub fn knob(name: &str) -> Option<u64> {
     std::env::var(name).ok().and_then(|text| text.parse().ok())
 }
 

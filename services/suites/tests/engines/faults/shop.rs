@@ -119,7 +119,7 @@ fn enroll(from: &Path, to: &Path) {
 
 /// A seeded shop that is closed again once its consumers have settled: a member that leaves its group while it joins is
 /// missed by some brokers for minutes.
-async fn seeded(engines: &Engines) -> TempDir {
+pub async fn seeded(engines: &Engines) -> TempDir {
     let directory = engines.directory("");
     let data = directory.path().join("data");
     let rtcd = binaries().join("rtcd");
