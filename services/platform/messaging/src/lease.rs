@@ -18,7 +18,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::{Progress, Pump};
 
 /// How long a holder that went silent keeps the others waiting.
-pub const LEASE_FOR: Duration = Duration::from_secs(10);
+const LEASE_FOR: Duration = Duration::from_secs(10);
 /// How often who waits looks whether it has been let go.
 const WAIT_FOR: Duration = Duration::from_secs(1);
 /// How often a holder looks for what other processes have committed.

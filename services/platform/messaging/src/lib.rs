@@ -25,7 +25,7 @@ pub use consumer::{Consumer, ConsumerPump, sweep_inbox};
 pub use dead_letters::{
     DeadLetter, DeadLetterState, count as count_dead_letters, list as list_dead_letters, replay,
 };
-pub use lease::{LEASE_FOR, Leases};
+pub use lease::Leases;
 pub use outbox::{Outbox, depth as outbox_depth, sequences};
 pub use pump::{Every, Job, Progress, Pump};
 pub use rebuild::{Extent, ProjectionView, Stage, projections, rebuild};
