@@ -34,8 +34,8 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ("binaries", &["rtcd"]),
 ];
 
-/// The operator's binary speaks to services over HTTP only; of the house it knows the words.
-const RTCCTL_MAY_USE: [&str; 2] = ["rtc-kernel", "rtc-metrics"];
+/// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
+const RTCCTL_MAY_USE: [&str; 3] = ["rtc-kernel", "rtc-metrics", "rtc-terraform"];
 /// This program generates dashboards and rules from the catalogue.
 const XTASK_MAY_USE: [&str; 1] = ["rtc-metrics"];
 
