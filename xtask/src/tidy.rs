@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 3] = ["rtc-kernel", "rtc-metrics", "rtc-terraform"];
+const RTCCTL_MAY_USE: [&str; 4] = ["rtc-kernel", "rtc-metrics", "rtc-terraform", "rtc-journal"];
 /// This program generates dashboards and rules from the catalogue.
 const XTASK_MAY_USE: [&str; 1] = ["rtc-metrics"];
 
@@ -76,6 +76,7 @@ fn edges(findings: &mut Vec<String>) -> Outcome {
         for dependency in used {
             let allowed = match (package.as_str(), layer(package), layer(dependency)) {
                 ("rtcctl", ..) => RTCCTL_MAY_USE.contains(&dependency.as_str()),
+                ("rtc-journal", ..) => dependency == "rtc-kernel",
                 ("xtask", ..) => XTASK_MAY_USE.contains(&dependency.as_str()),
                 ("rtc-testkit" | "rtc-suites" | "rtc-conformance", _, to) => to.is_some(),
                 ("rtc-fuzz", _, to) => to.is_some() || dependency == "rtcctl",
