@@ -23,6 +23,16 @@ pub enum Dialect {
     MySql,
 }
 
+impl Dialect {
+    /// An expression for milliseconds since 1970 by the clock of the database's machine: one clock for all who share it.
+    pub const fn now_millis(self) -> &'static str {
+        match self {
+            Dialect::Sqlite => "CAST(unixepoch('subsec') * 1000 AS INTEGER)",
+            Dialect::MySql => "TIMESTAMPDIFF(MICROSECOND, '1970-01-01', UTC_TIMESTAMP(3)) DIV 1000",
+        }
+    }
+}
+
 /// A connection inside a transaction.
 pub trait Connection {
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error>;

@@ -50,8 +50,7 @@ impl Service {
             .await
             .map_err(|source| StartError::Database { name: name.to_owned(), source })?;
         let outbox = Outbox::new(name, context.clock.clone(), context.ids.clone());
-        let leases = (!db.is_commit_ordered())
-            .then(|| Leases::new(db.clone(), context.clock.clone(), context.instance.clone()));
+        let leases = (!db.is_commit_ordered()).then(|| Leases::new(db.clone(), context.instance.clone()));
         let service = Service {
             name,
             db,
@@ -61,7 +60,8 @@ impl Service {
             admin: Router::new(),
             pumps: Vec::new(),
         };
-        Ok(ServiceBuilder { context: context.clone(), service, outbox, leases })
+        context.edge.metrics.expect(name);
+        Ok(ServiceBuilder { context: context.clone(), service, outbox, groups: Vec::new(), leases })
     }
 }
 
@@ -130,8 +130,25 @@ struct Sweep {
     db: Db,
     clock: Arc<dyn Clock>,
 }
+    /// Tables whose values the vault has sealed: after a rotation of its keys they are sealed anew.
+    pub fn seals(&mut self, tables: &'static [SealedRows]) -> &mut Self {
+        let job = Reseal::new(self.service.name, &self.context, self.db(), tables);
+        self.every("reseal", reseal::LOOK_EVERY, job)
+    }
+
 
 #[async_trait]
+        let name = self.service.name;
+        let is_file = self.context.config.engines.database_url(name).is_none();
+        self.context.observe(Arc::new(DeliveryObserver {
+            service: name,
+            name: format!("{name}.delivery"),
+            db: self.db(),
+            clock: self.context.clock.clone(),
+            measures: self.context.measures.clone(),
+            groups: std::mem::take(&mut self.groups),
+            file: is_file.then(|| self.context.config.data.join(format!("{name}.db"))),
+        }));
 impl Job for Sweep {
     async fn run(&self) -> kernel::Result<Progress> {
         let now = self.clock.now();

@@ -4,7 +4,9 @@
 //! - a lease is a row with an owner, a token and an end; whoever takes it over raises the token;
 //! - every command that a leased pump gives to its database checks the token in its own transaction ([`db::fence`]), so
 //!   a holder that was paused past the end changes nothing when it resumes;
-//! - clocks decide only how long the work rests after a holder has died, never who may write.
+//! - clocks decide only how long the work rests after a holder has died, never who may write. The end is written and
+//!   judged by the database's clock alone, and one further off than a lease lasts is not believed: no machine whose clock
+//!   is wrong makes others wait.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,8 +14,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use db::fence::{self, Fence};
 use db::{Db, Tx, params};
-use kernel::{Clock, Timestamp};
+use kernel::Timestamp;
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::{Progress, Pump};
 
@@ -28,52 +31,69 @@ const LOOK_EVERY: Duration = Duration::from_millis(25);
 #[derive(Clone)]
 pub struct Leases {
     db: Db,
-    clock: Arc<dyn Clock>,
     owner: Arc<str>,
 }
 
 /// What a look at the row came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Standing {
-    Holder { token: i64, until: Timestamp },
-    Waiting { until: Timestamp },
+    Holder {
+        token: i64,
+    },
+    /// Somebody else has it, for so long at most.
+    Waiting {
+        at_most: Duration,
+    },
+}
+
+/// What is known of the lease here, until it is looked at again.
+#[derive(Debug, Clone, Copy)]
+struct Known {
+    standing: Standing,
+    /// `None` is at once.
+    look_at: Option<Instant>,
+}
+
+impl Known {
+    const NOTHING: Known = Known { standing: Standing::Waiting { at_most: Duration::ZERO }, look_at: None };
 }
 
 impl Leases {
     /// `owner` is unique to the process.
-    pub fn new(db: Db, clock: Arc<dyn Clock>, owner: Arc<str>) -> Self {
-        Self { db, clock, owner }
+    pub fn new(db: Db, owner: Arc<str>) -> Self {
+        Self { db, owner }
     }
 
     /// The pump, turned by the lease's holder alone.
     pub fn leased(&self, pump: Arc<dyn Pump>) -> Arc<dyn Pump> {
-        let standing = Mutex::new(Standing::Waiting { until: Timestamp::from_millis(i64::MIN) });
-        Arc::new(Leased { leases: self.clone(), pump, standing })
+        Arc::new(Leased { leases: self.clone(), pump, known: Mutex::new(Known::NOTHING) })
     }
 
-    /// Takes the lease, extends it, or says until when somebody else has it.
+    /// Takes the lease, extends it, or says for how long somebody else has it.
     async fn stand(&self, name: &str) -> Result<Standing, db::Error> {
-        let (name, owner, now) = (name.to_owned(), self.owner.clone(), self.clock.now());
-        let until = now.plus(LEASE_FOR);
+        let (name, owner) = (name.to_owned(), self.owner.clone());
+        let the_time = format!("SELECT {}", self.db.dialect().now_millis());
         self.db
             .write(move |tx| -> Result<Standing, db::Error> {
                 let sql = "SELECT owner, token, expires_at FROM leases WHERE name = ?";
                 let found = tx.query_opt(sql, params![name], |row| {
                     Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
                 })?;
+                // Asked once the row is ours: whoever had to wait for it is not late by that.
+                let now: Timestamp = tx.unlocked().query_one(&the_time, params![], |row| row.get(0))?;
+                let until = now.plus(LEASE_FOR);
                 let Some((holder, token, expires_at)) = found else {
                     let sql = "INSERT INTO leases (name, owner, token, expires_at) VALUES (?, ?, 1, ?)";
                     tx.execute(sql, params![name, &*owner, until])?;
-                    return Ok(Standing::Holder { token: 1, until });
+                    return Ok(Standing::Holder { token: 1 });
                 };
-                if *holder != *owner && expires_at > now {
-                    // Not until its end: whoever stops lets it go before that.
-                    return Ok(Standing::Waiting { until: expires_at.min(now.plus(WAIT_FOR)) });
+                if *holder != *owner && expires_at > now && expires_at <= until {
+                    return Ok(Standing::Waiting { at_most: expires_at.since(now) });
                 }
                 let token = if *holder == *owner { token } else { token + 1 };
                 let sql = "UPDATE leases SET owner = ?, token = ?, expires_at = ? WHERE name = ?";
                 tx.execute(sql, params![&*owner, token, until, name])?;
-                Ok(Standing::Holder { token, until })
+                Ok(Standing::Holder { token })
             })
             .await
     }
@@ -99,26 +119,28 @@ fn check(tx: &mut Tx<'_>, name: &str, owner: &str, token: i64) -> Result<(), db:
 struct Leased {
     leases: Leases,
     pump: Arc<dyn Pump>,
-    standing: Mutex<Standing>,
+    known: Mutex<Known>,
 }
 
 impl Leased {
-    /// The token, if the lease is ours. A third of the time before its end it is extended.
-    async fn token(&self, standing: &mut Standing) -> kernel::Result<Option<i64>> {
-        let now = self.leases.clock.now();
-        let settled = match *standing {
-            Standing::Holder { until, .. } => until.minus(LEASE_FOR * 2 / 3) > now,
-            Standing::Waiting { until } => until > now,
-        };
-        if !settled {
-            let before = *standing;
-            *standing = self.leases.stand(self.pump.name()).await?;
-            if let (Standing::Waiting { .. }, Standing::Holder { token, .. }) = (before, *standing) {
+    /// The token, if the lease is ours. It is extended after a third of its time.
+    async fn token(&self, known: &mut Known) -> kernel::Result<Option<i64>> {
+        let now = Instant::now();
+        if known.look_at.is_none_or(|at| at <= now) {
+            let before = known.standing;
+            let standing = self.leases.stand(self.pump.name()).await?;
+            let rests = match standing {
+                Standing::Holder { .. } => LEASE_FOR / 3,
+                // Not until its end: whoever stops lets it go before that.
+                Standing::Waiting { at_most } => at_most.min(WAIT_FOR),
+            };
+            *known = Known { standing, look_at: Some(now + rests) };
+            if let (Standing::Waiting { .. }, Standing::Holder { token }) = (before, standing) {
                 tracing::debug!(pump = self.pump.name(), token, "took the lease");
             }
         }
-        Ok(match *standing {
-            Standing::Holder { token, .. } => Some(token),
+        Ok(match known.standing {
+            Standing::Holder { token } => Some(token),
             Standing::Waiting { .. } => None,
         })
     }
@@ -131,14 +153,14 @@ impl Pump for Leased {
     }
 
     async fn step(&self) -> kernel::Result<Progress> {
-        let mut standing = self.standing.lock().await;
-        let Some(token) = self.token(&mut standing).await? else { return Ok(Progress::Idle) };
+        let mut known = self.known.lock().await;
+        let Some(token) = self.token(&mut known).await? else { return Ok(Progress::Idle) };
         let (name, owner) = (self.pump.name().to_owned(), self.leases.owner.clone());
         let fence = Fence::new(&self.leases.db, move |tx| check(tx, &name, &owner, token));
         let done = fence::scope(fence, self.pump.step()).await;
         if done.is_err() {
             // The lease itself may be what was lost: look at its row before the next step.
-            *standing = Standing::Waiting { until: Timestamp::from_millis(i64::MIN) };
+            *known = Known::NOTHING;
         }
         done
     }
@@ -158,8 +180,8 @@ impl Pump for Leased {
 
     async fn finish(&self) {
         self.pump.finish().await;
-        let standing = self.standing.lock().await;
-        if let Standing::Holder { token, .. } = *standing
+        let known = self.known.lock().await;
+        if let Standing::Holder { token } = known.standing
             && let Err(error) = self.leases.release(self.pump.name(), token).await
         {
             tracing::debug!(pump = self.pump.name(), %error, "the lease runs out by itself");
