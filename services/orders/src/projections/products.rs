@@ -3,9 +3,12 @@
 use contracts::catalog::{ProductArchived, ProductCreated, ProductSnapshot, ProductStatus, ProductUpdated};
 use contracts::{ProductId, topics};
 use db::{Tx, params};
-use messaging::{Consumer, Extent};
+use messaging::{Consumer, Extent, Swapped};
 
 use crate::domain::KnownProduct;
+
+/// So many products and one change place in one transaction.
+const SWAPPED_MAX: u32 = 500;
 
 /// The tables of this projection. Their columns are the same.
 #[derive(Clone, Copy)]
@@ -60,19 +63,42 @@ fn folding(table: Table) -> Consumer {
 /// A rebuild goes on beside the products in use: without them no order could be placed, and with old ones it would have
 /// old prices.
 pub fn consumer() -> Consumer {
-    let clear = |tx: &mut Tx<'_>| Ok(tx.execute("DELETE FROM products_aside", params![]).map(drop)?);
-    folding(Table::Products).rebuilds_aside(folding(Table::Aside), clear, |tx, extent| {
-        let old = match extent {
-            Extent::Whole => "DELETE FROM products",
-            // A product that has not changed for longer than the log remembers is still sold.
-            Extent::Tail => "DELETE FROM products WHERE id IN (SELECT id FROM products_aside)",
-        };
-        tx.execute(old, params![])?;
-        let columns = "id, sku, name, category, price, currency, status, version";
-        let fill = format!("INSERT INTO products ({columns}) SELECT {columns} FROM products_aside");
-        tx.execute(&fill, params![])?;
-        Ok(tx.execute("DELETE FROM products_aside", params![]).map(drop)?)
+    let clear = |tx: &mut Tx<'_>| Ok(messaging::clear_portion(tx, "products_aside", "id")?);
+    folding(Table::Products).rebuilds_aside(folding(Table::Aside), clear, |tx, extent, reached| {
+        Ok(swap(tx, extent, reached.unwrap_or(""))?)
     })
+}
+
+/// Moves the next products into their place. Each is by itself what it was or what it is, so that nobody is held up for
+/// longer than some of them take.
+fn swap(tx: &mut Tx<'_>, extent: Extent, after: &str) -> Result<Swapped, db::Error> {
+    let bound = |tx: &mut Tx<'_>, table: &str| {
+        let sql = format!("SELECT id FROM {table} WHERE id > ? ORDER BY id LIMIT 1 OFFSET ?");
+        tx.unlocked().query_opt(&sql, params![after, SWAPPED_MAX], |row| row.get::<String>(0))
+    };
+    let new = bound(tx, "products_aside")?;
+    let old = match extent {
+        Extent::Whole => bound(tx, "products")?,
+        Extent::Tail => None,
+    };
+    let upto = new.into_iter().chain(old).min();
+    // Behind every id.
+    let last = upto.as_deref().unwrap_or("~");
+    let gone = match extent {
+        Extent::Whole => "DELETE FROM products WHERE id > ? AND id <= ?",
+        // A product that has not changed for longer than the log remembers is still sold.
+        Extent::Tail => {
+            "DELETE FROM products WHERE id IN (SELECT id FROM products_aside WHERE id > ? AND id <= ?)"
+        }
+    };
+    tx.execute(gone, params![after, last])?;
+    let columns = "id, sku, name, category, price, currency, status, version";
+    let fill = format!(
+        "INSERT INTO products ({columns}) SELECT {columns} FROM products_aside WHERE id > ? AND id <= ?"
+    );
+    tx.execute(&fill, params![after, last])?;
+    tx.execute("DELETE FROM products_aside WHERE id > ? AND id <= ?", params![after, last])?;
+    Ok(upto.map_or(Swapped::Wholly, Swapped::Upto))
 }
 
 /// What the catalogue said last. Orders of one product do not wait for each other.

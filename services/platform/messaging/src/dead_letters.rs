@@ -127,6 +127,14 @@ pub(crate) fn is_parked(tx: &mut Tx<'_>, consumer: &str, key: &str) -> Result<bo
     Ok(tx.query_opt(sql, params![consumer, key], |_| Ok(()))?.is_some())
 }
 
+/// Whether a message of this key is parked that the rebuild under way does not read again: the log has let go of it.
+pub(crate) fn is_kept(tx: &mut Tx<'_>, consumer: &str, key: &str) -> Result<bool, db::Error> {
+    let sql = "SELECT 1 FROM dead_letters d WHERE d.consumer = ? AND d.subject = ? AND d.pos < (SELECT o.began \
+               FROM projection_positions o WHERE o.consumer = d.consumer AND o.topic = d.topic AND o.part = d.part) \
+               LIMIT 1";
+    Ok(tx.unlocked().query_opt(sql, params![consumer, key], |_| Ok(()))?.is_some())
+}
+
 pub(crate) fn any(tx: &mut Tx<'_>, consumer: &str) -> Result<bool, db::Error> {
     let sql = "SELECT 1 FROM dead_letters WHERE consumer = ? LIMIT 1";
     Ok(tx.query_opt(sql, params![consumer], |_| Ok(()))?.is_some())
@@ -193,6 +201,36 @@ pub async fn replay(db: &Db, ids: Vec<i64>) -> Result<usize, db::Error> {
             )?;
         }
         Ok(marked)
+    })
+    .await
+}
+
+/// One parked message, with its payload.
+pub async fn find(db: &Db, id: i64) -> Result<Option<DeadLetter>, db::Error> {
+    db.read(move |tx| {
+        let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?");
+        tx.query_opt(&sql, params![id], read)
+    })
+    .await
+}
+
+/// Gives messages up for good: they are marked as handled without having been. What waits behind them is handled once
+/// nothing dead is left of its key. Answers how many of the ids were parked.
+pub async fn discard(db: &Db, ids: Vec<i64>, now: Timestamp) -> Result<usize, db::Error> {
+    db.write(move |tx| {
+        let mut gone = 0;
+        for id in &ids {
+            let sql = format!("SELECT {COLUMNS} FROM dead_letters WHERE id = ?");
+            let Some(letter) = tx.query_opt(&sql, params![*id], read)? else { continue };
+            if !letter.event_id.is_empty() {
+                // Whoever delivers it again finds it handled.
+                let sql = "INSERT OR IGNORE INTO inbox (consumer, event_id, handled_at) VALUES (?, ?, ?)";
+                tx.execute(sql, params![letter.consumer, letter.event_id, now])?;
+            }
+            remove(tx, &letter)?;
+            gone += 1;
+        }
+        Ok(gone)
     })
     .await
 }

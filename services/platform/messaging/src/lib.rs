@@ -23,13 +23,17 @@ use db::{Migration, Migrations};
 
 pub use consumer::{Consumer, ConsumerPump, sweep_inbox};
 pub use dead_letters::{
-    DeadLetter, DeadLetterState, count as count_dead_letters, list as list_dead_letters, replay,
+    DeadLetter, DeadLetterState, count as count_dead_letters, discard as discard_dead_letters,
+    find as find_dead_letter, list as list_dead_letters, replay,
 };
 pub use lease::Leases;
 pub use outbox::{Outbox, depth as outbox_depth, sequences};
 pub use pump::{Every, Job, Progress, Pump};
-pub use rebuild::{Extent, ProjectionView, Stage, projections, rebuild};
-pub use relay::Relay;
+pub use rebuild::{
+    Cleared, Extent, PORTION_MAX, ProjectionView, Stage, Swapped, abandon_rebuild, clear_portion,
+    projections, rebuild,
+};
+pub use relay::{Relay, RelayLag};
 
 /// The tables that every service's database has for delivery.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -79,5 +83,11 @@ pub const MIGRATIONS: Migrations = Migrations {
                 began BIGINT NOT NULL, pos BIGINT NOT NULL, upto BIGINT NOT NULL,
                 PRIMARY KEY (consumer, topic, part)
               ) WITHOUT ROWID;",
+    }, Migration {
+        version: 4,
+        name: "rebuilds in portions",
+        // `reached`: how far the new is in the place of the old; `trouble`: why the last one came to nothing.
+        sql: "ALTER TABLE projections ADD COLUMN reached VARCHAR(255);
+              ALTER TABLE projections ADD COLUMN trouble VARCHAR(255);",
     }],
 };

@@ -5,26 +5,37 @@
 //!   the group share it, those of a rebuild have it alone. While a rebuild is under way no message of the group takes
 //!   effect, whichever replica has it; it is delivered again afterwards, and the inbox knows what the rebuild has read;
 //! - the end up to which the log is read is looked up after the group has stopped, so all that had taken effect before
-//!   is read again;
+//!   is read again. Nothing is taken for read because a look at the log came back with nothing: the log has to say that it
+//!   holds nothing there;
 //! - a position moves in the transaction of the messages that it passes, from where it was: of several replicas that
 //!   read the same place one goes on, and a crash at any point loses and repeats nothing;
-//! - a model that is filled in place is emptied only where the log still has its beginning.
+//! - a model that is filled in place is emptied only where the log still has its beginning;
+//! - what a rebuild handles and parks is written down beside what the group has, under a name of its own, and joined with
+//!   it at the end. Until a model is emptied in place, or put in the place of the old one, it can be abandoned and nothing
+//!   has happened;
+//! - a parked message that the log has let go of stays parked;
+//! - no transaction changes more rows than [`PORTION_MAX`] of what a model or an inbox holds, where the model's owner keeps to
+//!   it too.
+
+mod steps;
 
 use std::collections::HashMap;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use bus::{Bus, Delivery};
+use bus::Bus;
 use contracts::topics::Topic;
 use db::{Db, Tx, params};
 use kernel::{Error, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use crate::Progress;
-use crate::consumer::{BATCH_MAX, Consumer, ConsumerPump, HandlerFn, Incoming, Taken};
+use crate::consumer::{Consumer, HandlerFn};
 
-type TableFn = Box<dyn Fn(&mut Tx<'_>) -> kernel::Result<()> + Send + Sync>;
-type SwapFn = Box<dyn Fn(&mut Tx<'_>, Extent) -> kernel::Result<()> + Send + Sync>;
+type ClearFn = Box<dyn Fn(&mut Tx<'_>) -> kernel::Result<Cleared> + Send + Sync>;
+type SwapFn = Box<dyn Fn(&mut Tx<'_>, Extent, Option<&str>) -> kernel::Result<Swapped> + Send + Sync>;
+
+/// How many rows of a table one transaction of a rebuild changes.
+pub const PORTION_MAX: u32 = 1_000;
 
 /// What of a topic's history a rebuild could read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,10 +46,49 @@ pub enum Extent {
     Tail,
 }
 
+/// How far emptying is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cleared {
+    /// There may be more: it is called again, in a transaction of its own.
+    Partly,
+    Wholly,
+}
+
+impl From<()> for Cleared {
+    fn from((): ()) -> Self {
+        Cleared::Wholly
+    }
+}
+
+/// How far putting the new in the place of the old is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Swapped {
+    /// There may be more: it is called again with this, in a transaction of its own. At most 255 characters.
+    Upto(String),
+    Wholly,
+}
+
+impl From<()> for Swapped {
+    fn from((): ()) -> Self {
+        Swapped::Wholly
+    }
+}
+
+/// Deletes some rows of a table, in the order of a column of texts.
+pub fn clear_portion(tx: &mut Tx<'_>, table: &str, key: &str) -> Result<Cleared, db::Error> {
+    let sql = format!("SELECT {key} FROM {table} ORDER BY {key} LIMIT 1 OFFSET ?");
+    let bound: Option<String> = tx.unlocked().query_opt(&sql, params![PORTION_MAX], |row| row.get(0))?;
+    match &bound {
+        Some(bound) => tx.execute(&format!("DELETE FROM {table} WHERE {key} < ?"), params![*bound])?,
+        None => tx.execute(&format!("DELETE FROM {table}"), params![])?,
+    };
+    Ok(if bound.is_some() { Cleared::Partly } else { Cleared::Wholly })
+}
+
 /// How a consumer's tables are filled anew.
 pub(crate) struct Projection {
     /// Empties what the rebuild writes.
-    clear: TableFn,
+    clear: ClearFn,
     /// `None` where it writes into the tables that are read.
     aside: Option<Aside>,
 }
@@ -49,14 +99,6 @@ struct Aside {
 }
 
 impl Projection {
-    pub(crate) fn in_place(clear: TableFn) -> Self {
-        Self { clear, aside: None }
-    }
-
-    pub(crate) fn aside(handlers: HashMap<&'static str, HandlerFn>, clear: TableFn, swap: SwapFn) -> Self {
-        Self { clear, aside: Some(Aside { handlers, swap }) }
-    }
-
     /// Those that write where the rebuild writes, if that is elsewhere.
     pub(crate) fn handlers(&self) -> Option<&HashMap<&'static str, HandlerFn>> {
         self.aside.as_ref().map(|aside| &aside.handlers)
@@ -69,8 +111,11 @@ impl Projection {
 
 const ASIDE: &str = "aside";
 const IN_PLACE: &str = "in_place";
-/// How many inbox rows go in one transaction.
-const FORGET_MAX: u32 = 1_000;
+
+/// Under which name a rebuild writes down what it has handled and parked.
+pub(crate) fn beside(consumer: &str) -> String {
+    format!("{consumer}~")
+}
 
 /// How far a rebuild is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -80,19 +125,47 @@ pub enum Stage {
     Live,
     /// An operator wants one; from here on the group's messages wait.
     Requested,
-    /// Its inbox is being forgotten.
+    /// What an earlier one has left behind goes.
     Emptying,
+    /// The model in use goes, which cannot be called back.
+    Clearing,
     /// The log is read.
     Reading,
+    /// The new takes the place of the old, which cannot be called back.
+    Swapping,
+    /// The group is told what was read.
+    Settling,
 }
 
 impl Stage {
+    const ALL: [Stage; 7] = [
+        Stage::Live,
+        Stage::Requested,
+        Stage::Emptying,
+        Stage::Clearing,
+        Stage::Reading,
+        Stage::Swapping,
+        Stage::Settling,
+    ];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Stage::Live => "live",
             Stage::Requested => "requested",
             Stage::Emptying => "emptying",
+            Stage::Clearing => "clearing",
             Stage::Reading => "reading",
+            Stage::Swapping => "swapping",
+            Stage::Settling => "settling",
+        }
+    }
+
+    /// Whether nothing has happened yet to the model in use.
+    fn can_be_abandoned(self, way: &str) -> bool {
+        match self {
+            Stage::Requested | Stage::Emptying => true,
+            Stage::Reading => way == ASIDE,
+            Stage::Live | Stage::Clearing | Stage::Swapping | Stage::Settling => false,
         }
     }
 }
@@ -101,7 +174,7 @@ impl FromStr for Stage {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        [Stage::Live, Stage::Requested, Stage::Emptying, Stage::Reading]
+        Self::ALL
             .into_iter()
             .find(|stage| stage.as_str() == text)
             .ok_or_else(|| format!("not a stage of a rebuild: {text:?}"))
@@ -119,6 +192,11 @@ pub struct ProjectionView {
     /// Places of the log that the rebuild has passed, of `places`. Both are zero where none is under way.
     pub passed: i64,
     pub places: i64,
+    /// Whether it can be abandoned now without a trace.
+    pub can_be_abandoned: bool,
+    /// Why the last one came to nothing, or is not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// A piece of one partition, read in a rebuild.
@@ -179,23 +257,39 @@ fn set_stage(tx: &mut Tx<'_>, consumer: &str, stage: Stage) -> Result<(), db::Er
     tx.execute(sql, params![stage.as_str(), consumer]).map(drop)
 }
 
+fn note_trouble(tx: &mut Tx<'_>, consumer: &str, trouble: &str) -> Result<(), db::Error> {
+    let trouble: String = trouble.chars().take(255).collect();
+    let sql = "UPDATE projections SET trouble = ? WHERE consumer = ?";
+    tx.execute(sql, params![trouble, consumer]).map(drop)
+}
+
+/// The group goes on; nothing is under way any more.
+fn go_live(tx: &mut Tx<'_>, consumer: &str) -> Result<(), db::Error> {
+    tx.execute("DELETE FROM projection_positions WHERE consumer = ?", params![consumer])?;
+    tx.execute("UPDATE projections SET reached = NULL WHERE consumer = ?", params![consumer])?;
+    set_stage(tx, consumer, Stage::Live)
+}
+
 /// The read models of a service that can be rebuilt. A consumer is among them once it has run.
 pub async fn projections(db: &Db) -> Result<Vec<ProjectionView>, db::Error> {
     db.read(|tx| {
         let sql = "SELECT p.consumer, p.topics, p.stage, p.requested_at, \
                    (SELECT SUM(o.pos - o.began) FROM projection_positions o WHERE o.consumer = p.consumer), \
-                   (SELECT SUM(o.upto - o.began) FROM projection_positions o WHERE o.consumer = p.consumer) \
-                   FROM projections p ORDER BY p.consumer";
+                   (SELECT SUM(o.upto - o.began) FROM projection_positions o WHERE o.consumer = p.consumer), \
+                   p.way, p.trouble FROM projections p ORDER BY p.consumer";
         tx.query(sql, params![], |row| {
             let (passed, places): (Option<i64>, Option<i64>) = (row.get(4)?, row.get(5)?);
-            let places = places.unwrap_or(0);
+            let places = places.unwrap_or(0).max(0);
+            let (stage, way): (Stage, String) = (row.parse(2)?, row.get(6)?);
             Ok(ProjectionView {
                 consumer: row.get(0)?,
                 topics: row.get::<String>(1)?.split(',').map(str::to_owned).collect(),
-                stage: row.parse(2)?,
+                stage,
                 requested_at: row.get(3)?,
-                passed: passed.unwrap_or(0).min(places),
+                passed: passed.unwrap_or(0).clamp(0, places),
                 places,
+                can_be_abandoned: stage.can_be_abandoned(&way),
+                trouble: row.get(7)?,
             })
         })
     })
@@ -212,18 +306,24 @@ fn lost(topic: &str, partitions: &[bus::PartitionInfo]) -> Option<Error> {
     Some(Error::conflict("log_too_short", text))
 }
 
-/// Asks for a rebuild of `consumer`; its pump begins at its next step, in whichever process.
-pub async fn rebuild(db: &Db, bus: &dyn Bus, consumer: &str, now: Timestamp) -> kernel::Result<()> {
+/// The topics of a read model, and its way.
+async fn find(db: &Db, consumer: &str) -> kernel::Result<(String, String)> {
     let name = consumer.to_owned();
     let sql = "SELECT topics, way FROM projections WHERE consumer = ?";
     let found: Option<(String, String)> = db
         .read(move |tx| tx.query_opt(sql, params![name], |row| Ok((row.get(0)?, row.get(1)?))))
         .await
         .map_err(|error: db::Error| Error::from(error))?;
-    let Some((topics, way)) = found else {
+    let unknown = || {
         let text = format!("no read model is filled by a consumer {consumer:?}");
-        return Err(Error::not_found("no_such_projection", text));
+        Error::not_found("no_such_projection", text)
     };
+    found.ok_or_else(unknown)
+}
+
+/// Asks for a rebuild of `consumer`; its pump begins at its next step, in whichever process.
+pub async fn rebuild(db: &Db, bus: &dyn Bus, consumer: &str, now: Timestamp) -> kernel::Result<()> {
+    let (topics, way) = find(db, consumer).await?;
     if way == IN_PLACE {
         for topic in topics.split(',') {
             if let Some(error) = lost(topic, &bus.partitions(topic).await?) {
@@ -236,181 +336,61 @@ pub async fn rebuild(db: &Db, bus: &dyn Bus, consumer: &str, now: Timestamp) -> 
         if stage(tx, &name)? != Stage::Live {
             return Err(Error::conflict("rebuild_under_way", format!("{name} is being rebuilt")));
         }
-        let sql = "UPDATE projections SET stage = ?, requested_at = ? WHERE consumer = ?";
+        let sql = "UPDATE projections SET stage = ?, requested_at = ?, trouble = NULL WHERE consumer = ?";
         tx.execute(sql, params![Stage::Requested.as_str(), now, name])?;
         Ok(())
     })
     .await
 }
 
-/// Forgets some of the inbox; `true` where nothing is left of it.
-fn forget(tx: &mut Tx<'_>, consumer: &str) -> Result<bool, db::Error> {
-    let sql = "SELECT event_id FROM inbox WHERE consumer = ? ORDER BY event_id LIMIT 1 OFFSET ?";
-    let bound: Option<String> =
-        tx.unlocked().query_opt(sql, params![consumer, FORGET_MAX], |row| row.get(0))?;
-    match &bound {
-        Some(bound) => {
-            let sql = "DELETE FROM inbox WHERE consumer = ? AND event_id < ?";
-            tx.execute(sql, params![consumer, *bound])?;
+/// Calls a rebuild back: the model stays as it was, and the group's messages go on at once. What was put beside it goes
+/// when the next one begins.
+pub async fn abandon_rebuild(db: &Db, consumer: &str) -> kernel::Result<()> {
+    let (_, way) = find(db, consumer).await?;
+    let name = consumer.to_owned();
+    db.write(move |tx| -> kernel::Result<()> {
+        let stage = stage(tx, &name)?;
+        if stage == Stage::Live {
+            return Err(Error::conflict("no_rebuild_under_way", format!("{name} is not being rebuilt")));
         }
-        None => {
-            tx.execute("DELETE FROM inbox WHERE consumer = ?", params![consumer])?;
+        if !stage.can_be_abandoned(&way) {
+            let text = format!("{name} is {}: the model that was there before is gone", stage.as_str());
+            return Err(Error::conflict("rebuild_too_far", text));
         }
-    }
-    Ok(bound.is_none())
-}
-
-/// Where reading goes on, and where it ends there.
-fn next_place(tx: &mut Tx<'_>, consumer: &str) -> Result<Option<(String, u32, i64, i64)>, db::Error> {
-    let sql = "SELECT topic, part, pos, upto FROM projection_positions WHERE consumer = ? AND pos < upto \
-               ORDER BY topic, part LIMIT 1";
-    let read = |row: &db::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?));
-    tx.unlocked().query_opt(sql, params![consumer], read)
-}
-
-impl ConsumerPump {
-    /// One bounded piece of a rebuild; `None` where none is under way.
-    pub(crate) async fn rebuild_step(&self) -> kernel::Result<Option<Progress>> {
-        if self.shared.projection.is_none() {
-            return Ok(None);
-        }
-        let group = self.shared.group.clone();
-        let stage = self.db.look_up(move |tx| stage(tx, &group)).await?;
-        match stage {
-            Stage::Live => Ok(None),
-            Stage::Requested => self.open_log().await.map(Some),
-            Stage::Emptying => self.empty().await.map(Some),
-            Stage::Reading => self.read_log().await.map(Some),
-        }
-    }
-
-    /// The group has stopped: what its messages have changed lies before the ends that the log has now.
-    async fn open_log(&self) -> kernel::Result<Progress> {
-        let mut places: Vec<(&'static str, u32, i64, i64)> = Vec::new();
-        let mut refused = None;
-        for topic in &self.topics {
-            let partitions = self.bus.partitions(topic.name).await?;
-            refused = refused.or_else(|| lost(topic.name, &partitions));
-            places.extend(partitions.iter().map(|info| (topic.name, info.partition, info.begin, info.end)));
-        }
-        let shared = self.shared.clone();
-        let refused = refused.filter(|_| shared.projection.as_ref().is_some_and(|kind| kind.aside.is_none()));
-        if let Some(error) = &refused {
-            tracing::error!(consumer = %shared.group, reason = %error, "the read model stays as it is");
-        }
-        let next = if refused.is_some() { Stage::Live } else { Stage::Emptying };
-        self.db
-            .write(move |tx| -> kernel::Result<()> {
-                if stage(tx, &shared.group)? != Stage::Requested {
-                    return Ok(());
-                }
-                for (topic, partition, begin, end) in places.iter().filter(|_| next == Stage::Emptying) {
-                    let sql = "INSERT INTO projection_positions (consumer, topic, part, began, pos, upto) \
-                               VALUES (?, ?, ?, ?, ?, ?)";
-                    tx.execute(sql, params![shared.group, *topic, *partition, *begin, *begin, *end])?;
-                }
-                Ok(set_stage(tx, &shared.group, next)?)
-            })
-            .await?;
-        Ok(Progress::Worked)
-    }
-
-    async fn empty(&self) -> kernel::Result<Progress> {
-        let shared = self.shared.clone();
-        self.db
-            .write(move |tx| -> kernel::Result<()> {
-                if stage(tx, &shared.group)? != Stage::Emptying || !forget(tx, &shared.group)? {
-                    return Ok(());
-                }
-                tx.execute("DELETE FROM dead_letters WHERE consumer = ?", params![shared.group])?;
-                if let Some(projection) = &shared.projection {
-                    (projection.clear)(tx)?;
-                }
-                Ok(set_stage(tx, &shared.group, Stage::Reading)?)
-            })
-            .await?;
-        Ok(Progress::Worked)
-    }
-
-    async fn read_log(&self) -> kernel::Result<Progress> {
-        let group = self.shared.group.clone();
-        let place = self.db.look_up(move |tx| next_place(tx, &group)).await?;
-        let Some((topic, partition, from, upto)) = place else { return self.go_live().await };
-        let found = self.bus.read(&topic, partition, from, BATCH_MAX).await?;
-        // Nothing there means that nothing comes: what is published meanwhile is the group's.
-        let next = found.last().map_or(upto, |last| last.offset + 1);
-        let slice = Slice { topic: topic.into(), partition, from, next };
-        let batch: Arc<Vec<Incoming>> = Arc::new(found.into_iter().map(Incoming::read).collect());
-        let taken = match self.take_all(&batch, Origin::Log(slice.clone())).await {
-            Ok(taken) => taken,
-            Err(error) if batch.is_empty() => return Err(error),
-            Err(_) => self.pass_one_by_one(&batch, slice).await?,
-        };
-        // Another replica has gone on from here: let it.
-        Ok(if taken == Taken::Done { Progress::Worked } else { Progress::Idle })
-    }
-
-    async fn pass_one_by_one(&self, batch: &Arc<Vec<Incoming>>, whole: Slice) -> kernel::Result<Taken> {
-        let mut from = whole.from;
-        for (index, incoming) in batch.iter().enumerate() {
-            let Delivery { offset, .. } = incoming.delivery;
-            let slice = Slice { from, next: offset + 1, ..whole.clone() };
-            from = slice.next;
-            if self.take_one(batch, index, Origin::Log(slice)).await? == Taken::Held {
-                return Ok(Taken::Held);
-            }
-        }
-        Ok(Taken::Done)
-    }
-
-    /// All is read: the group's messages go on.
-    async fn go_live(&self) -> kernel::Result<Progress> {
-        let shared = self.shared.clone();
-        let is_done = self
-            .db
-            .write(move |tx| -> kernel::Result<bool> {
-                if stage(tx, &shared.group)? != Stage::Reading || next_place(tx, &shared.group)?.is_some() {
-                    return Ok(false);
-                }
-                if let Some(Projection { aside: Some(aside), .. }) = &shared.projection {
-                    let sql = "SELECT COUNT(*) FROM projection_positions WHERE consumer = ? AND began > 0";
-                    let cut: i64 = tx.unlocked().query_one(sql, params![shared.group], |row| row.get(0))?;
-                    (aside.swap)(tx, if cut == 0 { Extent::Whole } else { Extent::Tail })?;
-                }
-                tx.execute("DELETE FROM projection_positions WHERE consumer = ?", params![shared.group])?;
-                set_stage(tx, &shared.group, Stage::Live)?;
-                Ok(true)
-            })
-            .await?;
-        if is_done {
-            tracing::info!(consumer = %self.shared.group, "the read model is rebuilt");
-        }
-        Ok(Progress::Worked)
-    }
+        tx.execute("DELETE FROM dead_letters WHERE consumer = ?", params![beside(&name)])?;
+        note_trouble(tx, &name, "abandoned")?;
+        Ok(go_live(tx, &name)?)
+    })
+    .await
 }
 
 impl Consumer {
     /// Declares that this consumer fills a read model, and nothing else: it can be emptied by `clear` and filled from the
-    /// log again. Until that is done whoever reads it sees a part.
+    /// log again. Until that is done whoever reads it sees a part. `clear` answers nothing, or how far it has come.
     #[must_use]
-    pub fn rebuilds(
+    pub fn rebuilds<C: Into<Cleared>>(
         mut self,
-        clear: impl Fn(&mut Tx<'_>) -> kernel::Result<()> + Send + Sync + 'static,
+        clear: impl Fn(&mut Tx<'_>) -> kernel::Result<C> + Send + Sync + 'static,
     ) -> Self {
-        self.projection = Some(Projection::in_place(Box::new(clear)));
+        let clear: ClearFn = Box::new(move |tx| clear(tx).map(Into::into));
+        self.projection = Some(Projection { clear, aside: None });
         self
     }
 
     /// Declares that this consumer fills a read model that may not be seen half full: a rebuild goes through the handlers
     /// of `aside` into other tables, which `clear` empties first, and `swap` puts them in the place of the ones in use.
+    ///
+    /// Where `swap` does a part, the model is as good with it as without; it is called again with how far it came.
     #[must_use]
-    pub fn rebuilds_aside(
+    pub fn rebuilds_aside<C: Into<Cleared>, S: Into<Swapped>>(
         mut self,
         aside: Consumer,
-        clear: impl Fn(&mut Tx<'_>) -> kernel::Result<()> + Send + Sync + 'static,
-        swap: impl Fn(&mut Tx<'_>, Extent) -> kernel::Result<()> + Send + Sync + 'static,
+        clear: impl Fn(&mut Tx<'_>) -> kernel::Result<C> + Send + Sync + 'static,
+        swap: impl Fn(&mut Tx<'_>, Extent, Option<&str>) -> kernel::Result<S> + Send + Sync + 'static,
     ) -> Self {
-        self.projection = Some(Projection::aside(aside.handlers, Box::new(clear), Box::new(swap)));
+        let clear: ClearFn = Box::new(move |tx| clear(tx).map(Into::into));
+        let swap: SwapFn = Box::new(move |tx, extent, reached| swap(tx, extent, reached).map(Into::into));
+        self.projection = Some(Projection { clear, aside: Some(Aside { handlers: aside.handlers, swap }) });
         self
     }
 }

@@ -1,5 +1,7 @@
 //! A read model that is filled anew while messages come: each message once, in order, whatever dies when.
 
+mod trouble;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
@@ -8,11 +10,11 @@ use async_trait::async_trait;
 use bus::{Bus, Delivery, EmbeddedLog, Error, GroupLag, Message, PartitionInfo, Start, Subscription};
 use contracts::inventory::StockLow;
 use contracts::topics::{self, Topic};
-use db::{Db, Migration, Migrations, params};
+use db::{Db, Migration, Migrations, Tx, params};
 use kernel::{Clock, IdSource, ManualClock, Timestamp};
 use tokio::sync::{Mutex, Notify};
 
-use crate::{Consumer, ConsumerPump, Extent, Outbox, Progress, Pump, Relay, Stage};
+use crate::{Cleared, Consumer, ConsumerPump, Extent, Outbox, Progress, Pump, Relay, Stage, Swapped};
 
 static TABLES: &[Migrations] = &[
     crate::MIGRATIONS,
@@ -62,6 +64,8 @@ struct Fused {
     fuse: Fuse,
     /// Asks for a rebuild of the model in this database when the next messages have been polled.
     ambush: Arc<Mutex<Option<Db>>>,
+    /// So many reads from here on find nothing, whatever there is.
+    mute: Arc<AtomicI64>,
 }
 
 struct Ambushed {
@@ -127,6 +131,9 @@ impl Bus for Fused {
         limit: usize,
     ) -> Result<Vec<Delivery>, Error> {
         self.fuse.burn()?;
+        if self.mute.fetch_sub(1, Ordering::SeqCst) > 0 {
+            return Ok(Vec::new());
+        }
         self.log.read(topic, partition, offset, limit).await
     }
 
@@ -143,6 +150,38 @@ impl Bus for Fused {
 enum Way {
     InPlace,
     Aside,
+}
+
+/// The first key after `reached` that a table has.
+fn next_key(tx: &mut Tx<'_>, table: &str, reached: &str) -> Result<Option<String>, db::Error> {
+    let sql = format!("SELECT MIN(sku) FROM {table} WHERE sku > ?");
+    tx.query_one(&sql, params![reached], |row| row.get(0))
+}
+
+/// One key a transaction.
+fn clear_a_key(table: &'static str) -> impl Fn(&mut Tx<'_>) -> kernel::Result<Cleared> + Send + Sync {
+    move |tx| {
+        let Some(key) = next_key(tx, table, "")? else { return Ok(Cleared::Wholly) };
+        tx.execute(&format!("DELETE FROM {table} WHERE sku = ?"), params![key])?;
+        Ok(Cleared::Partly)
+    }
+}
+
+/// One key a transaction.
+fn swap_a_key(tx: &mut Tx<'_>, extent: Extent, reached: Option<&str>) -> kernel::Result<Swapped> {
+    let reached = reached.unwrap_or("");
+    let new = next_key(tx, "seen_aside", reached)?;
+    let old = match extent {
+        Extent::Whole => next_key(tx, "seen", reached)?,
+        Extent::Tail => None,
+    };
+    let Some(key) = new.into_iter().chain(old).min() else { return Ok(Swapped::Wholly) };
+    tx.execute("DELETE FROM seen WHERE sku = ?", params![key])?;
+    let move_in =
+        "INSERT INTO seen (sku, available) SELECT sku, available FROM seen_aside WHERE sku = ? ORDER BY n";
+    tx.execute(move_in, params![key])?;
+    tx.execute("DELETE FROM seen_aside WHERE sku = ?", params![key])?;
+    Ok(Swapped::Upto(key))
 }
 
 struct Shop {
@@ -176,7 +215,7 @@ impl Shop {
         db.migrate(TABLES).await.unwrap();
         let log = Arc::new(EmbeddedLog::open(Db::in_memory().unwrap(), clock.clone()).await.unwrap());
         let fuse = Fuse { respite, ..Fuse::none() };
-        let bus = Arc::new(Fused { log, fuse: fuse.clone(), ambush: Arc::default() });
+        let bus = Arc::new(Fused { log, fuse: fuse.clone(), ambush: Arc::default(), mute: Arc::default() });
         let outbox = Outbox::new("test", clock.clone(), IdSource::new(clock.clone(), 1));
         let relay = Relay::new("test", db.clone(), bus.clone(), &outbox);
         Self { db, bus, clock, outbox, relay, fuse, way, sent: [0; KEYS.len()] }
@@ -184,22 +223,11 @@ impl Shop {
 
     fn pump(&self) -> ConsumerPump {
         let consumer = match self.way {
-            Way::InPlace => folding("seen", &self.fuse)
-                .rebuilds(|tx| Ok(tx.execute("DELETE FROM seen", params![]).map(drop)?)),
+            Way::InPlace => folding("seen", &self.fuse).rebuilds(clear_a_key("seen")),
             Way::Aside => folding("seen", &self.fuse).rebuilds_aside(
                 folding("seen_aside", &self.fuse),
-                |tx| Ok(tx.execute("DELETE FROM seen_aside", params![]).map(drop)?),
-                |tx, extent| {
-                    let old = match extent {
-                        Extent::Whole => "DELETE FROM seen",
-                        Extent::Tail => "DELETE FROM seen WHERE sku IN (SELECT sku FROM seen_aside)",
-                    };
-                    tx.execute(old, params![])?;
-                    let move_in =
-                        "INSERT INTO seen (sku, available) SELECT sku, available FROM seen_aside ORDER BY n";
-                    tx.execute(move_in, params![])?;
-                    Ok(tx.execute("DELETE FROM seen_aside", params![]).map(drop)?)
-                },
+                clear_a_key("seen_aside"),
+                swap_a_key,
             ),
         };
         let clock: Arc<dyn Clock> = self.clock.clone();
