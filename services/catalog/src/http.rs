@@ -23,6 +23,7 @@ use crate::requests::{ListParams, ProductBody, ProductPatch, require_same_sku};
 use crate::search::Audience;
 use crate::store;
 use crate::strays;
+use crate::visits::Visit;
 
 const SELLERS: Policy = Policy::Roles(&[Role::Seller, Role::Admin]);
 /// The most that a picture may hold.
@@ -419,8 +420,8 @@ async fn upload_image(
         Error::invalid("image_type_unsupported", "a picture is JPEG, PNG, WebP or GIF").with_status(415)
     })?;
     let name = PictureName::of(kind, &bytes);
-    let (announced, now) = (name.clone(), catalog.clock.now());
-    catalog.db.write(move |tx| strays::announce(tx, announced.as_str(), now)).await?;
+    let now = catalog.clock.now();
+    let name = catalog.db.write(move |tx| strays::announce(tx, &name, now)).await?;
     pictures::keep(catalog.objects.as_ref(), &name, bytes).await?;
     let product = catalog.change(id, move |catalog, tx| catalog.add_image(tx, id, name.as_str())).await?;
     Ok((StatusCode::CREATED, changed(product)).into_response())

@@ -1,7 +1,8 @@
 //! Pictures: judged by their content and named after it.
 //!
-//! Invariants: a picture's name is the SHA-256 of its content, so it never changes, and a name from outside that has
-//! another form names nothing; a picture is in the store of objects before anybody hears its name.
+//! Invariants: a picture's name is the SHA-256 of its content, and a number where the names before it were cleared away, so
+//! what it names never changes, and a name from outside that has another form names nothing; a picture is in the store of
+//! objects before anybody hears its name.
 
 use aws_lc_rs::digest;
 use bytes::Bytes;
@@ -50,12 +51,14 @@ impl ImageKind {
     }
 }
 
-/// `<64 hexadecimal digits>.<extension>`.
+/// `<64 hexadecimal digits>.<extension>`, or `<64 hexadecimal digits>-<number from 1 on>.<extension>`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PictureName {
     text: String,
     kind: ImageKind,
 }
+
+const HASH_DIGITS: usize = 64;
 
 impl PictureName {
     pub fn of(kind: ImageKind, bytes: &[u8]) -> Self {
@@ -66,10 +69,27 @@ impl PictureName {
 
     /// `None` for everything that [`PictureName::of`] cannot have made.
     pub fn parse(text: &str) -> Option<Self> {
-        let (hash, extension) = text.split_once('.')?;
-        let is_hash = hash.len() == 64 && hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let (stem, extension) = text.split_once('.')?;
+        let (hash, number) = stem.split_at_checked(HASH_DIGITS)?;
+        let is_hash = hash.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_number = number.is_empty() || Self::number(number).is_some();
         let kind = ImageKind::ALL.into_iter().find(|kind| kind.extension() == extension)?;
-        is_hash.then(|| Self { text: text.to_owned(), kind })
+        (is_hash && is_number).then(|| Self { text: text.to_owned(), kind })
+    }
+
+    /// `-7`, in the one way in which it is written.
+    fn number(text: &str) -> Option<u32> {
+        let digits = text.strip_prefix('-')?;
+        let number: u32 = digits.parse().ok()?;
+        (number > 0 && number.to_string() == digits).then_some(number)
+    }
+
+    /// The name for the same content where this one is not to be used any more.
+    pub fn next(&self) -> Self {
+        let stem = self.text.split_once('.').map_or("", |(stem, _)| stem);
+        let (hash, number) = stem.split_at_checked(HASH_DIGITS).unwrap_or((stem, ""));
+        let number = Self::number(number).unwrap_or(0).saturating_add(1);
+        Self { text: format!("{hash}-{number}.{}", self.kind.extension()), kind: self.kind }
     }
 
     pub fn as_str(&self) -> &str {

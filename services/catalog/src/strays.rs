@@ -2,9 +2,11 @@
 //!
 //! Invariants:
 //! - a picture that a product refers to is never removed. Whoever is about to refer to one announces it first; the sweep
-//!   removes only what has been a stray since before a day, and only if nobody has announced it while it looked;
-//! - what is being removed cannot be announced until it is gone, so that no late removal takes away what was put again;
-//! - a stray is forgotten only when it is gone or somebody's: a store that is away costs a later try.
+//!   dooms only what has been a stray since before a day, and only if nobody has announced it while it looked;
+//! - a name that is doomed once is nobody's for ever: the same picture, sent again, is kept under another name. So a
+//!   removal takes away nothing that is needed, however late it comes, and whoever does it: a process that was paused
+//!   past its lease, or an answer that was lost and is asked for again;
+//! - a stray is done with only when it is gone or somebody's: a store that is away costs a later try.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -23,13 +25,17 @@ pub const MIGRATIONS: Migrations = Migrations {
     steps: &[Migration {
         version: 1,
         name: "pictures that may be nobody's",
-        // `doomed_at`: since when it is being removed; 0 where it is not.
+        // `doomed_at`: since when it is nobody's for ever; 0 where it may yet be somebody's. `since` of one that is gone is
+        // [`GONE`].
         sql: "CREATE TABLE stray_pictures (
                 name VARCHAR(80) NOT NULL PRIMARY KEY, since BIGINT NOT NULL, doomed_at BIGINT NOT NULL
               ) WITHOUT ROWID;
               CREATE INDEX stray_pictures_by_since ON stray_pictures (since);",
     }],
 };
+
+/// What is doomed and gone comes after all that is still to be dealt with.
+const GONE: Timestamp = Timestamp::from_millis(i64::MAX);
 
 /// How long a picture may be nobody's.
 pub const GRACE: Duration = Duration::from_secs(86_400);
@@ -40,18 +46,29 @@ const PRODUCTS_AT_ONCE: u32 = 500;
 /// How often the whole store is looked through for what no table knows of.
 const AUDIT_EVERY: Duration = Duration::from_secs(86_400);
 
-/// Before a picture is put into the store: it is nobody's until a product refers to it. 503 while it is being removed.
-pub fn announce(tx: &mut Tx<'_>, name: &str, now: Timestamp) -> Result<()> {
-    let sql = "UPDATE stray_pictures SET since = ? WHERE name = ? AND doomed_at = 0";
-    if tx.execute(sql, params![now, name])? == 1 || insert(tx, name, now)? == 1 {
-        return Ok(());
+/// Before a picture is put into the store: it is nobody's until a product refers to it. Answers the name under which it is
+/// to be kept: its own, or where that is doomed the next one that is not.
+pub fn announce(tx: &mut Tx<'_>, name: &PictureName, now: Timestamp) -> Result<PictureName> {
+    let mut name = name.clone();
+    loop {
+        let sql = "UPDATE stray_pictures SET since = ? WHERE name = ? AND doomed_at = 0";
+        if tx.execute(sql, params![now, name.as_str()])? == 1 || insert(tx, name.as_str(), now)? == 1 {
+            return Ok(name);
+        }
+        name = name.next();
     }
-    Err(Error::unavailable("picture_busy", "this picture is being cleared away right now: send it again"))
 }
 
-/// A product refers to it.
-pub fn claim(tx: &mut Tx<'_>, name: &str) -> Result<(), db::Error> {
-    tx.execute("DELETE FROM stray_pictures WHERE name = ? AND doomed_at = 0", params![name]).map(drop)
+/// A product refers to it. 503 where it was doomed meanwhile: whoever announced it took longer than a stray is kept.
+pub fn claim(tx: &mut Tx<'_>, name: &str) -> Result<()> {
+    let sql = "SELECT doomed_at FROM stray_pictures WHERE name = ?";
+    let doomed_at: Option<i64> = tx.query_opt(sql, params![name], |row| row.get(0))?;
+    if doomed_at.is_some_and(|at| at > 0) {
+        let text = "this picture was cleared away before a product had it: send it again";
+        return Err(Error::unavailable("picture_gone", text));
+    }
+    tx.execute("DELETE FROM stray_pictures WHERE name = ? AND doomed_at = 0", params![name])?;
+    Ok(())
 }
 
 /// A product refers to it no more; another may.
@@ -70,6 +87,13 @@ pub(crate) struct Stray {
     pub name: String,
     since: Timestamp,
     doomed_at: Timestamp,
+}
+
+impl Stray {
+    /// Whether somebody has doomed it, and may be removing it.
+    pub fn is_begun(&self) -> bool {
+        self.doomed_at > Timestamp::EPOCH
+    }
 }
 
 pub(crate) fn strays_before(tx: &mut Tx<'_>, before: Timestamp) -> Result<Vec<Stray>, db::Error> {
@@ -125,9 +149,8 @@ impl Sweep {
     async fn clear(&self) -> Result<usize> {
         let now = self.clock.now();
         let mut strays = self.db.read(move |tx| strays_before(tx, now.minus(GRACE))).await?;
-        let is_begun = |stray: &Stray| stray.doomed_at > Timestamp::EPOCH;
-        strays.retain(|stray| !is_begun(stray) || now.since(stray.doomed_at) > REMOVAL_MAX);
-        let (begun, open): (Vec<_>, Vec<_>) = strays.into_iter().partition(is_begun);
+        strays.retain(|stray| !stray.is_begun() || now.since(stray.doomed_at) > REMOVAL_MAX);
+        let (begun, open): (Vec<_>, Vec<_>) = strays.into_iter().partition(Stray::is_begun);
         let unreferenced = self.unreferenced(open.iter().map(|stray| stray.name.clone()).collect()).await?;
         let dealt_with = begun.len() + open.len();
         let mut doomed: Vec<String> = begun.into_iter().map(|stray| stray.name).collect();
@@ -139,7 +162,7 @@ impl Sweep {
         }
         if !doomed.is_empty() {
             tracing::info!(pictures = doomed.len(), "pictures that no product refers to were removed");
-            self.db.write(move |tx| forget(tx, &doomed)).await?;
+            self.db.write(move |tx| bury(tx, &doomed)).await?;
         }
         Ok(dealt_with)
     }
@@ -168,7 +191,8 @@ impl Sweep {
             });
         let unreferenced = self.unreferenced(old.collect()).await?;
         if !unreferenced.is_empty() {
-            self.db.write(move |tx| unreferenced.iter().try_for_each(|name| suspect(tx, name, now))).await?;
+            let found = move |tx: &mut Tx<'_>| unreferenced.iter().try_for_each(|name| found(tx, name, now));
+            self.db.write(found).await?;
         }
         *self.audit() = next;
         Ok(())
@@ -198,11 +222,20 @@ pub(crate) fn doom(
     Ok(doomed)
 }
 
-pub(crate) fn forget(tx: &mut Tx<'_>, names: &[String]) -> Result<(), db::Error> {
+/// They are gone; that they were doomed is remembered.
+pub(crate) fn bury(tx: &mut Tx<'_>, names: &[String]) -> Result<(), db::Error> {
     for name in names {
-        tx.execute("DELETE FROM stray_pictures WHERE name = ? AND doomed_at > 0", params![name])?;
+        let sql = "UPDATE stray_pictures SET since = ? WHERE name = ? AND doomed_at > 0";
+        tx.execute(sql, params![GONE, name])?;
     }
     Ok(())
+}
+
+/// The store has it and no product refers to it: a stray, or one that was put after it had been removed.
+fn found(tx: &mut Tx<'_>, name: &str, now: Timestamp) -> Result<(), db::Error> {
+    suspect(tx, name, now)?;
+    let sql = "UPDATE stray_pictures SET since = ? WHERE name = ? AND doomed_at > 0 AND since = ?";
+    tx.execute(sql, params![now, name, GONE]).map(drop)
 }
 
 #[async_trait]
