@@ -5,6 +5,8 @@
 //!   reader's miss, and a change strikes leases out;
 //! - one fill a lease at a time in a process, whoever else missed under the same lease waits for that one; who was given
 //!   a newer lease does not;
+//! - without a lease (the cache is away) nobody can tell what has changed since a fill began: whoever comes is given what
+//!   was read after that, and one reads for all who wait meanwhile;
 //! - an entry is used for 30 s at most, "there is none" for 5 s, whatever else goes wrong: a process that dies between
 //!   a commit and the removal leaves what was before it for that long.
 
@@ -62,10 +64,24 @@ fn key(id: ProductId) -> String {
 
 type Fill = OnceCell<Seen>;
 
+/// Those who read without a lease: one after the other, each for all who came before it began.
+#[derive(Default)]
+struct Line {
+    turn: Arc<tokio::sync::Mutex<()>>,
+    /// The fill that has not begun yet.
+    next: Option<Arc<Fill>>,
+}
+
+#[derive(Default)]
+struct Fills {
+    leased: HashMap<ProductId, (Lease, Arc<Fill>)>,
+    lines: HashMap<ProductId, Line>,
+}
+
 #[derive(Clone)]
 pub struct ProductCache {
     cache: Arc<dyn Cache>,
-    fills: Arc<Mutex<HashMap<ProductId, (Lease, Arc<Fill>)>>>,
+    fills: Arc<Mutex<Fills>>,
     /// Where removals run that nobody waits for.
     runtime: Handle,
 }
@@ -76,8 +92,15 @@ impl ProductCache {
         Self { cache, fills: Arc::default(), runtime: Handle::current() }
     }
 
-    fn fills(&self) -> MutexGuard<'_, HashMap<ProductId, (Lease, Arc<Fill>)>> {
+    fn fills(&self) -> MutexGuard<'_, Fills> {
         self.fills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nobody waits for anything.
+    #[cfg(test)]
+    pub fn is_at_rest(&self) -> bool {
+        let fills = self.fills();
+        fills.leased.is_empty() && fills.lines.is_empty()
     }
 
     /// What is known, or what `load` finds. `load` runs only where nobody else is loading the same.
@@ -90,6 +113,9 @@ impl ProductCache {
             },
             Lookup::Miss(lease) => lease,
         };
+        if lease == Lease::VOID {
+            return self.load_in_line(id, load).await;
+        }
         let place = self.place(id, lease);
         let fill = async {
             let seen = load.await?;
@@ -97,9 +123,7 @@ impl ProductCache {
                 Seen::Product(_) => FOUND_FOR,
                 Seen::Nothing => ABSENT_FOR,
             };
-            if lease != Lease::VOID {
-                self.cache.put(&key, lease, encode(&seen), ttl).await;
-            }
+            self.cache.put(&key, lease, encode(&seen), ttl).await;
             Ok(seen)
         };
         place.fill.get_or_try_init(|| fill).await.cloned()
@@ -108,23 +132,43 @@ impl ProductCache {
     /// A place in the fill under this lease. One under another is left to those who are in it.
     fn place(&self, id: ProductId, lease: Lease) -> Place<'_> {
         let mut fills = self.fills();
-        let (of, fill) = fills.entry(id).or_insert_with(|| (lease, Arc::default()));
+        let (of, fill) = fills.leased.entry(id).or_insert_with(|| (lease, Arc::default()));
         if *of != lease {
             (*of, *fill) = (lease, Arc::default());
         }
         Place { cache: self, id, fill: fill.clone() }
     }
 
+    /// Waits for the fill that is next, and does it where nobody else does.
+    async fn load_in_line(&self, id: ProductId, load: impl Future<Output = Result<Seen>>) -> Result<Seen> {
+        let place = {
+            let mut fills = self.fills();
+            let line = fills.lines.entry(id).or_default();
+            let (fill, turn) = (line.next.get_or_insert_default().clone(), Some(line.turn.clone()));
+            InLine { cache: self, id, fill: Some(fill), turn }
+        };
+        let (Some(fill), Some(turn)) = (&place.fill, &place.turn) else { return load.await };
+        let in_turn = async {
+            let _turn = turn.lock().await;
+            // It begins: who comes from now on waits for the one after it.
+            if let Some(line) = self.fills().lines.get_mut(&id) {
+                line.next.take_if(|next| Arc::ptr_eq(next, fill));
+            }
+            load.await
+        };
+        fill.get_or_try_init(|| in_turn).await.cloned()
+    }
+
     /// Forgets a product, and answers when no cache gives out what was before: call it after every change to it and
     /// before the change is answered.
     pub async fn remove(&self, id: ProductId) {
-        self.fills().remove(&id);
+        self.fills().leased.remove(&id);
         self.cache.remove(&key(id)).await;
     }
 
     /// The same, without anybody who waits: from the commit itself, whose caller may have gone.
     pub fn remove_soon(&self, id: ProductId) {
-        self.fills().remove(&id);
+        self.fills().leased.remove(&id);
         let cache = self.clone();
         self.runtime.spawn(async move { cache.remove(id).await });
     }
@@ -140,10 +184,31 @@ struct Place<'a> {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let mut fills = self.cache.fills();
-        let is_ours = fills.get(&self.id).is_some_and(|(_, fill)| Arc::ptr_eq(fill, &self.fill));
+        let is_ours = fills.leased.get(&self.id).is_some_and(|(_, fill)| Arc::ptr_eq(fill, &self.fill));
         // The map's and ours: nobody else waits.
         if is_ours && (self.fill.initialized() || Arc::strong_count(&self.fill) == 2) {
-            fills.remove(&self.id);
+            fills.leased.remove(&self.id);
+        }
+    }
+}
+
+/// Somebody's place in a line; the last to leave takes it away.
+struct InLine<'a> {
+    cache: &'a ProductCache,
+    id: ProductId,
+    fill: Option<Arc<Fill>>,
+    turn: Option<Arc<tokio::sync::Mutex<()>>>,
+}
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        let mut fills = self.cache.fills();
+        (self.fill, self.turn) = (None, None);
+        let Some(line) = fills.lines.get_mut(&self.id) else { return };
+        // Only the map's own is left: nobody waits for it.
+        line.next.take_if(|next| Arc::strong_count(next) == 1);
+        if line.next.is_none() && Arc::strong_count(&line.turn) == 1 {
+            fills.lines.remove(&self.id);
         }
     }
 }

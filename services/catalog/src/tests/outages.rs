@@ -1,17 +1,20 @@
 //! F11: the cache emptied or away, the store of objects away: degraded, and correct.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ::cache::{Cache, Count, Lease, Lookup, Memory, Metrics, Reach};
 use ::objects::{Error, Folder, Key, Listed, Object, Objects};
 use async_trait::async_trait;
 use bytes::Bytes;
+use contracts::ProductId;
 use serde_json::json;
+use tokio::sync::oneshot;
 
 use super::images::{PNG, form, stored_files, upload};
 use super::*;
+use crate::cache::{ProductCache, Rendered, Seen};
 
 /// A cache that knows nothing.
 #[derive(Default)]
@@ -40,6 +43,50 @@ impl Cache for Away {
     fn metrics(&self) -> &Metrics {
         &self.0
     }
+}
+
+/// Two who read while there is no cache, and between them a change by another process, which this one does not hear of.
+#[tokio::test]
+async fn without_a_cache_nobody_is_given_what_was_read_before_he_came() {
+    let cache = ProductCache::new(Arc::new(Away::default()));
+    let id: ProductId = format!("prd_{}1", "0".repeat(31)).parse().unwrap();
+    let seen = |version| Seen::Product(Rendered { version, body: format!("v{version}").into() });
+    let (release, released) = oneshot::channel::<()>();
+    let (started, has_started) = oneshot::channel::<()>();
+    let early = {
+        let cache = cache.clone();
+        let load = async move {
+            started.send(()).unwrap();
+            released.await.unwrap();
+            Ok(seen(1))
+        };
+        tokio::spawn(async move { cache.get_or_load(id, load).await })
+    };
+    has_started.await.unwrap();
+    let loads = Arc::new(AtomicUsize::new(0));
+    let late: Vec<_> = (0..20)
+        .map(|_| {
+            let (cache, loads) = (cache.clone(), loads.clone());
+            let load = async move {
+                loads.fetch_add(1, Ordering::SeqCst);
+                Ok(seen(2))
+            };
+            tokio::spawn(async move { cache.get_or_load(id, load).await })
+        })
+        .collect();
+    tokio::task::yield_now().await;
+    release.send(()).unwrap();
+    assert_eq!(early.await.unwrap().unwrap(), seen(1));
+    for reader in late {
+        assert_eq!(reader.await.unwrap().unwrap(), seen(2));
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), 1, "one read for all who came meanwhile");
+    // Nothing is left of it: who comes now reads for himself, also after somebody who failed or gave up.
+    assert!(cache.get_or_load(id, async { Err(kernel::Error::unavailable("x", "x")) }).await.is_err());
+    let gone = tokio::time::timeout(Duration::ZERO, cache.get_or_load(id, std::future::pending())).await;
+    assert!(gone.is_err());
+    assert_eq!(cache.get_or_load(id, async { Ok(seen(3)) }).await.unwrap(), seen(3));
+    assert!(cache.is_at_rest());
 }
 
 /// A folder that can be told to answer nothing.
