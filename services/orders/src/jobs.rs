@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use async_trait::async_trait;
-use db::Db;
+use contracts::OrderId;
+use db::{Db, Tx};
 use host::Live;
+use kernel::{Clock, Error};
 use messaging::{Job, Progress};
 
 use crate::config::OrdersConfig;
 use crate::saga::{Input, Runner};
 use crate::settled::Tally;
+use crate::trouble;
 
 const BATCH_MAX: u32 = 100;
 
@@ -28,31 +31,69 @@ impl Job for SettledElsewhere {
     }
 }
 
+/// So many checkouts in a row that fail for a reason that passes mean that the database does.
+const PASSING_MAX: u32 = 3;
+
 pub struct Deadlines {
     pub db: Db,
     pub runner: Runner,
+    pub clock: Arc<dyn Clock>,
+}
+
+fn step(tx: &mut Tx<'_>, runner: &Runner, id: &str) -> kernel::Result<()> {
+    let order = id.parse::<OrderId>().map_err(Error::internal)?;
+    runner.advance(tx, order, &Input::Deadline, None).map(drop)
+}
+
+impl Deadlines {
+    /// One by one: what is wrong with one is written down, and holds up no other.
+    async fn advance_each(&self, due: Vec<String>) -> kernel::Result<()> {
+        let mut passing = 0;
+        let mut failed = Ok(());
+        for id in due {
+            let (runner, order) = (self.runner.clone(), id.clone());
+            match self.db.write(move |tx| step(tx, &runner, &order)).await {
+                Ok(()) => passing = 0,
+                Err(error) if error.kind().is_transient() => {
+                    passing += 1;
+                    failed = Err(error);
+                    if passing == PASSING_MAX {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    passing = 0;
+                    let (reason, now, order) = (error.chain(), self.clock.now(), id.clone());
+                    let noted = reason.clone();
+                    let failures = self.db.write(move |tx| trouble::note(tx, &order, &noted, now)).await?;
+                    tracing::error!(order = %id, %reason, failures, "a checkout cannot be taken further");
+                }
+            }
+        }
+        failed
+    }
 }
 
 #[async_trait]
 impl Job for Deadlines {
     async fn run(&self) -> kernel::Result<Progress> {
         let runner = self.runner.clone();
-        let asked = runner.clone();
-        let due = self.db.look_up(move |tx| asked.overdue(tx, BATCH_MAX)).await?;
+        let due = self.db.look_up(move |tx| runner.overdue(tx, BATCH_MAX)).await?;
         if due.is_empty() {
             return Ok(Progress::Idle);
         }
         tracing::info!(orders = due.len(), "steps past their deadline");
-        let count = due.len();
-        self.db
-            .write(move |tx| -> kernel::Result<()> {
-                for order in &due {
-                    runner.advance(tx, *order, &Input::Deadline, None)?;
-                }
-                Ok(())
-            })
-            .await?;
-        Ok(Progress::from_count(count))
+        let (runner, all) = (self.runner.clone(), due.clone());
+        let together = move |tx: &mut Tx<'_>| -> kernel::Result<()> {
+            all.iter().try_for_each(|id| step(tx, &runner, id))?;
+            trouble::prune(tx)?;
+            Ok(())
+        };
+        if let Err(error) = self.db.write(together).await {
+            tracing::warn!(%error, "deadlines are met one by one");
+            self.advance_each(due).await?;
+        }
+        Ok(Progress::Worked)
     }
 }
 

@@ -18,6 +18,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 
+mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +48,7 @@ static MIGRATIONS: &[Migrations] = &[
         ],
     },
 ];
+    trouble::MIGRATIONS,
 
 /// The routes that the service has, for whoever has to know them without running it.
 pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
@@ -84,3 +86,5 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     service.admin(http::operator_routes(tally));
     Ok(service.build())
 }
+    service.admin(trouble::operator_routes(service.db()));
+    service.seals(store::SEALED);

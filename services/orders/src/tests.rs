@@ -1,5 +1,7 @@
 //! The service over HTTP and events, with stock and bank played by the test.
 
+mod deadlines;
+
 use std::time::Duration;
 
 use contracts::catalog::{ProductArchived, ProductCreated, ProductSnapshot, ProductStatus, ProductUpdated};

@@ -104,9 +104,8 @@ impl Runner {
     }
 
     /// The orders whose step has waited too long.
-    pub fn overdue(&self, tx: &mut Tx<'_>, limit: u32) -> kernel::Result<Vec<OrderId>> {
-        let due = saga::due(tx, KIND, self.clock.now(), limit)?;
-        due.iter().map(|id| id.parse().map_err(Error::internal)).collect()
+    pub fn overdue(&self, tx: &mut Tx<'_>, limit: u32) -> kernel::Result<Vec<String>> {
+        Ok(saga::due(tx, KIND, self.clock.now(), limit)?)
     }
 }
 
