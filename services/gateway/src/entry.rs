@@ -11,16 +11,18 @@ use axum::response::{IntoResponse, Response};
 use futures_util::future::{Either, Ready, ready};
 use kernel::Error;
 use tower::{Layer, Service};
-use web::{Problem, RouteInfo};
+use web::{HttpMetrics, Problem, RouteInfo};
+
+use crate::NAME;
 
 /// The methods of each path.
-#[derive(Debug, Default)]
 pub(crate) struct Listed {
     paths: HashMap<&'static str, Vec<Method>>,
+    metrics: HttpMetrics,
 }
 
 impl Listed {
-    pub(crate) fn new(table: &[RouteInfo]) -> Self {
+    pub(crate) fn new(table: &[RouteInfo], metrics: HttpMetrics) -> Self {
         let mut paths: HashMap<&'static str, Vec<Method>> = HashMap::new();
         for route in table {
             let methods = paths.entry(route.path).or_default();
@@ -29,19 +31,21 @@ impl Listed {
                 methods.push(Method::HEAD);
             }
         }
-        Self { paths }
+        Self { paths, metrics }
     }
 
     /// `Some` is the refusal.
     fn refuse(&self, request: &Request) -> Option<Response> {
         let path = request.extensions().get::<MatchedPath>();
-        let Some(methods) = path.and_then(|path| self.paths.get(path.as_str())) else {
+        let Some((route, methods)) = path.and_then(|path| self.paths.get_key_value(path.as_str())) else {
+            self.metrics.unmatched(NAME, request.method(), 404);
             let error = Error::not_found("no_such_route", "there is nothing under this address");
             return Some(Problem(error).into_response());
         };
         if methods.contains(request.method()) {
             return None;
         }
+        self.metrics.observe(NAME, request.method(), route, 405, 0.0, None);
         let error = Error::invalid("method_not_allowed", "this address does not take that method");
         let mut response = Problem(error.with_status(405)).into_response();
         let allowed = methods.iter().map(Method::as_str).collect::<Vec<_>>().join(", ");

@@ -23,6 +23,9 @@ use host::Context;
 use kernel::Error;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use web::{Client, Policy, Problem, RouteInfo};
+/// What counts here is counted for it.
+const NAME: &str = "gateway";
+
 
 /// A service behind the gateway.
 pub struct Upstream {
@@ -56,9 +59,12 @@ pub fn router(context: &Context, upstreams: Vec<Upstream>) -> Router {
     }
     let own = own::Own::new(context, &table);
     table.extend(own.table());
-    let listed = entry::Listed::new(&table);
+    context.edge.metrics.expect(NAME);
+    let metrics = context.edge.metrics.clone();
+    let listed = entry::Listed::new(&table, context.edge.metrics.clone());
     let router = services.merge(own.router(context)).route_layer(entry::ListedLayer::new(listed)).fallback(
-        async || {
+        async move |method: Method| {
+            metrics.unmatched(NAME, &method, 404);
             Problem(Error::not_found("no_such_route", "there is nothing under this address")).into_response()
         },
     );

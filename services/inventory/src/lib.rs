@@ -42,6 +42,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let config: Live<Config> = context.config.live("inventory")?;
     let mut service = Service::builder("inventory", context, store::MIGRATIONS).await?;
     let metrics = context.with_metrics(Metrics::register);
+    context.observe(Arc::new(metrics::StockLevels { db: service.db(), metrics: metrics.clone() }));
     let desk = Arc::new(Desk::new(service.outbox(), context.clock.clone(), config, metrics));
     let shop = http::Shop { db: service.db(), desk: desk.clone(), edge: context.edge.clone() };
     service.routes(http::routes(), shop);

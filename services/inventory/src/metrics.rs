@@ -2,11 +2,15 @@
 //!
 //! Invariant: only what is committed is counted.
 
-use db::Tx;
+use async_trait::async_trait;
+use db::{Db, Tx, params};
+use host::Observer;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rtc_metrics::{RESERVATIONS, RESERVATIONS_EXPIRED, STOCK_SKUS};
 
 use crate::domain::Reply;
 
@@ -15,20 +19,71 @@ struct AnswerLabels {
     answer: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LevelLabels {
+    level: &'static str,
+}
+
+const LEVELS: [&str; 3] = ["ok", "low", "out"];
+
 /// The service's counters. Cheap to clone.
 #[derive(Clone, Default)]
 pub struct Metrics {
     answers: Family<AnswerLabels, Counter>,
     expired: Counter,
+    skus: Family<LevelLabels, Gauge>,
+}
+
+/// Looks how many articles are on stock, low, or out of it.
+pub(crate) struct StockLevels {
+    pub db: Db,
+    pub metrics: Metrics,
+}
+
+#[async_trait]
+impl Observer for StockLevels {
+    fn name(&self) -> &str {
+        "inventory.stock"
+    }
+
+    async fn observe(&self) -> kernel::Result<()> {
+        let counts: [i64; 3] = self
+            .db
+            .read(|tx| -> Result<[i64; 3], db::Error> {
+                let sql = "SELECT COALESCE(SUM(CASE WHEN free > low THEN 1 ELSE 0 END), 0), \
+                             COALESCE(SUM(CASE WHEN free > 0 AND free <= low THEN 1 ELSE 0 END), 0), \
+                             COALESCE(SUM(CASE WHEN free <= 0 THEN 1 ELSE 0 END), 0) \
+                           FROM (SELECT on_hand - reserved AS free, low_stock_threshold AS low FROM stock_items \
+                                 WHERE mode <> 'none' LIMIT 1000000) counted";
+                tx.query_one(sql, params![], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?]))
+            })
+            .await?;
+        for (level, count) in LEVELS.into_iter().zip(counts) {
+            self.metrics.skus.get_or_create(&LevelLabels { level }).set(count);
+        }
+        Ok(())
+    }
 }
 
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        let answers = metrics.answers.clone();
-        registry.register("rtc_inventory_answers", "Commands answered, by their answer", answers);
-        let expired = metrics.expired.clone();
-        registry.register("rtc_inventory_expired_reservations", "Reservations whose time ran out", expired);
+        for reply in [
+            Reply::Reserved,
+            Reply::Refused,
+            Reply::Committed,
+            Reply::CommitRefused,
+            Reply::Released,
+            Reply::Returned,
+        ] {
+            drop(metrics.answers.get_or_create(&AnswerLabels { answer: name(reply) }));
+        }
+        for level in LEVELS {
+            drop(metrics.skus.get_or_create(&LevelLabels { level }));
+        }
+        registry.register(RESERVATIONS.family(), RESERVATIONS.help, metrics.answers.clone());
+        registry.register(RESERVATIONS_EXPIRED.family(), RESERVATIONS_EXPIRED.help, metrics.expired.clone());
+        registry.register(STOCK_SKUS.family(), STOCK_SKUS.help, metrics.skus.clone());
         metrics
     }
 

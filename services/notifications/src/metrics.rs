@@ -4,6 +4,10 @@ use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
+use rtc_metrics::{NOTIFICATIONS, NOTIFICATIONS_AMBIGUOUS};
+
+/// What can become of an attempt.
+const RESULTS: [&str; 4] = ["sent", "deferred", "failed", "suppressed"];
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -20,16 +24,12 @@ pub(crate) struct Metrics {
 impl Metrics {
     pub(crate) fn register(registry: &mut Registry) -> Self {
         let metrics = Metrics::default();
-        registry.register(
-            "rtc_notifications",
-            "Notifications by channel and what became of an attempt",
-            metrics.notifications.clone(),
-        );
-        registry.register(
-            "rtc_notifications_ambiguous",
-            "Attempts of which nobody knows whether the provider took them",
-            metrics.ambiguous.clone(),
-        );
+        for result in RESULTS {
+            drop(metrics.notifications.get_or_create(&Labels { channel: "email", result }));
+        }
+        registry.register(NOTIFICATIONS.family(), NOTIFICATIONS.help, metrics.notifications.clone());
+        let of = &NOTIFICATIONS_AMBIGUOUS;
+        registry.register(of.family(), of.help, metrics.ambiguous.clone());
         metrics
     }
 

@@ -9,6 +9,7 @@ mod domain;
 mod events;
 mod http;
 mod jobs;
+mod metrics;
 pub mod oracle;
 mod projections;
 mod queries;
@@ -60,8 +61,13 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let mut service = Service::builder(NAME, context, MIGRATIONS).await?;
     let in_flight = jobs::InFlight::new(config.clone());
     let tally = Arc::new(settled::Tally::load(&service.db()).await.map_err(kernel::Error::from)?);
-    let runner = saga::Runner::new(config, context.clock.clone(), service.outbox(), tally.clone());
-    context.with_metrics(|registry| tally.register(registry));
+    let figures = context.with_metrics(metrics::Metrics::register);
+    context.observe(Arc::new(metrics::Sagas {
+        db: service.db(),
+        clock: context.clock.clone(),
+        metrics: figures.clone(),
+    }));
+    let runner = saga::Runner::new(config, context.clock.clone(), service.outbox(), tally.clone(), figures);
     let state = http::State {
         db: service.db(),
         clock: context.clock.clone(),

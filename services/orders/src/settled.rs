@@ -3,26 +3,18 @@
 //! Both follow commits: a count or a wake-up never runs ahead of what is on disk.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use contracts::OrderId;
 use db::{Db, params};
-use prometheus_client::encoding::EncodeLabelSet;
-use prometheus_client::metrics::family::Family;
-use prometheus_client::metrics::gauge::Gauge;
-use prometheus_client::registry::Registry;
 use tokio::sync::oneshot;
 
 use crate::domain::OrderState;
 use crate::store;
 
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Labels {
-    state: &'static str,
-}
-
 pub struct Tally {
-    by_state: Family<Labels, Gauge>,
+    by_state: [AtomicI64; OrderState::ALL.len()],
     waiting: Mutex<HashMap<OrderId, Vec<oneshot::Sender<()>>>>,
 }
 
@@ -35,32 +27,28 @@ impl Tally {
                 tx.query(sql, params![], |row| Ok((row.parse(0)?, row.get(1)?)))
             })
             .await?;
-        let tally = Self { by_state: Family::default(), waiting: Mutex::default() };
+        let tally = Self { by_state: Default::default(), waiting: Mutex::default() };
         for (state, count) in counts {
-            tally.gauge(state).set(count);
+            tally.of(state).store(count, Ordering::Relaxed);
         }
         Ok(tally)
     }
 
-    pub fn register(&self, registry: &mut Registry) {
-        registry.register("rtc_orders_by_state", "Orders in each state", self.by_state.clone());
-    }
-
-    fn gauge(&self, state: OrderState) -> Gauge {
-        self.by_state.get_or_create(&Labels { state: state.as_str() }).clone()
+    fn of(&self, state: OrderState) -> &AtomicI64 {
+        &self.by_state[state as usize]
     }
 
     pub fn count(&self, state: OrderState) -> i64 {
-        self.gauge(state).get()
+        self.of(state).load(Ordering::Relaxed)
     }
 
     pub fn entered(&self, state: OrderState) {
-        self.gauge(state).inc();
+        self.of(state).fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn moved(&self, order: OrderId, from: OrderState, to: OrderState) {
-        self.gauge(from).dec();
-        self.gauge(to).inc();
+        self.of(from).fetch_sub(1, Ordering::Relaxed);
+        self.of(to).fetch_add(1, Ordering::Relaxed);
         if to.is_settled() {
             self.settled(order);
         }

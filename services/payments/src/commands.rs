@@ -13,7 +13,7 @@ use messaging::{Consumer, Outbox};
 use tokio::sync::Notify;
 
 use crate::domain::{Answer, Command, Decision, Payment, Say, State, Trigger, decide};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Moved};
 use crate::store;
 
 /// Turns commands and the bank's answers into changes and events, in the caller's transaction.
@@ -140,7 +140,12 @@ impl Desk {
         let say = match decision {
             Decision::Move { to, say } => {
                 let metrics = self.metrics.clone();
-                tx.after_commit(move || metrics.entered(to));
+                let moved = Moved {
+                    currency: payment.amount.map(|amount| amount.currency),
+                    captured_minor: payment.captured_minor,
+                    refunded_minor: payment.refunded_minor,
+                };
+                tx.after_commit(move || metrics.entered(to, &moved));
                 say
             }
             Decision::Already(say) => say,

@@ -64,12 +64,14 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         bank = faulty;
     }
 
+    let figures = context.with_metrics(metrics::Metrics::register);
+    context.observe(Arc::new(metrics::Ledger::new(db.clone(), figures.clone())));
     let desk = commands::Desk {
         outbox: service.outbox(),
         clock: context.clock.clone(),
         ids: context.ids.clone(),
         wake: Arc::new(Notify::new()),
-        metrics: context.with_metrics(metrics::Metrics::register),
+        metrics: figures,
     };
     service.consume(commands::consumer(&desk));
     service.pump(Arc::new(driver::Driver::new(db.clone(), bank.clone(), desk.clone(), live)));

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Method;
 use bus::{Bus, EmbeddedLog};
 use db::Db;
 use gateway::Upstream;
@@ -187,7 +188,9 @@ fn entrance(context: &Context, services: Vec<Service>, elsewhere: Vec<Upstream>,
         return gateway::router(context, upstreams(services).into_iter().chain(elsewhere).collect());
     }
     let inner = services.into_iter().fold(Router::new(), |router, service| router.merge(service.router));
-    inner.fallback(async || {
+    let metrics = context.edge.metrics.clone();
+    inner.fallback(async move |method: Method| {
+        metrics.unmatched(rtc_metrics::OTHER, &method, 404);
         Problem(kernel::Error::not_found("no_such_route", "there is nothing under this address"))
     })
 }
@@ -220,6 +223,8 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     if let Some(steps) = steps {
         steps.follow(ready.clone());
     }
+    let is_ready = ready.clone();
+    context.read_gauge(&rtc_metrics::READY, move || f64::from(is_ready.load(Ordering::Acquire)));
     let admin_router = admin::router(&context, &services, log, api, started_at, ready.clone(), None)?;
     let pumps = services.iter().flat_map(|service| service.pumps.clone());
     let own = [admin::log_sweep(&context)].into_iter().chain(remote_auth.clone().map(RemoteAuth::pump));
@@ -229,6 +234,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let stop = CancellationToken::new();
     tokio::spawn(context.edge.admission().clone().run(stop.clone()));
     tokio::spawn(context.reload.clone().watch(stop.clone()));
+    tokio::spawn(host::observe::follow(context.clone(), stop.clone()));
     let server_config = ServerConfig {
         drain_timeout: Duration::from_millis(context.config.server.drain_timeout_ms),
         ..ServerConfig::default()

@@ -111,9 +111,7 @@ async fn a_reader_does_not_see_stock_held_by_an_expired_reservation() {
     assert_eq!((&seen["reserved"], &seen["as_of"]), (&json!(0), &json!("2026-03-01T12:10:00.000Z")));
     house.settle().await;
     let metrics = house.context.encode_metrics();
-    for line in
-        ["rtc_inventory_expired_reservations_total 1", "rtc_inventory_answers_total{answer=\"reserved\"} 1"]
-    {
+    for line in ["rtc_reservations_expired_total 1", "rtc_reservations_total{answer=\"reserved\"} 1"] {
         assert!(metrics.lines().any(|found| found == line), "{line} is missing in {metrics}");
     }
 }

@@ -114,6 +114,9 @@ pub enum EndReason {
 }
 
 impl EndReason {
+    pub const ALL: [EndReason; 4] =
+        [EndReason::OutOfStock, EndReason::PaymentDeclined, EndReason::ByCustomer, EndReason::Timeout];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             EndReason::OutOfStock => "out_of_stock",

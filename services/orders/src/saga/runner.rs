@@ -12,6 +12,7 @@ use messaging::{Outbox, saga};
 use super::checkout::{Checkout, Decision, Effect, Input, Policy, next};
 use crate::config::OrdersConfig;
 use crate::domain::{EndReason, OrderState};
+use crate::metrics::{Counted, Metrics};
 use crate::settled::Tally;
 use crate::store::{self, OrderRow};
 
@@ -36,6 +37,7 @@ pub struct Runner {
     clock: Arc<dyn Clock>,
     outbox: Outbox,
     tally: Arc<Tally>,
+    metrics: Metrics,
 }
 
 /// A step under way: the order as it will be saved.
@@ -45,11 +47,18 @@ struct Step<'a> {
     began_in: Option<OrderState>,
     cause: Option<&'a Envelope>,
     now: Timestamp,
+    counted: Counted,
 }
 
 impl Runner {
-    pub fn new(config: Live<OrdersConfig>, clock: Arc<dyn Clock>, outbox: Outbox, tally: Arc<Tally>) -> Self {
-        Self { config, clock, outbox, tally }
+    pub fn new(
+        config: Live<OrdersConfig>,
+        clock: Arc<dyn Clock>,
+        outbox: Outbox,
+        tally: Arc<Tally>,
+        metrics: Metrics,
+    ) -> Self {
+        Self { config, clock, outbox, tally, metrics }
     }
 
     pub fn tally(&self) -> &Arc<Tally> {
@@ -69,7 +78,8 @@ impl Runner {
         let now = self.clock.now();
         let id = order.id.to_string();
         let (state, effects) = Checkout::start();
-        let step = Step { runner: self, order, began_in: None, cause: None, now };
+        let counted = Counted { entered: vec![order.state], ..Counted::default() };
+        let step = Step { runner: self, order, began_in: None, cause: None, now, counted };
         step.run(tx, effects)?;
         saga::insert(tx, KIND, &id, &state, self.deadline(&state, now))
     }
@@ -97,7 +107,8 @@ impl Runner {
         if !effects.is_empty() {
             let order = store::find(tx, order_id)?.ok_or(db::Error::NoRow)?;
             let began_in = Some(order.state);
-            Step { runner: self, order, began_in, cause, now }.run(tx, effects)?;
+            let counted = Counted::default();
+            Step { runner: self, order, began_in, cause, now, counted }.run(tx, effects)?;
         }
         saga::save(tx, KIND, &id, &state, stored.version, self.deadline(&state, now))?;
         Ok(Advanced::Done)
@@ -119,9 +130,13 @@ impl Step<'_> {
             store::update(tx, &self.order)?;
             let (tally, id, from, to) =
                 (self.runner.tally.clone(), self.order.id, self.began_in, self.order.state);
-            tx.after_commit(move || match from {
-                Some(from) => tally.moved(id, from, to),
-                None => tally.entered(to),
+            let (metrics, counted) = (self.runner.metrics.clone(), self.counted);
+            tx.after_commit(move || {
+                metrics.count(&counted);
+                match from {
+                    Some(from) => tally.moved(id, from, to),
+                    None => tally.entered(to),
+                }
             });
         }
         Ok(())
@@ -140,12 +155,20 @@ impl Step<'_> {
     }
 
     fn send<E: kernel::envelope::Event>(
+        self.counted.entered.push(state);
+        if state == OrderState::Confirmed {
+            self.settle(state);
+        }
         &self,
         tx: &mut Tx<'_>,
         topic: topics::Topic,
         event: &E,
     ) -> kernel::Result<()> {
         let subject = self.order.id.to_string();
+    fn settle(&mut self, outcome: OrderState) {
+        self.counted.settled = Some((outcome, self.now.since(self.order.placed_at)));
+    }
+
         self.runner.outbox.send(tx, topic, &subject, event, self.cause).map(drop)
     }
 
@@ -225,3 +248,7 @@ impl Step<'_> {
         }
     }
 }
+        self.counted.ended = Some(reason);
+        if !was_confirmed {
+            self.settle(reason.end());
+        }

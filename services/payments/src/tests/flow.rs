@@ -220,7 +220,7 @@ async fn the_reconciliation_finds_nothing_where_nothing_is_wrong_and_finds_what_
     release(&house, order(2)).await;
     house.settle().await;
     house.advance(Duration::from_secs(3_600)).await;
-    let gauge = "rtc_payments_reconciliation_differences ";
+    let gauge = "rtc_reconciliation_differences ";
     assert!(house.context.encode_metrics().contains(&format!("{gauge}0")));
     let db = house.service("payments").db.clone();
     let sql = "UPDATE payments SET state = 'released' WHERE order_id = ?";

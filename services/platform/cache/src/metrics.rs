@@ -5,6 +5,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rtc_metrics::{CACHE_LOOKUPS, CACHE_OUTAGES, CACHE_UP};
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Labels {
@@ -35,13 +36,9 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn register(&self, registry: &mut Registry) {
-        registry.register(
-            "rtc_cache_lookups",
-            "What the cache answered: hit, miss, or nothing because it was away",
-            self.lookups.clone(),
-        );
-        registry.register("rtc_cache_outages", "How often the cache went away", self.outages.clone());
-        registry.register("rtc_cache_available", "1 while the cache answers", self.available.clone());
+        registry.register(CACHE_LOOKUPS.family(), CACHE_LOOKUPS.help, self.lookups.clone());
+        registry.register(CACHE_OUTAGES.family(), CACHE_OUTAGES.help, self.outages.clone());
+        registry.register(CACHE_UP.family(), CACHE_UP.help, self.available.clone());
     }
 
     pub fn hit(&self) {

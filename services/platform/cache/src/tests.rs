@@ -53,5 +53,5 @@ async fn what_was_asked_is_counted() {
     let mut text = String::new();
     prometheus_client::encoding::text::encode(&mut text, &registry).unwrap();
     assert!(text.contains("rtc_cache_lookups_total{result=\"miss\"} 2"), "{text}");
-    assert!(text.contains("rtc_cache_available 1"), "{text}");
+    assert!(text.contains("rtc_cache_up 1"), "{text}");
 }

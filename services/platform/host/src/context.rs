@@ -1,15 +1,20 @@
 //! What every service is given. Cheap to clone.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bus::Bus;
 use cache::Cache;
 use kernel::{Clock, IdSource};
 use objects::Objects;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 use tokio_util::sync::CancellationToken;
 use web::{Edge, HttpMetrics, Limits, Pages, Revocations, TokenVerifier};
 
+use crate::history::History;
+use crate::observe::{LagObserver, MeasuredBus, Measures, Observer, Observers, Process, Reading};
 use crate::reload::edge_config;
 use crate::{Config, Databases, Engines, Profile, Reload, Secrets, StartError, Vault};
 
@@ -35,6 +40,11 @@ pub struct Context {
     /// What has changed of the configuration since the start. It changes nothing until it is [watched](Reload::watch).
     pub reload: Arc<Reload>,
     metrics: Arc<Mutex<Registry>>,
+    history: Arc<History>,
+    observers: Observers,
+    pub(crate) measures: Measures,
+    /// The consumer groups of this process with their topics.
+    pub(crate) groups: Arc<Mutex<BTreeSet<(String, &'static str)>>>,
 }
 
 impl Context {
@@ -46,6 +56,10 @@ impl Context {
         secrets: Secrets,
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
+        let measures = Measures::register(&mut registry);
+        registry.register_collector(Box::new(Process::new()));
+        engines.cache.metrics().register(&mut registry);
+        tell_build(&mut registry, config.profile);
         let revocations = Arc::new(Revocations::default());
         let verifier = Arc::new(TokenVerifier::new(clock.clone(), revocations.clone()));
         let edge = Edge::new(
@@ -59,6 +73,10 @@ impl Context {
         );
         let edge = Arc::new(edge);
         let Engines { bus, databases, cache, objects } = engines;
+        let bus: Arc<dyn Bus> = Arc::new(MeasuredBus::new(bus, measures.clone()));
+        let (observers, groups) = (Observers::default(), Arc::default());
+        let lag = LagObserver { bus: bus.clone(), measures: measures.clone(), groups: Arc::clone(&groups) };
+        observers.add(Arc::new(lag));
         let vault = open_vault(&secrets)?;
         let reload = Reload::new(config.clone(), edge.clone(), secrets.clone(), clock.clone());
         Ok(Self {
@@ -78,6 +96,10 @@ impl Context {
             stopping: CancellationToken::new(),
             reload: Arc::new(reload),
             metrics: Arc::new(Mutex::new(registry)),
+            history: Arc::default(),
+            observers,
+            measures,
+            groups,
         })
     }
 
@@ -85,15 +107,54 @@ impl Context {
         self.config.profile == Profile::Embedded
     }
 
-    /// Registers metrics. Names are `rtc_<service>_<thing>_<unit>`.
+    /// Registers metrics, by the names of the catalogue (`rtc-metrics`).
     pub fn with_metrics<T>(&self, register: impl FnOnce(&mut Registry) -> T) -> T {
         register(&mut self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// All metrics in Prometheus' text form.
+    /// A gauge of the catalogue that is read when somebody asks.
+    pub fn read_gauge(
+        &self,
+        of: &'static rtc_metrics::Metric,
+        read: impl Fn() -> f64 + Send + Sync + 'static,
+    ) {
+        self.with_metrics(|registry| registry.register_collector(Box::new(Reading::new(of, read))));
+    }
+
+    /// Has `observer` look from time to time.
+    pub fn observe(&self, observer: Arc<dyn Observer>) {
+        self.observers.add(observer);
+    }
+
+    /// Has every observer look now.
+    pub async fn look(&self) {
+        self.observers.look().await;
+    }
+
+    /// Adds a page of metrics to the short history.
+    pub fn record(&self, page: &str) {
+        self.measures.recorded(self.history.record(self.clock.now(), page));
+    }
+
+    pub fn history(&self) -> &History {
+        &self.history
+    }
+
+    /// All metrics as a page of OpenMetrics.
     pub fn encode_metrics(&self) -> String {
         web::encode(&self.metrics.lock().unwrap_or_else(PoisonError::into_inner))
     }
+}
+
+fn tell_build(registry: &mut Registry, profile: Profile) {
+    let of = &rtc_metrics::BUILD_INFO;
+    let build: Family<Vec<(&str, &str)>, Gauge> = Family::default();
+    let profile = match profile {
+        Profile::Embedded => "embedded",
+        Profile::Production => "production",
+    };
+    build.get_or_create(&vec![("version", env!("CARGO_PKG_VERSION")), ("profile", profile)]).set(1);
+    registry.register(of.family(), of.help, build);
 }
 
 fn open_pages(secrets: &Secrets) -> Result<Pages, StartError> {

@@ -1,6 +1,6 @@
 //! A service, and how one is put together.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,6 +10,8 @@ use kernel::Clock;
 use messaging::{Consumer, Every, Job, Leases, Outbox, Progress, Pump, Relay};
 use web::{RouteInfo, Routes};
 
+use crate::observe::{self, DeliveryObserver};
+use crate::reseal::{self, Reseal, SealedRows};
 use crate::{Context, StartError};
 
 /// How long handled event ids are kept: as long as the topics keep their messages, and a day more.
@@ -34,6 +36,8 @@ pub struct ServiceBuilder {
     context: Context,
     service: Service,
     outbox: Outbox,
+    /// Of the consumers.
+    groups: Vec<String>,
     /// `None` where the database is this process's alone.
     leases: Option<Leases>,
 }
@@ -45,6 +49,7 @@ impl Service {
         migrations: &'static [Migrations],
     ) -> Result<ServiceBuilder, StartError> {
         let db = context.databases.open(name).await?;
+        let db = db.around(|engine| observe::measured(&context.measures, name, engine));
         let migrated = db
             .migrate(migrations)
             .await
@@ -89,9 +94,18 @@ impl ServiceBuilder {
     }
 
     pub fn consume(&mut self, consumer: Consumer) -> &mut Self {
+        self.expect(&consumer);
         let pump = consumer.start(self.db(), self.context.bus.clone(), self.context.clock.clone());
         self.service.pumps.push(Arc::new(pump));
         self
+    }
+
+    /// Its lag is looked at from now on.
+    fn expect(&mut self, consumer: &Consumer) {
+        let group = consumer.group().to_owned();
+        let mut groups = self.context.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        groups.extend(consumer.topics().iter().map(|topic| (group.clone(), topic.name)));
+        self.groups.push(group);
     }
 
     /// Adds work beside the requests. Where other processes have the same database, one of them does it, by lease.

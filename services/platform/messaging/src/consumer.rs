@@ -103,6 +103,14 @@ impl Consumer {
 
 pub(crate) struct Shared {
     pub group: String,
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+
+    pub fn topics(&self) -> &[Topic] {
+        &self.topics
+    }
+
     handlers: HashMap<&'static str, HandlerFn>,
     /// Set where the consumer fills a read model that can be rebuilt.
     pub projection: Option<Projection>,

@@ -45,9 +45,6 @@ pub const ORDERS_ENDED: Metric = counter(
     "Orders rejected or cancelled, by reason",
 );
 
-pub const ORDERS_BY_STATE: Metric =
-    gauge("rtc_orders_by_state", &[ORDER_STATE], "orders", "Orders in each state");
-
 pub const ORDER_SETTLE: Metric = seconds(
     "rtc_order_settle_duration_seconds",
     &SETTLE_BUCKETS,
@@ -166,10 +163,9 @@ pub const NOTIFICATIONS_AMBIGUOUS: Metric = counter(
     "Attempts of which nobody knows whether the provider took them",
 );
 
-pub(crate) const ALL: [&Metric; 18] = [
+pub(crate) const ALL: [&Metric; 17] = [
     &ORDERS,
     &ORDERS_ENDED,
-    &ORDERS_BY_STATE,
     &ORDER_SETTLE,
     &SAGA_STATE,
     &SAGA_STUCK,

@@ -115,8 +115,6 @@ pub enum When {
     Always,
     /// Once what it counts has happened: a family without a member is not exposed.
     Happened,
-    /// With databases on a server.
-    Mysql,
     /// From the supervisor of `rtcd split`, and the calls between its processes.
     Split,
 }

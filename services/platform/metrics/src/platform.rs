@@ -26,15 +26,12 @@ pub const DB_COMMITS: Metric = counter(
 pub const DB_QUEUED: Metric =
     gauge("rtc_db_queued", &[SERVICE], "host", "Commands that wait for a connection or the writer");
 
-pub const DB_CONNECTIONS: Metric = Metric {
-    when: When::Mysql,
-    ..gauge(
-        "rtc_db_connections",
-        &[SERVICE, label("state", Values::OneOf(&["in_use", "max"]))],
-        "host",
-        "Connections to a database server: at work, and at most",
-    )
-};
+pub const DB_ACTIVE: Metric = gauge(
+    "rtc_db_active",
+    &[SERVICE, OPERATION],
+    "host",
+    "Queries and commands under way: on a server each has a connection",
+);
 
 pub const DB_RETRIES: Metric =
     counter("rtc_db_retries_total", &[SERVICE], "host", "Commands run again after a deadlock or a conflict");
@@ -160,7 +157,7 @@ pub(crate) const ALL: [&Metric; 28] = [
     &DB_COMMANDS,
     &DB_COMMITS,
     &DB_QUEUED,
-    &DB_CONNECTIONS,
+    &DB_ACTIVE,
     &DB_RETRIES,
     &DB_SIZE,
     &CACHE_LOOKUPS,

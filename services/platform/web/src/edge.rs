@@ -16,7 +16,7 @@ use crate::admission::{AdmissionConfig, Gate, Priority};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits, Quotas};
-use crate::metrics::HttpMetrics;
+use crate::metrics::{HttpMetrics, Shed};
 use crate::pages::Pages;
 use crate::routes::RouteInfo;
 use crate::{Policy, Problem};
@@ -246,7 +246,10 @@ pub(crate) async fn guard(
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = match edge.gate.enter(guard.priority).await {
         Ok(_permit) => admit(&edge, guard, started, request, next).await,
-        Err(error) => Problem(error).into_response(),
+        Err(error) => {
+            edge.metrics.shed(guard.service, Shed::Overloaded);
+            Problem(error).into_response()
+        }
     };
     if response.status().as_u16() >= 400 && response.extensions().get::<Forwarded>().is_none() {
         response = with_request_id(response, &id).await;
@@ -258,10 +261,12 @@ pub(crate) async fn guard(
     if status >= 500 {
         tracing::warn!(request_id = %id, %method, route = guard.route, status, seconds, "request failed");
     }
-    edge.metrics.observe(guard.service, &method, guard.route, status, seconds);
+    let active = edge.metrics.begins(guard.service);
+    edge.metrics.observe(guard.service, &method, guard.route, status, seconds, None);
     response
 }
 
+    drop(active);
 fn too_late() -> Error {
     Error::new(Kind::Timeout, "deadline_exceeded", "nobody waits for this any more: it was not begun")
 }
@@ -292,9 +297,11 @@ async fn admit(
         Ok(caller) => caller,
         Err(error) => return Problem(error).into_response(),
     };
+        edge.metrics.shed(guard.service, Shed::Deadline);
     let mut left = None;
     let address = edge.address(&request, &settings.config.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(address));
+        edge.metrics.shed(guard.service, Shed::Pressure);
     request.extensions_mut().insert(deadline);
     if let Some(limit) = guard.limit {
         let user = caller.map(|caller| caller.user_id);
@@ -315,6 +322,7 @@ async fn admit(
     let mut response = match tokio::time::timeout_at(deadline.0, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),
+                edge.metrics.shed(guard.service, Shed::RateLimited);
         Err(_) => {
             let code = if asked.is_some() { "deadline_exceeded" } else { "timeout" };
             let error = Error::new(Kind::Timeout, code, "no answer in time; the outcome is not known");

@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use kernel::Error;
+use tokio::time::Instant;
 
 use crate::body::{BODY_MAX, read_body, require_json};
 use crate::edge::{ClientAddress, Forwarded, Guard, RequestId, SERVICE_TOKEN_HEADER, guard};
@@ -39,7 +40,7 @@ pub fn forward(routes: &[RouteInfo], client: &Client, edge: &Arc<Edge>) -> Route
     for info in routes.iter().filter(|info| info.policy != Policy::Service) {
         let Ok(filter) = MethodFilter::try_from(info.method.clone()) else { continue };
         let rules = Guard { service: "gateway", limit: None, ..Guard::of(info) };
-        let (client, to) = (client.clone(), edge.clone());
+        let (client, to, service) = (client.clone(), edge.clone(), info.service);
         let reads_json = info.op.reads_json();
         let takes_key = info.op.has_idempotency_key();
         let handler = move |mut request: Request| {
@@ -49,10 +50,11 @@ pub fn forward(routes: &[RouteInfo], client: &Client, edge: &Arc<Edge>) -> Route
             }
             let (client, edge) = (client.clone(), to.clone());
             async move {
-                match hand_on(&client, &edge, reads_json, request).await {
-                    Ok(response) => response,
-                    Err(error) => Problem(error).into_response(),
-                }
+                let (method, began) = (request.method().clone(), Instant::now());
+                let answer = hand_on(&client, &edge, reads_json, request).await;
+                let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+                edge.metrics.called(service, &method, status, began.elapsed().as_secs_f64());
+                answer.unwrap_or_else(|error| Problem(error).into_response())
             }
         };
         let edge = edge.clone();

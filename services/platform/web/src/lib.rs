@@ -38,7 +38,7 @@ pub use idempotency::{
     Answer, Keyed, MIGRATIONS as IDEMPOTENCY_MIGRATIONS, MaybeKeyed, RequestKey, once, sweep,
 };
 pub use limits::{Limit, Limits, Scope};
-pub use metrics::{HttpMetrics, encode};
+pub use metrics::{Format, HttpMetrics, Shed, encode};
 pub use openapi::{Op, document};
 pub use pages::{Page, PageParams, Pages};
 pub use problem::{Problem, ProblemBody};

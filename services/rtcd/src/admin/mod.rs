@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod invariants;
+mod metrics;
 mod rebuild;
 mod split;
 mod status;
@@ -84,6 +85,7 @@ pub fn router(
         .route("/consumers", get(rebuild::list))
         .route("/consumers/{group}/rebuild", post(rebuild::begin))
         .route("/invariants", get(invariants::check))
+        .route("/metrics/history", get(metrics::history))
         .route("/split/restart", post(split::restart))
         .with_state(operator.clone())
         .merge(own)
@@ -92,7 +94,7 @@ pub fn router(
         .route("/livez", get(async || "ok"))
         .route("/readyz", get(readiness))
         .route("/startupz", get(readiness))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(metrics::page))
         .with_state(operator)
         .nest("/admin", guarded)
         .method_not_allowed_fallback(async || {
@@ -120,15 +122,6 @@ async fn readiness(State(operator): State<Operator>) -> Response {
         return "ready".into_response();
     }
     (StatusCode::SERVICE_UNAVAILABLE, "not ready").into_response()
-}
-
-async fn metrics(State(operator): State<Operator>) -> Response {
-    let content_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    let text = match &operator.fleet {
-        Some(fleet) => fleet.metrics().await,
-        None => operator.context.encode_metrics(),
-    };
-    ([("content-type", content_type)], text).into_response()
 }
 
 struct LogSweep {

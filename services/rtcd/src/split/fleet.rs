@@ -12,16 +12,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::Request;
-use futures_util::future::join_all;
-use host::{Config, StartError};
+use axum::http::{Request, header};
+use futures_util::future::{join_all, try_join_all};
+use host::{Config, Context, Ended, StartError};
 use kernel::Error;
 use serde::Serialize;
 use tokio::net::TcpSocket;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use web::{Client, Deadline, RemoteConfig};
+use web::{Client, Deadline, Format, RemoteConfig};
 
 use super::entrance::Entrance;
 use super::metrics::{self, Page};
@@ -291,6 +292,15 @@ impl Fleet {
     /// How a service is, from how its processes are.
     pub fn state_of(&self, service: &str) -> &'static str {
         let of = self.replicas().filter(|replica| replica.service == service);
+    /// Keeps the short history of all processes, until `stop`.
+    pub async fn record(self: Arc<Self>, context: Context, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(host::HISTORY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            context.record(&self.metrics().await);
+        }
+    }
+
         word_for(&of.map(|replica| replica.seen().state).collect::<Vec<_>>())
     }
 
@@ -365,7 +375,8 @@ fn last_words(log: &Path) -> String {
 async fn fetch_metrics(replica: &Replica) -> Result<String, Error> {
     let config = RemoteConfig { connect_timeout: METRICS_WITHIN, timeout: METRICS_WITHIN };
     let client = Client::remote(replica.name(), &[format!("http://{}", replica.admin)], config)?;
-    let mut request = Request::get("/metrics").body(Body::empty()).map_err(Error::internal)?;
+    let request = Request::get("/metrics").header(header::ACCEPT, Format::OpenMetrics.content_type());
+    let mut request = request.body(Body::empty()).map_err(Error::internal)?;
     let deadline = Instant::now() + METRICS_WITHIN;
     request.extensions_mut().insert(Deadline(deadline));
     let response = client.send(request).await?;

@@ -5,6 +5,8 @@
 use std::collections::HashMap;
 use std::fmt::Write;
 
+use rtc_metrics::{Metric, SPLIT_MEMORY, SPLIT_RESTARTS, SPLIT_UP};
+
 use super::fleet::ProcessView;
 use super::replica::State;
 
@@ -76,27 +78,17 @@ pub fn merge(pages: &[Page], processes: &[ProcessView]) -> String {
 
 fn own(processes: &[ProcessView]) -> String {
     type Figure = fn(&ProcessView) -> u64;
-    let families: [(&str, &str, &str, &str, Figure); 3] = [
-        ("rtc_split_process_up", "gauge", "Whether the process serves", "", |process| {
-            u64::from(process.state == State::Ready)
-        }),
-        ("rtc_split_process_restarts", "counter", "How often it was started again", "_total", |process| {
-            u64::from(process.restarts)
-        }),
-        ("rtc_split_process_resident_bytes", "gauge", "What it holds in memory", "", |process| {
-            process.resident_bytes
-        }),
+    let families: [(&Metric, Figure); 3] = [
+        (&SPLIT_UP, |process| u64::from(process.state == State::Ready)),
+        (&SPLIT_RESTARTS, |process| u64::from(process.restarts)),
+        (&SPLIT_MEMORY, |process| process.resident_bytes),
     ];
     let mut text = String::new();
-    for (name, kind, help, suffix, figure) in families {
-        let _ = writeln!(text, "# HELP {name} {help}.\n# TYPE {name} {kind}");
+    for (of, figure) in families {
+        let family = of.family();
+        let _ = writeln!(text, "# HELP {family} {}.\n# TYPE {family} {}", of.help, of.kind.exposed());
         for process in processes {
-            label(
-                &format!("{name}{suffix} {}", figure(process)),
-                process.service,
-                process.replica,
-                &mut text,
-            );
+            label(&format!("{} {}", of.name, figure(process)), process.service, process.replica, &mut text);
         }
     }
     text

@@ -124,6 +124,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             tracing::info!("stopped while starting");
             end(&fleet, &mut signals).await;
             return Ok(());
+    tokio::spawn(fleet.clone().record(context.clone(), stop.clone()));
         }
     };
     if let Err(error) = started {
