@@ -1,10 +1,11 @@
 //! Headers on their way in and out.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::Response;
+use web::Edge;
 
 /// Headers of one connection (RFC 9110 §7.6.1); they mean nothing behind it.
 const HOP_BY_HOP: [&str; 9] = [
@@ -29,9 +30,9 @@ const ORIGIN: [&str; 3] = ["x-forwarded-", "forwarded", "x-real-ip"];
 const OF_THE_HOUSE: &str = "x-rtc-";
 
 /// Removes what must not reach a service.
-pub(crate) fn clean_request(mut request: Request, trusted: &[IpAddr]) -> Request {
+pub(crate) fn clean_request(mut request: Request, edge: &Edge) -> Request {
     let peer = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
-    let from_proxy = peer.is_some_and(|peer| trusted.contains(&peer));
+    let from_proxy = peer.is_some_and(|peer| edge.is_trusted_proxy(peer));
     let headers = request.headers();
     let refused = |name: &str| {
         HOP_BY_HOP.contains(&name)

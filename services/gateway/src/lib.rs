@@ -13,7 +13,6 @@ mod own;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -68,9 +67,9 @@ pub fn router(context: &Context, upstreams: Vec<Upstream>) -> Router {
             Problem(Error::not_found("no_such_route", "there is nothing under this address")).into_response()
         },
     );
-    let trusted: Arc<[std::net::IpAddr]> = context.config.server.trusted_proxies.clone().into();
+    let edge = context.edge.clone();
     let router = router
-        .layer(tower::util::MapRequestLayer::new(move |request| headers::clean_request(request, &trusted)))
+        .layer(tower::util::MapRequestLayer::new(move |request| headers::clean_request(request, &edge)))
         .layer(tower::util::MapResponseLayer::new(headers::harden_answer));
     match cors(&context.config.server.allowed_origins) {
         Some(cors) => router.layer(cors),

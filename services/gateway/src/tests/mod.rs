@@ -134,16 +134,26 @@ async fn nobody_can_claim_to_be_somebody_by_a_header() {
 async fn only_our_own_proxy_says_where_a_request_came_from() {
     use axum::extract::ConnectInfo;
     use std::net::SocketAddr;
-    let house = house(&[("server.trusted_proxies", json!(["10.0.0.1"]))]).await;
-    for (peer, believed) in [("10.0.0.1:5000", true), ("10.0.0.2:5000", false)] {
+    let house = house(&[("server.trusted_proxies", json!(["10.0.0.1", "::ffff:10.0.0.3"]))]).await;
+    let believed = async |peer: &str| {
         let peer: SocketAddr = peer.parse().unwrap();
         let router = house.router.clone().layer(axum::Extension(ConnectInfo(peer)));
         let call = testkit::Call::new(router, axum::http::Method::GET, "/api/v1/notes");
         let call = call.header("x-forwarded-for", "203.0.113.7").header("x-user-id", "1");
         let seen = call.send().await.expect(200);
-        assert_eq!(seen.get("x-forwarded-for").is_some(), believed, "{peer}");
         assert!(seen.get("x-user-id").is_none());
+        seen.get("x-forwarded-for").is_some()
+    };
+    for proxy in ["10.0.0.1:5000", "[::ffff:10.0.0.1]:5000", "10.0.0.3:5000", "[::ffff:10.0.0.3]:5000"] {
+        assert!(believed(proxy).await, "{proxy}");
     }
+    for other in ["10.0.0.2:5000", "[::ffff:10.0.0.2]:5000", "[2001:db8::1]:5000"] {
+        assert!(!believed(other).await, "{other}");
+    }
+    // As the file may change while the entry runs.
+    let config = web::EdgeConfig { trusted_proxies: vec!["10.0.0.2".parse().unwrap()], ..Default::default() };
+    house.context.edge.reconfigure(config, std::collections::HashMap::new());
+    assert!(believed("10.0.0.2:5000").await && !believed("10.0.0.1:5000").await);
 }
 
 #[tokio::test]

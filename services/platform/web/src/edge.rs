@@ -46,13 +46,21 @@ pub struct EdgeConfig {
     pub request_timeout: Duration,
     /// How many requests run at once; beyond that they are refused at once (R94).
     pub concurrency_max: usize,
-    /// Addresses whose `X-Forwarded-For` is believed.
+    /// Addresses whose `X-Forwarded-For` is believed. `::ffff:10.0.0.1` is 10.0.0.1.
     pub trusted_proxies: Vec<IpAddr>,
 }
 
 impl Default for EdgeConfig {
     fn default() -> Self {
         Self { request_timeout: Duration::from_secs(15), concurrency_max: 4_096, trusted_proxies: Vec::new() }
+    }
+}
+
+impl EdgeConfig {
+    /// A socket that takes both families shows IPv4 peers as IPv6: addresses are compared in one form.
+    fn canonical(mut self) -> Self {
+        self.trusted_proxies.iter_mut().for_each(|address| *address = address.to_canonical());
+        self
     }
 }
 
@@ -94,6 +102,7 @@ impl Edge {
     ) -> Self {
         let gate =
             Gate::new(AdmissionConfig { work_max: config.concurrency_max, ..AdmissionConfig::default() });
+        let config = config.canonical();
         let settings = RwLock::new(Arc::new(Settings { config, quotas: limits.quotas() }));
         let service_tokens: RwLock<Arc<[HeaderValue]>> = RwLock::new(Arc::from([]));
         Self { verifier, limits, metrics, pages, clock, ids, settings, gate, service_tokens }
@@ -102,7 +111,7 @@ impl Edge {
     /// Requests that begin from now on have these settings, all of them; those under way keep theirs.
     pub fn reconfigure(&self, config: EdgeConfig, quotas: Quotas) {
         self.gate.set_work_max(config.concurrency_max);
-        let settings = Arc::new(Settings { config, quotas: Arc::new(quotas) });
+        let settings = Arc::new(Settings { config: config.canonical(), quotas: Arc::new(quotas) });
         *self.settings.write().unwrap_or_else(PoisonError::into_inner) = settings;
     }
 
@@ -142,6 +151,11 @@ impl Edge {
             aws_lc_rs::constant_time::verify_slices_are_equal(ours.as_bytes(), shown.as_bytes()).is_ok()
         };
         self.service_tokens().iter().any(is_same)
+    }
+
+    /// Whether `peer` is a proxy of ours at this moment: what it says of where a request came from is believed.
+    pub fn is_trusted_proxy(&self, peer: IpAddr) -> bool {
+        self.settings().config.trusted_proxies.contains(&peer.to_canonical())
     }
 
     /// The gate that every request passes. Its [`run`](Gate::run) has to go on while requests are served.
