@@ -29,6 +29,10 @@ enum State {
     Probed { since: Instant },
 }
 
+/// The one call by which a replica that was out is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Probe(Instant);
+
 #[derive(Debug)]
 pub(crate) struct Health {
     state: State,
@@ -59,6 +63,21 @@ impl Health {
                 self.state = State::Probed { since: now };
                 true
             }
+        }
+    }
+
+    /// The probe under way: asked for by the call that was just [admitted](Self::admits), it is that call.
+    pub(crate) fn probe(&self) -> Option<Probe> {
+        match self.state {
+            State::Probed { since } => Some(Probe(since)),
+            State::Well | State::Out { .. } => None,
+        }
+    }
+
+    /// The probe was given up by its caller and says nothing.
+    pub(crate) fn given_up(&mut self, Probe(since): Probe) {
+        if self.state == (State::Probed { since }) {
+            self.state = State::Out { until: since };
         }
     }
 
@@ -159,6 +178,22 @@ mod tests {
         assert!(health.admits(now));
         assert!(!health.admits(now + PROBE_MAX - Duration::from_millis(1)));
         assert!(health.admits(now + PROBE_MAX));
+    }
+
+    #[test]
+    fn a_probe_that_is_given_back_makes_place_at_once_and_only_once() {
+        let mut now = Instant::now();
+        let mut health = Health::default();
+        assert!(health.admits(now) && health.probe().is_none(), "nobody probes what is well");
+        now += health.failed(Failure::Unreachable, now).unwrap();
+        assert!(health.admits(now));
+        let first = health.probe().unwrap();
+        health.given_up(first);
+        now += Duration::from_millis(1);
+        assert!(health.admits(now));
+        health.given_up(first);
+        assert!(!health.admits(now), "another call's probe is not given back");
+        assert_eq!(health.failed(Failure::Unreachable, now), Some(2 * OUT_FIRST));
     }
 
     #[test]

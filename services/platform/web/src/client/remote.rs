@@ -2,7 +2,7 @@
 //!
 //! Invariants:
 //! - a call is tried again only where that cannot make it happen twice: nothing of it was sent, the replica said that it
-//!   had not begun, or the request is idempotent and was read whole before it was sent;
+//!   had not begun, or the request is answered twice as it is once and was read whole before it was sent;
 //! - this is the only layer that retries, and retries of what reached a replica stay within a budget;
 //! - no call outlives its deadline.
 
@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::breaker::{Breaker, Change};
 use super::budget::Budget;
 use super::health::Failure;
-use super::replica::{Outcome, Replica};
+use super::replica::{Asked, Outcome, Replica};
 use crate::body::collect;
 use crate::deadline::{DEADLINE_HEADER, Deadline};
 use crate::server::STOPPING_HEADER;
@@ -116,13 +116,16 @@ impl Drop for Underway<'_> {
     }
 }
 
-/// Whether a second delivery changes nothing that the first one has not.
-fn is_idempotent(head: &Head) -> bool {
-    // A condition that the first delivery met is not met by the second: its refusal would be told as the outcome.
-    let by_method = matches!(
-        head.method,
-        Method::GET | Method::HEAD | Method::PUT | Method::DELETE | Method::OPTIONS | Method::TRACE
-    ) && !head.headers.contains_key(header::IF_MATCH);
+/// Whether a second delivery changes nothing that the first one has not, and is answered as the first one was. What the
+/// first delivery deleted the second one does not find, and a condition that the first one met the second does not meet:
+/// that refusal would be told as the outcome.
+fn is_repeatable(head: &Head) -> bool {
+    let has = |name| head.headers.contains_key(name);
+    let by_method = match head.method {
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::TRACE => true,
+        Method::PUT => !has(header::IF_MATCH) && !has(header::IF_NONE_MATCH),
+        _ => false,
+    };
     by_method || head.headers.contains_key("idempotency-key")
 }
 
@@ -165,17 +168,18 @@ impl Remote {
 
     /// The next replica in turn that is well and was not tried yet; failing that one that was not tried; failing that
     /// any.
-    fn pick(&self, tried: &[usize]) -> usize {
+    fn pick(&self, tried: &[usize]) -> (usize, Asked<'_>) {
         let count = self.replicas.len();
         let first = self.next.fetch_add(1, Ordering::Relaxed);
         let in_turn = || (0..count).map(|step| first.wrapping_add(step) % count);
         let now = Instant::now();
         let untried = |index: &usize| !tried.contains(index);
-        in_turn()
-            .filter(untried)
-            .find(|index| self.replicas[*index].admits(now))
-            .or_else(|| in_turn().find(untried))
-            .unwrap_or(first % count)
+        let admitted =
+            in_turn().filter(untried).find_map(|index| Some((index, self.replicas[index].admit(now)?)));
+        admitted.unwrap_or_else(|| {
+            let index = in_turn().find(untried).unwrap_or(first % count);
+            (index, self.replicas[index].insist())
+        })
     }
 
     pub(super) async fn send(&self, request: Request<Body>) -> Result<Response<Body>, Error> {
@@ -239,7 +243,7 @@ impl Remote {
         let patient = deadline.left(began) >= PATIENCE_MIN;
         let mut tried: Vec<usize> = Vec::new();
         loop {
-            let index = self.pick(&tried);
+            let (index, asked) = self.pick(&tried);
             let replica = &self.replicas[index];
             if tried.contains(&index) && !self.back_off(tried.len(), deadline).await {
                 return Err(Failed::Caller(self.too_late()));
@@ -260,24 +264,24 @@ impl Remote {
             request.headers_mut().insert(DEADLINE_HEADER, given);
             match tokio::time::timeout_at(deadline.0, replica.call(request)).await {
                 Err(_) if patient => {
-                    replica.failed(Failure::Unanswered, Instant::now());
+                    asked.failed(Failure::Unanswered, Instant::now());
                     return Err(Failed::Service(self.too_late()));
                 }
                 Err(_) => return Err(Failed::Caller(self.too_late())),
                 Ok(Outcome::Answered(mut response)) => {
-                    replica.answered();
+                    asked.answered();
                     if response.headers_mut().remove(STOPPING_HEADER).is_some() {
                         replica.stops(Instant::now());
                         // It may have begun: only what may be done twice is sent again.
                         let refused = response.status() == StatusCode::SERVICE_UNAVAILABLE;
-                        if refused && is_idempotent(&head) && !last && payload.can_be_sent_again() {
+                        if refused && is_repeatable(&head) && !last && payload.can_be_sent_again() {
                             continue;
                         }
                     }
                     return Ok(response);
                 }
                 Ok(Outcome::NotSent(unsent, error)) => {
-                    replica.failed(Failure::Unreachable, Instant::now());
+                    asked.failed(Failure::Unreachable, Instant::now());
                     payload.restore(unsent.into_body());
                     if last {
                         return Err(Failed::Service(self.away().with_source(error)));
@@ -292,9 +296,9 @@ impl Remote {
                     // A connection that was idle may have been closed as the request was on its way: that is nobody's
                     // fault.
                     if !reused {
-                        replica.failed(Failure::Unanswered, Instant::now());
+                        asked.failed(Failure::Unanswered, Instant::now());
                     }
-                    if !is_idempotent(&head) {
+                    if !is_repeatable(&head) {
                         let text = format!("{} gave no answer; the outcome is not known", self.service);
                         let error = Error::new(Kind::Timeout, "answer_lost", text).with_source(error);
                         return Err(Failed::Service(error));

@@ -18,7 +18,7 @@ use kernel::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
-use super::health::{Failure, Health};
+use super::health::{Failure, Health, Probe};
 
 /// Shorter than the time after which a server of ours closes an idle connection, and than a drain's notice: what is
 /// taken from the pool is open.
@@ -94,11 +94,18 @@ impl Replica {
         ask(&mut self.health.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    pub(super) fn admits(&self, now: Instant) -> bool {
-        self.health(|health| health.admits(now))
+    /// `Some` where a call may be sent there.
+    pub(super) fn admit(&self, now: Instant) -> Option<Asked<'_>> {
+        let admitted = self.health(|health| health.admits(now).then(|| health.probe()));
+        admitted.map(|probe| Asked { replica: self, probe })
     }
 
-    pub(super) fn answered(&self) {
+    /// A call that is sent there for want of a better one.
+    pub(super) fn insist(&self) -> Asked<'_> {
+        Asked { replica: self, probe: None }
+    }
+
+    fn answered(&self) {
         if self.health(Health::answered) {
             tracing::info!(replica = self.name(), "replica answers again");
         }
@@ -109,7 +116,7 @@ impl Replica {
         self.begin_era();
     }
 
-    pub(super) fn failed(&self, failure: Failure, now: Instant) {
+    fn failed(&self, failure: Failure, now: Instant) {
         if failure == Failure::Unreachable {
             self.begin_era();
         }
@@ -204,6 +211,33 @@ impl Replica {
 
     fn follow(self: &Arc<Self>, response: Response<Incoming>, connection: Connection) -> Response<Body> {
         response.map(|body| Body::new(Answer { body, back: Some((self.clone(), connection)), silence: None }))
+    }
+}
+
+/// A call that a replica was chosen for. Dropped before it is known how it went, it gives a probe back: the next call may
+/// be one.
+pub(super) struct Asked<'a> {
+    replica: &'a Replica,
+    probe: Option<Probe>,
+}
+
+impl Asked<'_> {
+    pub(super) fn answered(mut self) {
+        self.probe = None;
+        self.replica.answered();
+    }
+
+    pub(super) fn failed(mut self, failure: Failure, now: Instant) {
+        self.probe = None;
+        self.replica.failed(failure, now);
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        if let Some(probe) = self.probe.take() {
+            self.replica.health(|health| health.given_up(probe));
+        }
     }
 }
 

@@ -157,9 +157,10 @@ async fn what_may_have_been_done_is_tried_again_only_where_that_changes_nothing(
         ("GET", false, true),
         ("HEAD", false, true),
         ("PUT", false, true),
-        ("DELETE", false, true),
+        ("DELETE", true, true),
         ("POST", true, true),
         ("PATCH", true, true),
+        ("DELETE", false, false),
         ("POST", false, false),
         ("PATCH", false, false),
     ] {
@@ -178,6 +179,14 @@ async fn what_may_have_been_done_is_tried_again_only_where_that_changes_nothing(
             assert_eq!((error.code(), error.http_status()), ("answer_lost", 504), "{method}");
             assert_eq!(seen.load(Ordering::SeqCst), 1, "{method}");
         }
+    }
+    // What was made under a condition does not meet it again.
+    for condition in ["if-match", "if-none-match"] {
+        let (url, seen) = unreliable(1).await;
+        let mut request = request("PUT", "/", "");
+        request.headers_mut().insert(condition, "*".parse().unwrap());
+        assert_eq!(text(&client(&[url]), request).await.unwrap_err().code(), "answer_lost", "{condition}");
+        assert_eq!(seen.load(Ordering::SeqCst), 1, "{condition}");
     }
     // A body that flowed is gone.
     let (url, seen) = unreliable(1).await;
@@ -228,6 +237,38 @@ async fn a_service_that_is_away_is_left_in_peace_and_found_again() {
         }
     });
     found.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_that_leaves_while_it_tries_a_replica_leaves_that_to_the_next_one() {
+    let (url, b) = (nobody().await, Process::start(named("b").route("/slow", get(async || "b"))).await);
+    let both = client(&[url.clone(), b.url()]);
+    assert_eq!(text(&both, request("GET", "/", "")).await.unwrap().1, "b", "the first is away, and out");
+    let asked = Arc::new(tokio::sync::Notify::new());
+    let told = asked.clone();
+    let slow = async move || -> String {
+        told.notify_one();
+        std::future::pending().await
+    };
+    let address = url.strip_prefix("http://").unwrap().parse().unwrap();
+    let _a = Process::start_at(address, named("a").route("/slow", get(slow))).await;
+    let mut interval = tokio::time::interval(Duration::from_millis(20));
+    let tried = async {
+        loop {
+            tokio::select! {
+                _ = text(&both, request("GET", "/slow", "")) => {}
+                // Whoever asked leaves here.
+                () = asked.notified() => break,
+            }
+            interval.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), tried).await.expect("its time out is over");
+    let mut seen = Vec::new();
+    for _ in 0..4 {
+        seen.push(text(&both, request("GET", "/", "")).await.unwrap().1);
+    }
+    assert!(seen.iter().any(|one| one == "a"), "{seen:?}");
 }
 
 #[tokio::test]
