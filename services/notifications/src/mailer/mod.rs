@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use lettre::Address;
 
 pub(crate) use mailbox::{MailboxOnDisk, Place};
-pub(crate) use smtp::Smtp;
+pub(crate) use smtp::{Password, Smtp};
 
 /// A letter that is ready to go.
 #[derive(Debug, Clone)]

@@ -5,6 +5,7 @@
 //! where TLS is asked for; every step has a time-out.
 
 use std::future::Future;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -22,7 +23,21 @@ use crate::config::{SmtpConfig, Tls};
 pub(crate) struct Smtp {
     config: SmtpConfig,
     tls: Option<TlsParameters>,
-    credentials: Option<Credentials>,
+    password: Option<Password>,
+}
+
+/// A password that may be rotated. Clones see the same; nothing shows it.
+#[derive(Clone, Default)]
+pub(crate) struct Password(Arc<RwLock<String>>);
+
+impl Password {
+    pub(crate) fn set(&self, password: &str) {
+        password.clone_into(&mut self.0.write().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn get(&self) -> String {
+        self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 /// Why a command got no good answer.
@@ -65,18 +80,19 @@ fn without_addresses(said: &str) -> String {
 }
 
 impl Smtp {
-    pub(crate) fn new(config: SmtpConfig, password: Option<String>) -> Result<Self, String> {
+    pub(crate) fn new(config: SmtpConfig, password: Option<Password>) -> Result<Self, String> {
         let tls = match config.tls {
             Tls::None => None,
             Tls::Starttls | Tls::Tls => {
                 Some(TlsParameters::new(config.host.clone()).map_err(|error| error.to_string())?)
             }
         };
-        let credentials = match (&config.user, password) {
-            (Some(user), Some(password)) => Some(Credentials::new(user.clone(), password)),
-            _ => None,
-        };
-        Ok(Self { config, tls, credentials })
+        Ok(Self { config, tls, password })
+    }
+
+    fn credentials(&self) -> Option<Credentials> {
+        let (user, password) = self.config.user.as_ref().zip(self.password.as_ref())?;
+        Some(Credentials::new(user.clone(), password.get()))
     }
 
     async fn within<T>(
@@ -100,8 +116,8 @@ impl Smtp {
         if let (Tls::Starttls, Some(tls)) = (self.config.tls, self.tls.clone()) {
             self.within(Box::pin(connection.starttls(tls, &hello))).await?;
         }
-        if let Some(credentials) = &self.credentials {
-            self.within(connection.auth(&[Mechanism::Plain, Mechanism::Login], credentials)).await?;
+        if let Some(credentials) = self.credentials() {
+            self.within(connection.auth(&[Mechanism::Plain, Mechanism::Login], &credentials)).await?;
         }
         Ok(connection)
     }

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 
 use super::{confirm, register};
 use crate::config::{SmtpConfig, Tls};
-use crate::mailer::{Mail, Mailer, Outcome, Smtp};
+use crate::mailer::{Mail, Mailer, Outcome, Password, Smtp};
 use crate::message::address_of;
 use crate::oracle;
 
@@ -25,7 +25,7 @@ enum Mood {
     Closing,
     /// Never says a word.
     Mute,
-    /// Wants a password and does not like ours.
+    /// Wants the password `second`.
     Strict,
 }
 
@@ -69,7 +69,10 @@ async fn converse(stream: TcpStream, mood: Mood, seen: Arc<Mutex<Seen>>) -> std:
         let verb = line.split([' ', ':']).next().unwrap_or("").to_ascii_uppercase();
         let answer = match verb.as_str() {
             "EHLO" => "250-here\r\n250-8BITMIME\r\n250 AUTH PLAIN LOGIN".to_owned(),
-            "AUTH" if mood == Mood::Strict => "535 wrong password".to_owned(),
+            // In base64: no name, the user shop, the password.
+            "AUTH" if mood == Mood::Strict && line != "AUTH PLAIN AHNob3AAc2Vjb25k" => {
+                "535 wrong password".to_owned()
+            }
             "AUTH" => "235 welcome".to_owned(),
             "MAIL" => "250 ok".to_owned(),
             "RCPT" => {
@@ -140,7 +143,9 @@ fn word(outcome: &Outcome) -> &'static str {
 }
 
 async fn send(config: SmtpConfig, password: Option<&str>, to: &[&str]) -> Vec<Outcome> {
-    let smtp = Smtp::new(config, password.map(str::to_owned)).unwrap();
+    let given = Password::default();
+    given.set(password.unwrap_or_default());
+    let smtp = Smtp::new(config, password.map(|_| given)).unwrap();
     smtp.send(to.iter().map(|to| mail(to)).collect()).await
 }
 
@@ -240,4 +245,34 @@ async fn the_service_sends_by_smtp_what_it_is_told_by_events() {
     let read = crate::message::parse(text.as_bytes()).unwrap();
     assert!(read.subject.starts_with("[RTC] 주문이 확정되었습니다"), "{read:?}");
     assert!(read.message_id.ends_with("@rtc.local"));
+}
+
+#[tokio::test]
+async fn a_password_that_was_rotated_is_said_from_then_on() {
+    let server = serve(Mood::Strict).await;
+    let smtp = json!({ "smtp": {
+        "host": "127.0.0.1", "port": server.port, "tls": "none", "timeout_ms": 2_000,
+        "user": "shop", "password_secret": "smtp_password",
+    } });
+    let file = Arc::new(Mutex::new(None));
+    let put = file.clone();
+    let house = House::build(&[("services.notifications", smtp)], async move |context| {
+        let secret = context.config.data.join("secrets/smtp_password");
+        std::fs::create_dir_all(secret.parent().unwrap()).unwrap();
+        std::fs::write(&secret, "first").unwrap();
+        *put.lock().unwrap() = Some(secret);
+        Ok::<_, host::StartError>(vec![crate::service(context).await?])
+    })
+    .await;
+    let kim = register(&house, 1, "ko").await;
+    confirm(&house, 1, kim).await;
+    let sent = async || oracle::counts(&house.service("notifications").db).await.unwrap().sent;
+    house.settle().await;
+    assert_eq!(sent().await, 0, "the server wants another password");
+    let secret = file.lock().unwrap().clone().unwrap();
+    std::fs::write(secret, "second\nfirst\n").unwrap();
+    assert_eq!(house.context.secrets.refresh(), ["smtp_password"]);
+    house.clock.advance(std::time::Duration::from_secs(3_600));
+    house.settle().await;
+    assert_eq!(sent().await, 1);
 }
