@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::Request;
@@ -16,8 +17,11 @@ use web::Client;
 
 use crate::data_dir::DataDir;
 use crate::serve::{Built, Options, build, start, upstreams};
-use crate::split::line::Supervisor;
+use crate::split::line::{Attended, Supervisor};
 use crate::{all, select, split};
+
+/// How long threads that still wait for something may hold up the end of the process.
+const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs the services of RTC.
 #[derive(Debug, Parser)]
@@ -122,7 +126,10 @@ fn execute(cli: Cli) -> Result<(), StartError> {
                 false => (None, None),
             };
             host::telemetry::install(&config.log.level, &config.log.format)?;
-            runtime(&config)?.block_on(serve(Options { config, selection, listener }, supervisor))
+            let runtime = runtime(&config)?;
+            let served = runtime.block_on(serve(Options { config, selection, listener }, supervisor));
+            leave(runtime);
+            served
         }
         Command::Split { replicas, .. } => {
             host::telemetry::install(&config.log.level, &config.log.format)?;
@@ -134,7 +141,9 @@ fn execute(cli: Cli) -> Result<(), StartError> {
             };
             let runtime = runtime(&config)?;
             let options = split::Options { config, file, reread: Box::new(reread), replicas };
-            runtime.block_on(split::run(options))
+            let ran = runtime.block_on(split::run(options));
+            leave(runtime);
+            ran
         }
         Command::Migrate => runtime(&config)?.block_on(migrate(config)),
         Command::Topics => {
@@ -176,6 +185,11 @@ fn runtime(config: &Config) -> Result<tokio::runtime::Runtime, StartError> {
     builder.enable_all().build().map_err(|error| StartError::Other(kernel::Error::internal(error)))
 }
 
+/// What still waits for an engine that keeps silent holds up no end: whatever had to be kept is kept.
+fn leave(runtime: tokio::runtime::Runtime) {
+    runtime.shutdown_timeout(LEAVE_WITHIN);
+}
+
 fn owned(overrides: &[(&str, serde_json::Value)]) -> Vec<(String, serde_json::Value)> {
     overrides.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
@@ -190,35 +204,49 @@ fn greeted() -> Result<Greeting, StartError> {
     Ok((Some(supervisor), listener))
 }
 
-/// Tells the supervisor when requests are served, and returns when it is gone. Without one it never returns.
-async fn attend(supervisor: Option<Supervisor>, up: CancellationToken) {
-    let Some(Ok(mut supervisor)) = supervisor.map(Supervisor::attend) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        () = supervisor.gone() => return,
-        () = up.cancelled() => {}
-    }
-    if supervisor.say_ready().await.is_ok() {
-        supervisor.gone().await;
+/// Returns when the supervisor is gone; without one never.
+async fn abandoned(supervisor: &mut Option<Attended>) {
+    match supervisor {
+        Some(supervisor) => supervisor.gone().await,
+        None => std::future::pending().await,
     }
 }
 
-async fn serve(options: Options, supervisor: Option<Supervisor>) -> Result<(), StartError> {
+/// Tells the supervisor when requests are served, and returns when it is gone. Without one it never returns.
+async fn attend(supervisor: &mut Option<Attended>, up: CancellationToken) {
+    tokio::select! {
+        () = abandoned(supervisor) => return,
+        () = up.cancelled() => {}
+    }
+    let told = match supervisor {
+        Some(supervisor) => supervisor.say_ready().await,
+        None => Ok(()),
+    };
+    if told.is_ok() {
+        abandoned(supervisor).await;
+    }
+}
+
+pub(crate) async fn serve(options: Options, supervisor: Option<Supervisor>) -> Result<(), StartError> {
     use tokio::signal::unix::{SignalKind, signal};
     let failed = |error: std::io::Error| StartError::Other(kernel::Error::internal(error));
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
+    let mut supervisor = supervisor.map(Supervisor::attend).transpose().map_err(failed)?;
     // Who is told to stop before it is ready has nothing to drain.
     let running = tokio::select! {
         started = start(options) => started?,
         _ = terminate.recv() => return Ok(()),
         _ = interrupt.recv() => return Ok(()),
+        () = abandoned(&mut supervisor) => {
+            tracing::warn!("the supervisor is gone before anything was served");
+            return Ok(());
+        }
     };
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = attend(supervisor, running.up.clone()) => tracing::warn!("the supervisor is gone"),
+        () = attend(&mut supervisor, running.up.clone()) => tracing::warn!("the supervisor is gone"),
     }
     tokio::select! {
         () = running.stop() => {}

@@ -27,10 +27,19 @@ pub enum StartError {
     /// Several processes were to be one platform, and this they would each have for themselves.
     #[error("processes cannot share what is configured: {0}")]
     Unshared(String),
+    /// `ended` is what it said itself, where it said something: that error is this one's.
     #[error("{name} did not come up: {reason}")]
-    Replica { name: String, reason: String },
+    Replica { name: String, reason: String, ended: Option<Ended> },
     #[error("{0}")]
     Other(#[from] kernel::Error),
+}
+
+/// The error with which a process of ours ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ended {
+    pub code: String,
+    pub hint: String,
+    pub exit: u8,
 }
 
 /// A server that services keep their things in.
@@ -209,6 +218,13 @@ fn told_of_engine(which: Engine, problem: Problem) -> Told {
 }
 
 impl StartError {
+    fn ended(&self) -> Option<&Ended> {
+        match self {
+            StartError::Replica { ended, .. } => ended.as_ref(),
+            _ => None,
+        }
+    }
+
     fn told(&self) -> Told {
         match self {
             StartError::Config(_) => told(
@@ -269,16 +285,16 @@ impl StartError {
     }
 
     /// Stable, and explained by `rtcctl explain`.
-    pub fn code(&self) -> &'static str {
-        self.told().code
+    pub fn code(&self) -> &str {
+        self.ended().map_or(self.told().code, |ended| &ended.code)
     }
 
-    pub fn hint(&self) -> &'static str {
-        self.told().hint
+    pub fn hint(&self) -> &str {
+        self.ended().map_or(self.told().hint, |ended| &ended.hint)
     }
 
     /// As `rtcctl`'s: 3 configuration and credentials, 8 conflict, 9 unreachable, 1 otherwise.
     pub fn exit_code(&self) -> u8 {
-        self.told().exit
+        self.ended().map_or(self.told().exit, |ended| ended.exit)
     }
 }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use kernel::{Clock, Timestamp};
 use serde::Serialize;
 use serde_json::Value;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use web::{Edge, EdgeConfig};
 
@@ -58,12 +58,16 @@ pub struct ReloadStatus {
     pub fault: Option<String>,
 }
 
+/// What a configuration has to be besides being readable.
+type Check = Box<dyn Fn(&Config) -> Result<(), StartError> + Send + Sync>;
+
 /// Follows the configuration of a process.
 pub struct Reload {
     started: Config,
     edge: Arc<Edge>,
     secrets: Secrets,
     clock: Arc<dyn Clock>,
+    checks: Mutex<Vec<Check>>,
     state: Mutex<State>,
 }
 
@@ -89,11 +93,16 @@ impl Reload {
     pub(crate) fn new(config: Config, edge: Arc<Edge>, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let status = ReloadStatus { file: config.origin().file.clone(), ..ReloadStatus::default() };
         let state = State { current: config.clone(), judged: None, candidate: None, status };
-        Self { started: config, edge, secrets, clock, state: Mutex::new(state) }
+        Self { started: config, edge, secrets, clock, checks: Mutex::default(), state: Mutex::new(state) }
     }
 
     pub fn status(&self) -> ReloadStatus {
         self.lock().status.clone()
+    }
+
+    /// Asks `check` of every configuration from now on: what it refuses changes nothing.
+    pub fn require(&self, check: impl Fn(&Config) -> Result<(), StartError> + Send + Sync + 'static) {
+        self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(check));
     }
 
     /// Looks at the file and at the secrets, and applies what has changed.
@@ -125,6 +134,9 @@ impl Reload {
 
     fn apply(&self, state: &mut State, text: &str) -> Result<Look, StartError> {
         let next = self.started.with_text(text)?;
+        let checks = self.checks.lock().unwrap_or_else(PoisonError::into_inner);
+        checks.iter().try_for_each(|check| check(&next))?;
+        drop(checks);
         let commits = next.sections().stage(&next)?;
         let filter = telemetry::filter(&next.log.level)?;
         let changes = changes(&state.current, &next)?;
@@ -162,11 +174,16 @@ impl Reload {
         Ok(Look::Applied { live, waiting: later })
     }
 
-    /// Looks once a second, and at SIGHUP, until `stop`.
-    pub async fn watch(self: Arc<Self>, stop: CancellationToken) {
-        let mut hangups = signal(SignalKind::hangup())
+    /// Looks once a second, and at SIGHUP, until `stop`. SIGHUP ends the process no more as soon as this returns, before
+    /// the future is polled.
+    pub fn watch(self: Arc<Self>, stop: CancellationToken) -> impl Future<Output = ()> + Send {
+        let hangups = signal(SignalKind::hangup())
             .inspect_err(|error| tracing::warn!(%error, "SIGHUP cannot be listened to"))
             .ok();
+        self.follow(hangups, stop)
+    }
+
+    async fn follow(self: Arc<Self>, mut hangups: Option<Signal>, stop: CancellationToken) {
         loop {
             let hangup = async {
                 match &mut hangups {

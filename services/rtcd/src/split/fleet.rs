@@ -26,7 +26,7 @@ use web::{Client, Deadline, Format, RemoteConfig};
 
 use super::entrance::Entrance;
 use super::metrics::{self, Page};
-use super::replica::{Launch, Patience, Replica, Restarted, Seen, State, Stops};
+use super::replica::{Death, Launch, Patience, Replica, Restarted, Seen, State, Stops};
 use super::shareable;
 use crate::admin::resident_bytes;
 use crate::{GATEWAY, all};
@@ -36,8 +36,8 @@ const READY_WITHIN: Duration = Duration::from_secs(90);
 const DRAIN_MARGIN: Duration = Duration::from_secs(5);
 const METRICS_WITHIN: Duration = Duration::from_secs(2);
 const METRICS_MAX: usize = 16 * 1024 * 1024;
-/// What `rtcd` ends with where somebody else has what it needs.
-const CONFLICT: i32 = 8;
+/// What `rtcd` ends with where somebody else has what it needs for a moment: the directory, a port, a database.
+const HELD: [&str; 3] = ["RTD004", "RTD005", "RTD007"];
 
 /// What is to run.
 pub struct Plan<'a> {
@@ -196,7 +196,8 @@ impl Fleet {
         Ok(())
     }
 
-    /// Starts the services, then the entrance, and returns once all are ready. Whoever dies before is the error.
+    /// Starts the services, then the entrance, and returns once all are ready. The first that dies before is the error, at
+    /// once.
     pub async fn start(&self) -> Result<(), StartError> {
         for (replicas, stops) in
             [(&self.services, &self.service_stops), (&self.gateways, &self.gateway_stops)]
@@ -204,9 +205,7 @@ impl Fleet {
             for replica in replicas {
                 self.tenders.spawn(replica.clone().tend(stops.clone()));
             }
-            for came in join_all(replicas.iter().map(|replica| come_up(replica))).await {
-                came?;
-            }
+            try_join_all(replicas.iter().map(|replica| come_up(replica))).await?;
         }
         Ok(())
     }
@@ -233,10 +232,8 @@ impl Fleet {
     }
 
     /// Tells every process to look again, at its file and at its secrets.
-    pub async fn reload(&self) {
-        for replica in self.replicas() {
-            replica.reload().await;
-        }
+    pub fn reload(&self) {
+        self.replicas().for_each(|replica| replica.reload());
     }
 
     /// The services, then the gateways.
@@ -345,31 +342,61 @@ async fn stopped(replica: &Replica) {
 /// gets in a moment.
 async fn come_up(replica: &Replica) -> Result<(), StartError> {
     let deadline = Instant::now() + READY_WITHIN;
-    let failed = |reason: String| StartError::Replica { name: replica.name(), reason };
-    let fatal = |seen: &Seen| {
-        seen.last_death.as_ref().is_some_and(|death| death.code != Some(CONFLICT))
-            || seen.state == State::Stopped
-    };
     let mut watched = replica.watch();
-    let come =
-        watched.wait_for(|seen| seen.state == State::Ready || (seen.starts + seen.deaths > 0 && fatal(seen)));
-    let seen = match tokio::time::timeout_at(deadline, come).await {
-        Ok(Ok(seen)) if seen.state == State::Ready => return Ok(()),
-        Ok(Ok(seen)) => seen.clone(),
-        Ok(Err(_)) | Err(_) => replica.seen(),
-    };
-    let how = seen.last_death.map_or_else(|| "it is not ready".to_owned(), |death| death.how);
-    let said = last_words(&replica.log());
-    Err(failed(format!("{how}{said}; its log is {}", replica.log().display())))
+    let mut deaths = 0;
+    loop {
+        let came = watched.wait_for(|seen| {
+            let ended = seen.deaths > deaths || seen.state == State::Stopped;
+            seen.state == State::Ready || (seen.starts + seen.deaths > 0 && ended)
+        });
+        let in_time = tokio::time::timeout_at(deadline, came).await;
+        let seen = match &in_time {
+            Ok(Ok(seen)) if seen.state == State::Ready => return Ok(()),
+            Ok(Ok(seen)) => Seen::clone(seen),
+            Ok(Err(_)) | Err(_) => replica.seen(),
+        };
+        let words = seen.last_death.as_ref().and_then(|death| last_words(&replica.log(), death));
+        let is_held = words.as_ref().is_some_and(|words| HELD.contains(&words.ended.code.as_str()));
+        if in_time.is_err() || seen.state == State::Stopped || !is_held {
+            return Err(not_up(replica, &seen, words));
+        }
+        deaths = seen.deaths;
+    }
 }
 
-/// The error that it ended with, in its own words.
-fn last_words(log: &Path) -> String {
-    let text = std::fs::read(log).unwrap_or_default();
+fn not_up(replica: &Replica, seen: &Seen, words: Option<LastWords>) -> StartError {
+    let log = replica.log();
+    let how =
+        || seen.last_death.as_ref().map_or_else(|| "it is not ready".to_owned(), |death| death.how.clone());
+    let (said, ended) = words.map_or_else(|| (how(), None), |words| (words.text, Some(words.ended)));
+    StartError::Replica {
+        name: replica.name(),
+        reason: format!("{said}; its log is {}", log.display()),
+        ended,
+    }
+}
+
+/// The error that a process ended with, in its own words.
+struct LastWords {
+    text: String,
+    ended: Ended,
+}
+
+/// `error[RTD014]: …` and `hint: …`, the last of each.
+fn last_words(log: &Path, death: &Death) -> Option<LastWords> {
+    // Whoever was killed has said nothing, whatever is there from before.
+    let exit = death.code.and_then(|code| u8::try_from(code).ok()).filter(|code| *code > 0)?;
+    let text = std::fs::read(log).ok()?;
     let text = String::from_utf8_lossy(&text);
-    text.lines()
-        .rfind(|line| line.starts_with("error["))
-        .map_or_else(String::new, |line| format!(" ({line})"))
+    let mut lines = text.lines().rev();
+    let mut hint = None;
+    let error = lines.find_map(|line| {
+        hint = hint.or_else(|| line.strip_prefix("hint: "));
+        line.strip_prefix("error[")
+    })?;
+    let (code, text) = error.split_once("]: ")?;
+    let ended = Ended { code: code.to_owned(), hint: hint.unwrap_or("its log says more").to_owned(), exit };
+    Some(LastWords { text: text.to_owned(), ended })
 }
 
 async fn fetch_metrics(replica: &Replica) -> Result<String, Error> {

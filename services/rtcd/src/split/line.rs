@@ -57,7 +57,7 @@ impl Supervisor {
         Self::on(Stream::from(io::stdin().as_fd().try_clone_to_owned()?))
     }
 
-    fn on(stream: Stream) -> io::Result<(Self, Option<TcpListener>)> {
+    pub(super) fn on(stream: Stream) -> io::Result<(Self, Option<TcpListener>)> {
         let mut word = [0];
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
         let mut control = RecvAncillaryBuffer::new(&mut space);

@@ -25,7 +25,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use host::{Config, StartError};
+use host::{Attention, Config, StartError};
 use kernel::Error;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,15 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let entrance = listener.into_std().and_then(Entrance::new).map_err(internal)?;
 
     // Opened first and by one process: schemas are migrated once, secrets and the first accounts are made once.
-    let Built { context, services, log, .. } = build(config.clone(), all()).await?;
+    let built = tokio::select! {
+        built = build(config.clone(), all()) => built?,
+        () = signals.stop() => {
+            tracing::info!("stopped while starting");
+            return Ok(());
+        }
+    };
+    let Built { context, services, log, .. } = built;
+    context.reload.require(move |next| shareable::check(next, replicas));
     let program = std::env::current_exe().map_err(internal)?;
     let plan = Plan { config: &config, file: file.as_deref(), replicas, program };
     let fleet = Fleet::prepare(&plan, entrance)?;
@@ -135,15 +143,20 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, replicas, processes = fleet.replicas().count(), "serving");
 
-    let mut followed = Followed { text: read(file.as_deref()), file, reread };
+    let mut followed = Followed::new(file, reread, replicas);
     loop {
-        match signals.next().await {
+        let attention = match signals.next().await {
             Wish::Stop => break,
-            Wish::Look => followed.look(&fleet),
-            Wish::Reload => {
-                followed.look(&fleet);
-                fleet.reload().await;
-            }
+            Wish::Look => Attention::Routine,
+            Wish::Reload => Attention::Asked,
+        };
+        match followed.look(attention).map(|read| read.and_then(|config| fleet.follow(&config))) {
+            Some(Ok(())) => tracing::info!("the processes are given the configuration again"),
+            Some(Err(error)) => tracing::error!(%error, "the configuration stays as it was"),
+            None => {}
+        }
+        if attention == Attention::Asked {
+            fleet.reload();
         }
     }
     ready.store(false, Ordering::Release);
@@ -179,21 +192,32 @@ fn read(file: Option<&Path>) -> Option<String> {
 /// The operator's file, as the processes know it.
 struct Followed {
     text: Option<String>,
+    /// Seen once: somebody may still be writing it.
+    candidate: Option<Option<String>>,
     file: Option<PathBuf>,
     reread: Reread,
+    replicas: u32,
 }
 
 impl Followed {
-    /// Hands on what has changed. A configuration that cannot be read, or that processes cannot share, changes nothing.
-    fn look(&mut self, fleet: &Fleet) {
+    fn new(file: Option<PathBuf>, reread: Reread, replicas: u32) -> Self {
+        Self { text: read(file.as_deref()), candidate: None, file, reread, replicas }
+    }
+
+    /// What has changed, to be handed on. A configuration that cannot be read, or that processes cannot share, is refused
+    /// once, and nothing of it is handed on.
+    fn look(&mut self, attention: Attention) -> Option<Result<Config, StartError>> {
         let text = read(self.file.as_deref());
         if text == self.text {
-            return;
+            self.candidate = None;
+            return None;
         }
-        self.text = text;
-        match (self.reread)().and_then(|config| fleet.follow(&config)) {
-            Ok(()) => tracing::info!("the processes are given the configuration again"),
-            Err(error) => tracing::error!(%error, "the configuration stays as it was"),
+        if attention == Attention::Routine && self.candidate.as_ref() != Some(&text) {
+            self.candidate = Some(text);
+            return None;
         }
+        (self.text, self.candidate) = (text, None);
+        let config = (self.reread)();
+        Some(config.and_then(|config| shareable::check(&config, self.replicas).map(|()| config)))
     }
 }

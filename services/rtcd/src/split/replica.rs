@@ -17,7 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde::Serialize;
 use tokio::net::TcpSocket;
 use tokio::process::{Child, Command};
-use tokio::sync::{Mutex, mpsc, watch};
+use tokio::sync::{Mutex, Notify, mpsc, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -79,13 +79,9 @@ pub struct Launch {
     pub arguments: Vec<String>,
 }
 
+/// The order to drain it and to start the next one.
 #[derive(Debug)]
-enum Order {
-    /// Drains it and starts the next one.
-    Replace,
-    /// Hands a signal on.
-    Reload,
-}
+struct Replace;
 
 /// One of the processes.
 pub struct Replica {
@@ -99,8 +95,10 @@ pub struct Replica {
     entrance: Option<Arc<Entrance>>,
     patience: Patience,
     seen: watch::Sender<Seen>,
-    orders: mpsc::Sender<Order>,
-    taken: Mutex<mpsc::Receiver<Order>>,
+    orders: mpsc::Sender<Replace>,
+    taken: Mutex<mpsc::Receiver<Replace>>,
+    /// Given where it is to read its configuration again; several at once are one.
+    hangup: Notify,
     _ports: Vec<TcpSocket>,
 }
 
@@ -151,6 +149,7 @@ impl Replica {
             seen: watch::Sender::new(seen),
             orders,
             taken: Mutex::new(taken),
+            hangup: Notify::new(),
             _ports: ports,
         }
     }
@@ -210,6 +209,7 @@ impl Replica {
                 () = sleep(backoff) => {}
                 () = stops.stop.cancelled() => {}
                 _ = orders.recv() => {}
+                () = self.hangup.notified() => {}
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
@@ -242,7 +242,7 @@ impl Replica {
         &self,
         mut child: Child,
         mut line: Line,
-        orders: &mut mpsc::Receiver<Order>,
+        orders: &mut mpsc::Receiver<Replace>,
         stops: &Stops,
     ) -> Ended {
         let late = sleep(self.patience.ready);
@@ -267,12 +267,11 @@ impl Replica {
                 }
                 () = stops.stop.cancelled() => break Ended::Stopped,
                 order = orders.recv() => match order {
-                    Some(Order::Replace) => break Ended::Replaced,
-                    // Whoever is starting reads what is new anyway.
-                    Some(Order::Reload) if !waiting => signal(&child, Signal::HUP),
-                    Some(Order::Reload) => {}
+                    Some(Replace) => break Ended::Replaced,
                     None => break Ended::Stopped,
                 },
+                // Whoever is starting may have read what was there before; and may not listen to signals yet.
+                () = self.hangup.notified(), if !waiting => signal(&child, Signal::HUP),
             }
         };
         self.note(|seen| seen.state = State::Draining);
@@ -309,7 +308,7 @@ impl Replica {
         let mut watched = self.watch();
         let before = watched.borrow_and_update().clone();
         let gone = || Error::unavailable("platform_stopping", "the platform is stopping");
-        self.orders.send(Order::Replace).await.map_err(|_| gone())?;
+        self.orders.send(Replace).await.map_err(|_| gone())?;
         let come = |seen: &Seen| {
             (seen.state == State::Ready && seen.starts > before.starts) || seen.state == State::Stopped
         };
@@ -331,9 +330,9 @@ impl Replica {
         })
     }
 
-    /// Tells the process to read its configuration again.
-    pub async fn reload(&self) {
-        let _ = self.orders.send(Order::Reload).await;
+    /// Tells the process to read its configuration again, as soon as it can be told.
+    pub fn reload(&self) {
+        self.hangup.notify_one();
     }
 }
 

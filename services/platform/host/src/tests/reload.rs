@@ -315,3 +315,19 @@ async fn the_reference_lists_every_setting_with_those_of_the_sections() {
     assert_eq!(default("services.shelf.batch"), json!(10));
     assert_eq!(default("server.api_bind"), json!("127.0.0.1:8080"));
 }
+
+#[tokio::test]
+async fn what_the_process_cannot_do_with_is_refused_as_a_whole() {
+    let process = Process::start("", &[]).await;
+    process.context.reload.require(|next| match next.engines.has_embedded_bus() {
+        true => Ok(()),
+        false => Err(crate::StartError::Unshared("another bus".to_owned())),
+    });
+    let look = process.change("bus = \"kafka://b:1\"\n[services.shelf]\nbatch = 3\n");
+    assert_eq!(look, Look::Refused("processes cannot share what is configured: another bus".to_owned()));
+    assert_eq!(process.shelf.get().batch, 10);
+    assert!(process.context.reload.status().fault.is_some());
+    let look = process.change("[services.shelf]\nbatch = 3\n");
+    assert_eq!(look, Look::Applied { live: vec!["services.shelf.batch".to_owned()], waiting: Vec::new() });
+    assert_eq!((process.shelf.get().batch, process.context.reload.status().fault), (3, None));
+}

@@ -83,7 +83,7 @@ fn an_engine_is_given_the_password_of_the_moment() {
     std::fs::remove_file(&file).unwrap();
     assert!(password().unwrap_err().contains("database-orders"));
     assert!(config.credential(Engine::Bus, "orders").unwrap().is_none());
-    let told = |error: StartError| (error.code(), error.to_string());
+    let told = |error: StartError| (error.code().to_owned(), error.to_string());
     let (code, text) = told(config.credential(Engine::Database, "users").err().unwrap());
     assert!(
         code == "RTD011" && text.contains("credentials.database") && text.contains("database-users"),
