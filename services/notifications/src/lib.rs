@@ -29,7 +29,7 @@ pub use config::{Config, MailboxConfig, SmtpConfig, Tls};
 
 use crate::events::Desk;
 use crate::http::Reader;
-use crate::mailer::{MailboxOnDisk, Mailer, Smtp};
+use crate::mailer::{MailboxOnDisk, Mailer, Password, Smtp};
 use crate::metrics::Metrics;
 use crate::sender::{Due, SenderPump};
 
@@ -48,7 +48,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     match &config.smtp {
         Some(smtp) => {
             let password =
-                smtp.password_secret.as_deref().map(|name| context.secrets.get(name)).transpose()?;
+                smtp.password_secret.as_deref().map(|name| follow_password(context, name)).transpose()?;
             let mailer = Smtp::new(smtp.clone(), password)
                 .map_err(|reason| StartError::Config(format!("services.notifications.smtp: {reason}")))?;
             assemble(context, config, Arc::new(mailer), None).await
@@ -62,6 +62,18 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
             assemble(context, config, Arc::new(mailbox.clone()), Some(mailbox)).await
         }
     }
+}
+
+/// The password of the moment: the next connection is made with it.
+fn follow_password(context: &Context, name: &str) -> Result<Password, StartError> {
+    let password = Password::default();
+    let handle = password.clone();
+    context.secrets.watch(name, move |values| {
+        // The first is the one in use.
+        handle.set(values.first().map_or("", String::as_str));
+        Ok(())
+    })?;
+    Ok(password)
 }
 
 async fn assemble(
@@ -94,6 +106,7 @@ async fn assemble(
     service.pump(Arc::new(pump));
     let forget = jobs::Forget { db: db.clone(), clock: context.clock.clone(), config };
     service.every("forget", Duration::from_secs(3_600), forget);
+    service.seals(store::SEALED);
     if let Some(mailbox) = mailbox.filter(|_| context.is_embedded()) {
         let reader = Reader { db, vault: context.vault.clone(), pages: context.edge.pages.clone(), mailbox };
         service.routes(http::routes(), reader);

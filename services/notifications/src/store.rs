@@ -46,6 +46,10 @@ pub(crate) const TABLES: Migrations = Migrations {
     }],
 };
 
+/// What is sealed for as long as it is there; what is in a notification's payload is done with within a day.
+pub(crate) static SEALED: &[host::SealedRows] =
+    &[host::SealedRows { table: "contacts", key: "user_id", columns: &["email", "name"] }];
+
 /// Keeps what is known of a user, and lets go what waited for it. Answers whether anything did.
 pub(crate) fn put_contact(
     tx: &mut Tx<'_>,

@@ -90,6 +90,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         service.pump_here(Arc::new(Every::new("orders.settled_elsewhere", SETTLED_LOOK, look)));
     }
     service.admin(http::operator_routes(tally));
+    service.seals(store::SEALED);
     Ok(service.build())
 }
     service.admin(trouble::operator_routes(service.db()));

@@ -25,6 +25,10 @@ CREATE TABLE products (
   version BIGINT NOT NULL
 ) WITHOUT ROWID;";
 
+/// What is sealed for as long as it is there.
+pub static SEALED: &[host::SealedRows] =
+    &[host::SealedRows { table: "orders", key: "id", columns: &["delivery"] }];
+
 /// Where the products are put together while they are rebuilt.
 pub const PRODUCTS_ASIDE: &str = "
 CREATE TABLE products_aside (

@@ -96,5 +96,6 @@ pub(crate) async fn build(context: &Context) -> Result<(Service, Users), StartEr
     let refresh = revocations::Refresh::new(users.clone());
     service.pump_here(Arc::new(Every::new("users.refresh", REFRESH_INTERVAL, refresh)));
     service.every("expire", Duration::from_secs(60), jobs::Expire(users.clone()));
+    service.seals(store::SEALED);
     Ok((service.build(), users))
 }

@@ -130,6 +130,12 @@ impl ServiceBuilder {
         self.pump(Arc::new(Every::new(name, interval, job)))
     }
 
+    /// Tables whose values the vault has sealed: after a rotation of its keys they are sealed anew.
+    pub fn seals(&mut self, tables: &'static [SealedRows]) -> &mut Self {
+        let job = Reseal::new(self.service.name, &self.context, self.db(), tables);
+        self.every("reseal", reseal::LOOK_EVERY, job)
+    }
+
     /// Adds what every service has: the relay, and sweeps of what is kept for a while.
     pub fn build(mut self) -> Service {
         let relay = Relay::new(self.service.name, self.db(), self.context.bus.clone(), &self.outbox);

@@ -122,8 +122,17 @@ impl Vault {
         clear.ok_or_else(|| Error::internal("a sealed value cannot be opened"))
     }
 
-    /// What is sealed, with the present key; `None` where it is already. Whoever writes such a value anyway gives an old
-    /// key its end.
+    /// What names the key that seals.
+    pub fn key_id(&self) -> String {
+        self.keys().sealing[0].id.clone()
+    }
+
+    /// Whether former keys are still there: values may be sealed with them.
+    pub fn has_former_keys(&self) -> bool {
+        self.keys().sealing.len() > 1
+    }
+
+    /// What is sealed, with the present key; `None` where it is already.
     pub fn reseal(&self, sealed: &str) -> Result<Option<String>, Error> {
         match sealed_by(sealed) {
             Some((Some(id), _)) if id == self.keys().sealing[0].id => Ok(None),

@@ -77,5 +77,11 @@ pub(crate) static MIGRATIONS: &[Migrations] = &[
     },
 ];
 
+/// What is sealed for as long as it is there.
+pub(crate) static SEALED: &[host::SealedRows] = &[
+    host::SealedRows { table: "users", key: "id", columns: &["email", "name", "phone", "address"] },
+    host::SealedRows { table: "signing_keys", key: "kid", columns: &["private_sealed"] },
+];
+
 /// How many rows a sweep deletes at most in one transaction.
 pub(crate) const SWEEP_BATCH: u32 = 500;

@@ -5,6 +5,7 @@ mod canary;
 mod keys;
 mod lockout;
 mod replicas;
+mod sealed;
 mod seeds;
 mod sessions;
 mod verification;
