@@ -1,4 +1,4 @@
-"""What schemathesis does not know of the platform: newline-delimited JSON, and things that are there.
+"""What schemathesis does not know of the platform: how one signs in, newline-delimited JSON, and things that are there.
 
 Every second request is left as it was drawn; the others are brought closer to what can succeed, so that answers of success
 are compared with the document too and not refusals alone.
@@ -6,11 +6,16 @@ are compared with the document too and not refusals alone.
 
 import json
 import os
+import urllib.request
 import zlib
 
 import schemathesis
 
 KNOWN = json.loads(os.environ.get("RTC_CONFORMANCE_KNOWN", "{}"))
+# Nobody where there is none.
+CALLER = json.loads(os.environ.get("RTC_CONFORMANCE_CALLER", "null"))
+# A token is good for fifteen minutes, a whole run takes longer.
+RENEW_AFTER_S = int(os.environ.get("RTC_CONFORMANCE_RENEW_S", "300"))
 
 
 def number_of(drawn):
@@ -19,6 +24,25 @@ def number_of(drawn):
 
 def is_helped(drawn):
     return number_of(drawn) % 2 == 0
+
+
+class SignIn:
+    """The caller's token: got anew well before it expires, and where it is no good any more."""
+
+    def get(self, case, ctx):
+        said = json.dumps({"email": CALLER["email"], "password": CALLER["password"]}).encode()
+        request = urllib.request.Request(
+            f"{CALLER['api']}/api/v1/sessions", data=said, headers={"content-type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=30) as answer:
+            return json.load(answer)["access_token"]
+
+    def set(self, case, data, ctx):
+        case.headers["Authorization"] = f"Bearer {data}"
+
+
+if CALLER is not None:
+    schemathesis.auth(SignIn, refresh_interval=RENEW_AFTER_S)
 
 
 @schemathesis.hook
