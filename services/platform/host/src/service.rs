@@ -138,26 +138,6 @@ impl ServiceBuilder {
 
     /// Adds what every service has: the relay, and sweeps of what is kept for a while.
     pub fn build(mut self) -> Service {
-        let relay = Relay::new(self.service.name, self.db(), self.context.bus.clone(), &self.outbox);
-        self.pump(Arc::new(relay));
-        let sweep = Sweep { db: self.db(), clock: self.context.clock.clone() };
-        self.every("sweep", Duration::from_secs(3_600), sweep);
-        self.service
-    }
-}
-
-struct Sweep {
-    db: Db,
-    clock: Arc<dyn Clock>,
-}
-    /// Tables whose values the vault has sealed: after a rotation of its keys they are sealed anew.
-    pub fn seals(&mut self, tables: &'static [SealedRows]) -> &mut Self {
-        let job = Reseal::new(self.service.name, &self.context, self.db(), tables);
-        self.every("reseal", reseal::LOOK_EVERY, job)
-    }
-
-
-#[async_trait]
         let name = self.service.name;
         let is_file = self.context.config.engines.database_url(name).is_none();
         self.context.observe(Arc::new(DeliveryObserver {
@@ -169,6 +149,20 @@ struct Sweep {
             groups: std::mem::take(&mut self.groups),
             file: is_file.then(|| self.context.config.data.join(format!("{name}.db"))),
         }));
+        let relay = Relay::new(self.service.name, self.db(), self.context.bus.clone(), &self.outbox);
+        self.pump(Arc::new(relay.measured(&self.context.measures.relay_lag)));
+        let sweep = Sweep { db: self.db(), clock: self.context.clock.clone() };
+        self.every("sweep", Duration::from_secs(3_600), sweep);
+        self.service
+    }
+}
+
+struct Sweep {
+    db: Db,
+    clock: Arc<dyn Clock>,
+}
+
+#[async_trait]
 impl Job for Sweep {
     async fn run(&self) -> kernel::Result<Progress> {
         let now = self.clock.now();
