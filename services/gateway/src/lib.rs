@@ -22,9 +22,9 @@ use host::Context;
 use kernel::Error;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use web::{Client, Policy, Problem, RouteInfo};
+
 /// What counts here is counted for it.
 const NAME: &str = "gateway";
-
 
 /// A service behind the gateway.
 pub struct Upstream {

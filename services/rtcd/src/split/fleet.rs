@@ -289,16 +289,16 @@ impl Fleet {
     /// How a service is, from how its processes are.
     pub fn state_of(&self, service: &str) -> &'static str {
         let of = self.replicas().filter(|replica| replica.service == service);
-        /// Keeps the short history of all processes, until `stop`.
-        pub async fn record(self: Arc<Self>, context: Context, stop: CancellationToken) {
-            let mut ticks = tokio::time::interval(host::HISTORY_INTERVAL);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-            while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-                context.record(&self.metrics().await);
-            }
-        }
-
         word_for(&of.map(|replica| replica.seen().state).collect::<Vec<_>>())
+    }
+
+    /// Keeps the short history of all processes, until `stop`.
+    pub async fn record(self: Arc<Self>, context: Context, stop: CancellationToken) {
+        let mut ticks = tokio::time::interval(host::HISTORY_INTERVAL);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        while stop.run_until_cancelled(ticks.tick()).await.is_some() {
+            context.record(&self.metrics().await);
+        }
     }
 
     /// The metrics of every process on one page, and the supervisor's own.

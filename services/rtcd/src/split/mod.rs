@@ -124,6 +124,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let stop = CancellationToken::new();
     let server_config = ServerConfig { drain_timeout: OPERATOR_DRAIN, ..ServerConfig::default() };
     tokio::spawn(context.reload.clone().watch(stop.clone()));
+    tokio::spawn(fleet.clone().record(context.clone(), stop.clone()));
     let operators = tokio::spawn(Server::new(admin_listener, router, server_config).run(stop.clone()));
 
     let started = tokio::select! {
@@ -132,7 +133,6 @@ pub async fn run(options: Options) -> Result<(), StartError> {
             tracing::info!("stopped while starting");
             end(&fleet, &mut signals).await;
             return Ok(());
-    tokio::spawn(fleet.clone().record(context.clone(), stop.clone()));
         }
     };
     if let Err(error) = started {
