@@ -194,6 +194,9 @@ pub struct DeadLetter {
     pub parked_at: Option<Timestamp>,
     /// `dead`, or `waiting` behind a dead one of the same key.
     pub state: String,
+    /// What was published; only where one was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<String>,
 }
 
 impl DeadLetter {
@@ -212,4 +215,50 @@ impl DeadLetter {
 pub struct Replayed {
     pub replayed: u64,
     pub remaining: u64,
+}
+
+/// The answer of `POST /admin/dead-letters/drop`
+#[derive(Debug, Clone, Copy, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Dropped {
+    pub dropped: u64,
+    pub remaining: u64,
+}
+
+/// One document.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct One<T> {
+    pub data: T,
+}
+
+/// One row of `GET /admin/consumers`: a read model
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ReadModel {
+    pub service: String,
+    pub consumer: String,
+    pub topics: Vec<String>,
+    /// `live` where no rebuild is under way.
+    pub stage: String,
+    pub requested_at: Option<Timestamp>,
+    pub passed: u64,
+    pub places: u64,
+    pub can_be_abandoned: bool,
+    /// Why the last rebuild came to nothing, or is not whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
+}
+
+impl ReadModel {
+    pub fn is_live(&self) -> bool {
+        self.stage == "live"
+    }
+
+    /// `reading, 40 %`
+    pub fn progress(&self) -> String {
+        match (self.passed * 100).checked_div(self.places) {
+            Some(percent) if self.stage == "reading" => format!("{}, {percent} %", self.stage),
+            _ => self.stage.clone(),
+        }
+    }
 }

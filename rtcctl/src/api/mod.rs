@@ -130,6 +130,10 @@ impl<'a> Call<'a> {
         Self::new(Method::GET, segments)
     }
 
+    pub fn delete(segments: &[&'a str]) -> Self {
+        Self::new(Method::DELETE, segments)
+    }
+
     pub fn post(segments: &[&'a str], body: impl Serialize) -> Self {
         Self { body: serde_json::to_value(body).ok(), ..Self::new(Method::POST, segments) }
     }

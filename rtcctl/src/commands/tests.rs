@@ -286,6 +286,122 @@ async fn what_is_left_after_a_replay_of_everything_is_a_partial_failure() {
     assert_eq!((came.exit, came.json()["findings"][0]["code"].as_str()), (40, Some("EVT003")));
 }
 
+fn model(stage: &str, passed: u64, trouble: Option<&str>) -> Value {
+    json!({
+        "service": "orders", "consumer": "orders.products", "topics": ["rtc.catalog"], "stage": stage,
+        "requested_at": null, "passed": passed, "places": 200, "can_be_abandoned": true, "trouble": trouble,
+    })
+}
+
+/// A platform with one read model, whose stages come one after the other; what it was asked for is kept.
+fn rebuilding(stages: Vec<Value>) -> (Arc<Mutex<Vec<String>>>, Router) {
+    let asked: Arc<Mutex<Vec<String>>> = Arc::default();
+    let (begun, called_back) = (asked.clone(), asked.clone());
+    let stages = Arc::new(Mutex::new(stages));
+    let show = move || {
+        let stages = stages.clone();
+        async move {
+            let mut stages = stages.lock().unwrap();
+            let now = if stages.len() > 1 { stages.remove(0) } else { stages[0].clone() };
+            json!({ "data": [now] }).to_string()
+        }
+    };
+    let begin = move |Path(group): Path<String>| async move {
+        begun.lock().unwrap().push(format!("rebuild {group}"));
+        (StatusCode::ACCEPTED, json!({ "data": model("requested", 0, None) }).to_string())
+    };
+    let abandon = move |Path(group): Path<String>| async move {
+        called_back.lock().unwrap().push(format!("abort {group}"));
+        json!({ "data": model("live", 0, Some("abandoned")) }).to_string()
+    };
+    let app = Router::new()
+        .route("/admin/consumers", get(show))
+        .route("/admin/consumers/{group}/rebuild", post(begin).delete(abandon));
+    (asked, app)
+}
+
+#[tokio::test]
+async fn read_models_are_listed_with_how_far_their_rebuilds_are() {
+    let typed = Typed::against(rebuilding(vec![model("reading", 80, Some("abandoned"))]).1).await;
+    let came = typed.run(&["events", "consumers"]).await;
+    assert!(came.stdout.contains("reading, 40 %") && came.stdout.contains("abandoned"), "{}", came.stdout);
+    assert_eq!(typed.run(&["events", "consumers", "-o", "name"]).await.stdout, "orders.products\n");
+    let document = typed.run(&["events", "consumers", "-o", "json"]).await.json();
+    assert_eq!(document["data"][0]["stage"], "reading");
+}
+
+#[tokio::test]
+async fn a_rebuild_is_asked_for_waited_for_and_called_back() {
+    let stages = vec![model("live", 0, None), model("reading", 80, None), model("live", 0, None)];
+    let (asked, app) = rebuilding(stages);
+    let typed = Typed::against(app).await;
+    let came = typed.run(&["events", "rebuild", "orders.products", "--wait", "--yes"]).await;
+    assert_eq!(came.exit, 0, "{}", came.stderr);
+    assert!(came.stdout.contains("orders.products is rebuilt"), "{}", came.stdout);
+    assert!(came.stderr.contains("reading, 40 %"), "{}", came.stderr);
+    let came = typed.run(&["events", "rebuild", "orders.products"]).await;
+    assert_eq!(came.exit, 7, "nobody confirmed it");
+    let came = typed.run(&["events", "rebuild", "orders.products", "--dry-run", "-o", "json"]).await;
+    assert_eq!(came.json()["data"]["would_rebuild"]["consumer"], "orders.products");
+    assert_eq!(typed.run(&["events", "rebuild", "orders.products", "--abort"]).await.exit, 0);
+    assert_eq!(typed.run(&["events", "rebuild", "orders.products", "--abort", "--wait"]).await.exit, 2);
+    assert_eq!(*asked.lock().unwrap(), ["rebuild orders.products", "abort orders.products"]);
+    let came = typed.run(&["events", "rebuild", "orders.product", "--yes"]).await;
+    assert_eq!(came.exit, 5);
+    assert!(came.stderr.contains("did you mean orders.products?"), "{}", came.stderr);
+}
+
+#[tokio::test]
+async fn one_that_is_under_way_is_waited_for_and_one_that_is_not_whole_is_a_partial_failure() {
+    let cut = Some("rtc.catalog/0 has lost 0 to 9 while it was read");
+    let (asked, app) = rebuilding(vec![model("clearing", 0, None), model("live", 0, cut)]);
+    let typed = Typed::against(app).await;
+    let came = typed.run(&["events", "rebuild", "orders.products", "--wait", "-o", "json"]).await;
+    assert_eq!((came.exit, came.json()["findings"][0]["code"].as_str()), (40, Some("EVT004")));
+    assert!(asked.lock().unwrap().is_empty(), "it was not asked for again");
+    let (_, app) = rebuilding(vec![model("reading", 80, None)]);
+    let words = ["events", "rebuild", "orders.products", "--wait", "--timeout", "1s"];
+    let came = Typed::against(app).await.run(&words).await;
+    assert_eq!(came.exit, 6, "{}", came.stderr);
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_shown_whole_and_given_up_only_by_a_yes() {
+    let asked: Arc<Mutex<Vec<Value>>> = Arc::default();
+    let seen = asked.clone();
+    let letter = json!({
+        "id": 5, "service": "payments", "consumer": "payments.holds", "topic": "rtc.orders", "partition": 0, "offset": 8,
+        "key": "ord_9", "event_id": "evt_8", "event_type": "rtc.orders.order_placed.v1", "error": "no \u{1b}[2J amount",
+        "attempts": 5, "state": "dead", "payload": "{\"data\":{\"amount\":-1}}",
+    });
+    let show = move |Path((service, id)): Path<(String, u64)>| async move {
+        if (service.as_str(), id) != ("payments", 5) {
+            return (StatusCode::NOT_FOUND, "{}".to_owned());
+        }
+        (StatusCode::OK, json!({ "data": letter }).to_string())
+    };
+    let discard = move |body: String| async move {
+        seen.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+        json!({ "dropped": 1, "remaining": 3 }).to_string()
+    };
+    let app = Router::new()
+        .route("/admin/dead-letters/{service}/{id}", get(show))
+        .route("/admin/dead-letters/drop", post(discard));
+    let typed = Typed::against(app).await;
+    let came = typed.run(&["events", "dlq", "show", "5", "--service", "payments"]).await;
+    assert!(came.stdout.contains("\"amount\": -1") && !came.stdout.contains('\u{1b}'), "{}", came.stdout);
+    assert_eq!(typed.run(&["events", "dlq", "show", "6", "--service", "payments"]).await.exit, 5);
+    assert_eq!(typed.run(&["events", "dlq", "drop", "5"]).await.exit, 2, "an id alone names nothing");
+    assert_eq!(typed.run(&["events", "dlq", "drop", "5", "--service", "payments"]).await.exit, 7);
+    let came =
+        typed.run(&["events", "dlq", "drop", "5", "--service", "payments", "--dry-run", "-o", "json"]).await;
+    assert_eq!(came.json()["data"]["would_drop"][0]["id"], 5);
+    assert!(asked.lock().unwrap().is_empty());
+    let came = typed.run(&["events", "dlq", "drop", "5", "--service", "payments", "--yes"]).await;
+    assert_eq!((came.exit, came.stdout.as_str()), (0, "1 given up, 3 left\n"));
+    assert_eq!(*asked.lock().unwrap(), [json!({ "service": "payments", "ids": [5] })]);
+}
+
 #[tokio::test]
 async fn open_prints_the_address_where_there_is_no_terminal() {
     let came = typed().await.run(&["open", "products"]).await;

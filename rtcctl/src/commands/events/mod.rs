@@ -1,5 +1,6 @@
-//! `rtcctl events topics|tail|lag|dlq`: what moves between the services.
+//! `rtcctl events topics|tail|lag|consumers|rebuild|dlq`: what moves between the services.
 
+mod consumers;
 mod dead_letters;
 mod tail;
 
@@ -22,7 +23,11 @@ pub enum Command {
     Tail(tail::Args),
     /// Show how far each consumer group is behind
     Lag(LagArgs),
-    /// Look at dead letters and replay them
+    /// List the read models that are filled from events, and how far their rebuilds are
+    Consumers,
+    /// Fill a read model anew from the log, while its service goes on
+    Rebuild(consumers::RebuildArgs),
+    /// Look at dead letters, replay them or give them up
     #[command(subcommand)]
     Dlq(dead_letters::Command),
 }
@@ -40,9 +45,9 @@ pub struct LagArgs {
 impl Command {
     pub fn stopping(&self) -> Stopping {
         match self {
-            Command::Tail(_) => Stopping::Itself,
+            Command::Tail(_) | Command::Rebuild(_) => Stopping::Itself,
             Command::Dlq(command) => command.stopping(),
-            Command::Topics | Command::Lag(_) => Stopping::Dropped,
+            Command::Topics | Command::Lag(_) | Command::Consumers => Stopping::Dropped,
         }
     }
 }
@@ -52,6 +57,8 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Topics => topics(context).await,
         Command::Tail(args) => tail::run(args, context).await,
         Command::Lag(args) => lag(args, context).await,
+        Command::Consumers => consumers::list(context).await,
+        Command::Rebuild(args) => consumers::rebuild(args, context).await,
         Command::Dlq(command) => dead_letters::run(command, context).await,
     }
 }
