@@ -1,11 +1,11 @@
-//! Dead letters of all services: a list, and a way back.
+//! Dead letters of all services: a list, each with what it holds, a way back, and a way out.
 
 use axum::extract::State;
 use kernel::Error;
 use messaging::DeadLetter;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use web::{ApiResult, Json, Query};
+use web::{ApiResult, Json, Path, Query};
 
 use super::Operator;
 
@@ -75,4 +75,47 @@ pub async fn replay(
         remaining += messaging::count_dead_letters(db).await?;
     }
     Ok(Json(json!({ "replayed": replayed, "remaining": remaining })))
+}
+
+#[derive(Serialize)]
+struct Opened {
+    #[serde(flatten)]
+    letter: Letter,
+    /// What was published: the envelope, or whatever could not be read as one.
+    payload: String,
+}
+
+/// One with its payload.
+pub async fn show(
+    State(operator): State<Operator>,
+    Path((service, id)): Path<(String, i64)>,
+) -> ApiResult<Json<Value>> {
+    for (name, db) in chosen(&operator, Some(&service))? {
+        if let Some(letter) = messaging::find_dead_letter(db, id).await? {
+            let payload = letter.payload.clone();
+            return Ok(Json(json!({ "data": Opened { letter: Letter { service: name, letter }, payload } })));
+        }
+    }
+    Err(Error::not_found("no_such_dead_letter", format!("{service} has no dead letter {id}")).into())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DropBody {
+    service: String,
+    ids: Vec<i64>,
+}
+
+/// Gives messages up for good: nothing of them takes effect any more. Those behind them go on.
+pub async fn discard(State(operator): State<Operator>, Json(body): Json<DropBody>) -> ApiResult<Json<Value>> {
+    if body.ids.is_empty() {
+        return Err(Error::field("/ids", "required", "name those that are to be given up").into());
+    }
+    let (mut dropped, mut remaining) = (0, 0);
+    for (name, db) in chosen(&operator, Some(&body.service))? {
+        dropped += messaging::discard_dead_letters(db, body.ids.clone(), operator.context.clock.now()).await?;
+        remaining += messaging::count_dead_letters(db).await?;
+        tracing::warn!(service = name, ids = ?body.ids, dropped, "dead letters were given up");
+    }
+    Ok(Json(json!({ "dropped": dropped, "remaining": remaining })))
 }

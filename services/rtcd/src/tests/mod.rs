@@ -1,6 +1,7 @@
 //! The whole shop in one process.
 
 mod configuration;
+mod operator;
 mod routes;
 mod shop;
 mod simulation;
