@@ -1,6 +1,8 @@
-//! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…&fetch_wait_ms=…`.
+//! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…`, and times.
 //!
 //! Invariant: a password is not part of it, and one that is written there is refused rather than ignored.
+
+use std::time::Duration;
 
 use bus::Error;
 
@@ -46,6 +48,9 @@ pub(crate) struct Address {
     /// How long a broker may hold an answer back while it has nothing new. Kafka answers as soon as it has; a broker
     /// that does not, when others of the asked-for topics have nothing, wants a small number here.
     pub fetch_wait_ms: Option<u16>,
+    /// After which silence a member counts as dead; that of the options where it is not said. Brokers have bounds of
+    /// their own (`group.min.session.timeout.ms`, 6 s on Kafka) and refuse members with another.
+    pub session_timeout: Option<Duration>,
 }
 
 fn wrong(reason: impl std::fmt::Display) -> Error {
@@ -108,9 +113,15 @@ impl Address {
                 let wait = value.parse().ok().filter(|wait| (1..=10_000).contains(wait));
                 self.fetch_wait_ms = Some(wait.ok_or_else(|| wrong(format!("fetch_wait_ms {value:?}")))?);
             }
+            "session_timeout_ms" => {
+                let session = value.parse().ok().filter(|session| (1_000..=1_800_000).contains(session));
+                let session = session.ok_or_else(|| wrong(format!("session_timeout_ms {value:?}")))?;
+                self.session_timeout = Some(Duration::from_millis(session));
+            }
             _ => {
                 return Err(wrong(format!(
-                    "{name:?} is not one of security, mechanism, user, ca, replication, fetch_wait_ms"
+                    "{name:?} is not one of security, mechanism, user, ca, replication, fetch_wait_ms, \
+                     session_timeout_ms"
                 )));
             }
         }

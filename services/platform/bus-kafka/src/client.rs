@@ -1,7 +1,9 @@
 //! What all clients of the brokers have in common: settings, events, errors.
 //!
-//! Invariant: an error names its cause: the last trouble that librdkafka reported goes with it.
+//! Invariant: an error names its cause: the last trouble that librdkafka reported goes with it, unless something has
+//! succeeded since.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -13,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 
 use crate::Settings;
+use crate::rest::SAY_EVERY;
 
 /// How long one question to the brokers may take.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,6 +39,8 @@ pub(crate) async fn blocking<T: Send + 'static>(
 #[derive(Default)]
 pub(crate) struct Watch {
     trouble: Mutex<Option<(Code, String)>>,
+    /// Whether there may be one: asked at every message.
+    is_troubled: AtomicBool,
 }
 
 impl Watch {
@@ -45,9 +50,17 @@ impl Watch {
             let mut trouble = lock(&self.trouble);
             if code != Code::AllBrokersDown || trouble.is_none() {
                 *trouble = Some((code, reason.to_owned()));
+                self.is_troubled.store(true, Ordering::Release);
             }
         }
         tracing::warn!(%error, reason, "kafka");
+    }
+
+    /// The brokers did what was asked: what went wrong before explains nothing that comes.
+    pub fn recovered(&self) {
+        if self.is_troubled.swap(false, Ordering::AcqRel) {
+            *lock(&self.trouble) = None;
+        }
     }
 
     pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
@@ -200,6 +213,7 @@ pub(crate) fn member(settings: &Settings, group: &str) -> Result<ClientConfig, E
     config
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", session.as_millis().to_string())
+        .set("statistics.interval.ms", SAY_EVERY.as_millis().to_string())
         .set("heartbeat.interval.ms", (session.as_millis() / 3).max(1).to_string())
         .set("max.poll.interval.ms", handling.as_millis().to_string());
     Ok(config)

@@ -13,6 +13,7 @@ mod lag;
 mod member;
 mod producer;
 mod reader;
+mod rest;
 #[cfg(test)]
 mod tests;
 mod topics;
@@ -52,7 +53,7 @@ pub struct Options {
     pub open_timeout: Duration,
     /// How long a publication tries before it fails with its outcome unknown.
     pub delivery_timeout: Duration,
-    /// After which silence a member counts as dead, and its partitions go to others.
+    /// After which silence a member counts as dead, and its partitions go to others. The URL may say otherwise.
     pub session_timeout: Duration,
     /// How long a member may take over what it polled before its partitions go to others.
     pub handling_timeout: Duration,
@@ -81,7 +82,9 @@ pub(crate) struct Settings {
 
 /// Connects, creates topics that are missing, and checks those that are there. README.md says what the URL may hold.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Bus>, Error> {
-    let settings = Arc::new(Settings { address: Address::parse(url)?, options });
+    let address = Address::parse(url)?;
+    let session_timeout = address.session_timeout.unwrap_or(options.session_timeout);
+    let settings = Arc::new(Settings { address, options: Options { session_timeout, ..options } });
     let bus = blocking(move || Kafka::connect(settings)).await?;
     Ok(Arc::new(bus))
 }
@@ -238,6 +241,6 @@ impl Drop for Kafka {
     /// Members that were dropped say goodbye in threads of their own. Unless the brokers hear it, their partitions rest
     /// until the session times out.
     fn drop(&mut self) {
-        self.members.wait_for_goodbyes(None, Duration::from_secs(3));
+        self.members.wait_for_goodbyes(None, member::LEFT_WITHIN);
     }
 }

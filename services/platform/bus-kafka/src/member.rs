@@ -5,13 +5,16 @@
 //!   over after its batch. Heartbeats go on meanwhile, in librdkafka's own thread; a member that handles for longer
 //!   than `handling_timeout` loses its partitions and joins again at its next poll;
 //! - what `poll` collected from a partition that is revoked during the same call is not handed out;
+//! - a member that joins when it is dropped first finishes that, for a while: some brokers wait for good for one that
+//!   left amid its first rebalance (README.md);
+//! - a member whose group does not settle is told of, and after longer than a rebalance may take joins anew (`rest`);
 //! - a commit that the brokers refuse or lose is repeated at the next poll while the partition is still ours. A thread
 //!   of the member's waits for the answers; what is committed meanwhile goes together in the next.
 //!
 //! Memory is bounded by librdkafka's queue, which stops fetching at 2 MiB: a member that nobody polls holds that much.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, Weak, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -22,12 +25,13 @@ use contracts::topics::Topic;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
-use rdkafka::statistics::Statistics;
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::client::{self, BATCH_BYTES_MAX, Watch, blocking, lock};
 use crate::reader::Seen;
+use crate::rest::{self, Rest, Verdict};
 use crate::{Settings, wire};
 
 /// How long going back may take. It is settled inside librdkafka, without the brokers.
@@ -36,6 +40,13 @@ const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 /// A successor waits so long for its predecessor's goodbye: two in the group for a moment are one rebalance too many.
 const GOODBYE_TIMEOUT: Duration = Duration::from_secs(3);
 const GOODBYE_STEP: Duration = Duration::from_millis(5);
+
+/// How long one that leaves may take to finish joining. A first rebalance takes 3 s on Kafka.
+const SETTLES_WITHIN: Duration = Duration::from_secs(8);
+const SETTLE_STEP: Duration = Duration::from_millis(50);
+
+/// How long the last handle of a bus waits for members who are leaving.
+pub(crate) const LEFT_WITHIN: Duration = Duration::from_secs(10);
 
 type Place = (String, i32);
 
@@ -58,17 +69,51 @@ struct Books {
 }
 
 /// What librdkafka tells a member while it polls.
-#[derive(Default)]
 pub(crate) struct Ledger {
+    group: String,
     watch: Watch,
+    rest: Mutex<Rest>,
+    /// As far as it has been told: joining, and that its brokers can be reached.
+    is_joining: AtomicBool,
+    /// It has waited for its group in vain.
+    is_given_up: AtomicBool,
     /// Events served: a poll that gave nothing and served nothing found nothing.
     served: AtomicU64,
     books: Mutex<Books>,
 }
 
 impl Ledger {
+    fn new(group: &str, settings: &Settings) -> Self {
+        let (session, handling) = (settings.options.session_timeout, settings.options.handling_timeout);
+        Self {
+            group: group.to_owned(),
+            watch: Watch::default(),
+            rest: Mutex::new(Rest::new(session, handling, rest::some_share())),
+            is_joining: AtomicBool::new(true),
+            is_given_up: AtomicBool::new(false),
+            served: AtomicU64::new(0),
+            books: Mutex::default(),
+        }
+    }
+
     fn serve(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn stands(&self, place: rest::Place) {
+        self.is_joining.store(place == rest::Place::Joining, Ordering::Relaxed);
+        let group = &self.group;
+        match lock(&self.rest).observe(place, Instant::now()) {
+            Verdict::Fine => {}
+            Verdict::Tell(rested) => {
+                tracing::warn!(group, ?rested, "kafka: the group does not settle, its messages rest");
+            }
+            Verdict::GoesOn(rested) => tracing::info!(group, ?rested, "kafka: the group has settled"),
+            Verdict::JoinAnew(rested) => {
+                tracing::warn!(group, ?rested, "kafka: the group does not settle and is joined anew");
+                self.is_given_up.store(true, Ordering::Relaxed);
+            }
+        }
     }
 }
 
@@ -82,8 +127,11 @@ impl ClientContext for Ledger {
         Watch::log(level, facility, line);
     }
 
-    fn stats(&self, _: Statistics) {
+    fn stats_raw(&self, statistics: &[u8]) {
         self.serve();
+        if let Some(place) = rest::Place::read(statistics) {
+            self.stands(place);
+        }
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
@@ -117,6 +165,12 @@ impl ConsumerContext for Ledger {
                 }
             }
             Rebalance::Error(error) => tracing::warn!(%error, "kafka: rebalance failed"),
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if matches!(rebalance, Rebalance::Assign(_)) {
+            self.is_joining.store(false, Ordering::Relaxed);
         }
     }
 }
@@ -154,6 +208,7 @@ impl Members {
                 }
                 std::thread::park_timeout(GOODBYE_STEP);
             }
+            finish_joining(&client);
             drop(client);
             wake.notify_one();
         };
@@ -175,6 +230,14 @@ impl Members {
             std::thread::park_timeout(GOODBYE_STEP);
             left = left.saturating_sub(GOODBYE_STEP);
         }
+    }
+}
+
+/// What it is given meanwhile is not committed: it comes again, to others.
+fn finish_joining(client: &MemberClient) {
+    let begun = Instant::now();
+    while client.context().is_joining.load(Ordering::Relaxed) && begun.elapsed() < SETTLES_WITHIN {
+        drop(client.poll(SETTLE_STEP));
     }
 }
 
@@ -212,7 +275,7 @@ impl Member {
 
     fn connect(&mut self) -> Result<Arc<MemberClient>, Error> {
         let config = client::member(&self.settings, &self.group)?;
-        let mut fresh: MemberClient = client::create(&config, Ledger::default())?;
+        let mut fresh: MemberClient = client::create(&config, Ledger::new(&self.group, &self.settings))?;
         let wake = self.wake.clone();
         fresh.set_nonempty_callback(move || wake.notify_one());
         let names: Vec<&str> = self.topics.iter().map(|(topic, _)| topic.name).collect();
@@ -265,6 +328,7 @@ impl Member {
                     else {
                         continue;
                     };
+                    ledger.watch.recovered();
                     bytes += message.payload_len();
                     let place = (message.topic().to_owned(), message.partition());
                     let (offset, next) = (message.offset(), message.offset() + 1);
@@ -337,7 +401,11 @@ fn settle(client: &MemberClient) {
         // Only an offset below zero is refused.
         let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*offset));
     }
-    if let Err(error) = client.commit(&list, CommitMode::Sync) {
+    let committed = client.commit(&list, CommitMode::Sync);
+    if committed.is_ok() {
+        client.context().watch.recovered();
+    }
+    if let Err(error) = committed {
         tracing::debug!(%error, "kafka: a commit failed");
         let mut books = lock(&client.context().books);
         let Books { standings, owed: now_owed, .. } = &mut *books;
@@ -370,6 +438,11 @@ impl Subscription for Member {
         // What failed is tried again.
         self.tell();
         let batch = self.collect(&client, max)?;
+        if batch.is_empty() && client.context().is_given_up.load(Ordering::Relaxed) {
+            drop(client);
+            self.disconnect();
+            return Ok(batch);
+        }
         if !batch.is_empty() {
             self.published.notify_waiters();
         }

@@ -80,6 +80,7 @@ impl ProducerContext<NoCustomPartitioner> for Reports {
     fn delivery(&self, result: &DeliveryResult<'_>, ticket: Box<Ticket>) {
         match result {
             Ok(message) => {
+                self.watch.recovered();
                 let partition = u32::try_from(message.partition()).ok();
                 if let (Ok(topic), Some(partition)) = (known(message.topic()), partition) {
                     self.seen.saw(topic, partition, message.offset());
@@ -100,8 +101,12 @@ enum Gate {
 }
 
 /// A producer while it is good.
+///
+/// Closing one waits for librdkafka's threads, and the last who holds it may be whoever publishes: it is closed by a
+/// thread of its own.
 struct Live {
-    producer: ThreadedProducer<Reports>,
+    /// `None` once it is being closed.
+    producer: Option<ThreadedProducer<Reports>>,
     /// Held while a message is handed over: after it is shut none follows.
     gate: Mutex<Gate>,
 }
@@ -117,7 +122,20 @@ impl Live {
             .payload(message.payload.as_bytes())
             .partition(i32::try_from(partition).unwrap_or(0))
             .headers(wire::headers(&message.payload));
-        self.producer.send(record).map_err(|(error, _)| error)
+        match &self.producer {
+            Some(producer) => producer.send(record).map_err(|(error, _)| error),
+            None => Err(KafkaError::Canceled),
+        }
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        if let Some(producer) = self.producer.take() {
+            let close = move || drop(producer);
+            // Without a thread it is closed here and now.
+            let _ = std::thread::Builder::new().name("kafka-close".to_owned()).spawn(close);
+        }
     }
 }
 
@@ -149,7 +167,7 @@ impl Publisher {
         }
         let producer =
             client::create(&self.config, Reports { watch: Watch::default(), seen: self.seen.clone() })?;
-        let fresh = Arc::new(Live { producer, gate: Mutex::new(Gate::Open) });
+        let fresh = Arc::new(Live { producer: Some(producer), gate: Mutex::new(Gate::Open) });
         *live = Some(fresh.clone());
         Ok(fresh)
     }
@@ -167,10 +185,11 @@ impl Publisher {
         if was == Gate::Open {
             tracing::warn!("kafka: the producer is replaced, what it had not delivered is published again");
             let purge = move || {
-                bad.producer.purge(PurgeConfig::default().queue().inflight());
-                drop(bad);
+                if let Some(producer) = &bad.producer {
+                    producer.purge(PurgeConfig::default().queue().inflight());
+                }
             };
-            // Purging and closing wait for librdkafka's threads; without a thread of ours the last holder does.
+            // Purging waits for librdkafka's threads.
             let _ = std::thread::Builder::new().name("kafka-purge".to_owned()).spawn(purge);
         }
     }
@@ -230,30 +249,21 @@ impl Publisher {
     fn explain(&self, live: &Live, round: &Round, error: &KafkaError, count: usize) -> Error {
         let left = round.outstanding.load(Ordering::Acquire);
         let doing = format!("{left} of {count} messages are not acknowledged");
+        let Some(client) = live.producer.as_ref().map(|producer| producer.client()) else {
+            return Error::Unavailable(format!("{doing}: {error}"));
+        };
+        let watch = &client.context().watch;
         match error.rdkafka_error_code() {
             Some(Code::MessageSizeTooLarge | Code::InvalidMessageSize | Code::InvalidRecord) => {
                 Error::Refused(format!("the broker took one of {count} messages for wrong: {error}"))
             }
-            Some(Code::Fatal) => {
-                let fatal = live.producer.client().fatal_error();
-                let cause = fatal.map(|(code, reason)| {
-                    live.producer
-                        .context_watch()
-                        .explain(&format!("{doing}: {reason}"), &KafkaError::Global(code))
-                });
-                cause.unwrap_or_else(|| live.producer.context_watch().explain(&doing, error))
-            }
-            _ => live.producer.context_watch().explain(&doing, error),
+            Some(Code::Fatal) => match client.fatal_error() {
+                Some((code, reason)) => {
+                    watch.explain(&format!("{doing}: {reason}"), &KafkaError::Global(code))
+                }
+                None => watch.explain(&doing, error),
+            },
+            _ => watch.explain(&doing, error),
         }
-    }
-}
-
-trait Watched {
-    fn context_watch(&self) -> &Watch;
-}
-
-impl Watched for ThreadedProducer<Reports> {
-    fn context_watch(&self) -> &Watch {
-        &self.client().context().watch
     }
 }

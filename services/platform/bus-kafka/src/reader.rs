@@ -64,6 +64,7 @@ impl Seen {
         let (begin, end) = desk
             .fetch_watermarks(topic.name, number(partition), ASK_TIMEOUT)
             .map_err(|error| desk.context().explain("offsets cannot be had", &error))?;
+        desk.context().recovered();
         let seen = lock(&self.next).get(&(topic.name, partition)).copied().unwrap_or(0);
         Ok((begin, end.max(seen)))
     }
@@ -213,6 +214,7 @@ impl Reader {
         while found.len() < limit && bytes < BATCH_BYTES_MAX && (found.is_empty() || next < end) {
             match self.client.poll(POLL) {
                 Some(Ok(message)) => {
+                    self.client.context().recovered();
                     next = message.offset() + 1;
                     bytes += message.payload_len();
                     found.push(wire::delivery(&name, &message));

@@ -29,6 +29,7 @@ fn found(desk: &BaseConsumer<Watch>, deadline: Instant) -> Result<HashMap<String
     // The reason of a failure arrives as an event of its own.
     while desk.poll(Duration::from_millis(5)).is_some() {}
     let metadata = metadata.map_err(|error| desk.context().explain("the brokers do not answer", &error))?;
+    desk.context().recovered();
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())
 }

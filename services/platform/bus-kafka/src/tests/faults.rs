@@ -153,6 +153,38 @@ async fn brokers_that_cannot_tell_repetitions_are_refused() {
     assert!(matches!(&error, Error::Misconfigured(_)), "{error}");
 }
 
+#[test]
+fn what_went_wrong_is_told_until_something_succeeds() {
+    use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+    let watch = crate::client::Watch::default();
+    let failed = KafkaError::Global(RDKafkaErrorCode::MessageTimedOut);
+    let told = |watch: &crate::client::Watch| watch.explain("nothing is published", &failed).to_string();
+    watch.note(&KafkaError::Global(RDKafkaErrorCode::SaslAuthenticationFailed), "a wrong password");
+    assert!(told(&watch).contains("a wrong password"), "{}", told(&watch));
+    assert!(matches!(watch.explain("", &failed), Error::Misconfigured(_)));
+    watch.recovered();
+    assert!(!told(&watch).contains("password"), "{}", told(&watch));
+    assert!(matches!(watch.explain("", &failed), Error::Unavailable(_)));
+    watch.note(&KafkaError::Global(RDKafkaErrorCode::BrokerTransportFailure), "a cut wire");
+    assert!(told(&watch).contains("a cut wire"), "{}", told(&watch));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_member_that_leaves_while_it_joins_finishes_that_first() {
+    let cluster = Cluster::new();
+    let bus = cluster.open().await;
+    bus.publish(messages(0, 20)).await.unwrap();
+    // The first rebalance of a group takes three seconds: without the end of it there is no goodbye.
+    drop(Joined::new(bus.as_ref(), "g").await);
+    let begun = tokio::time::Instant::now();
+    drop(bus);
+    let left_after = begun.elapsed();
+    assert!(left_after > Duration::from_secs(1), "gone after {left_after:?}");
+    let bus = cluster.open().await;
+    let taken = Joined::new(bus.as_ref(), "g").await.take(20).await;
+    first_deliveries_are_in_order(&taken);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn whatever_lies_in_a_partition_is_delivered_and_holds_nobody_up() {
     let cluster = Cluster::new();

@@ -1,6 +1,7 @@
 //! The adapter against librdkafka's mock cluster: what every bus does, and what happens when brokers fail.
 
 mod faults;
+mod rest;
 mod suite;
 
 use std::collections::BTreeSet;

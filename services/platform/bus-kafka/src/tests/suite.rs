@@ -53,6 +53,9 @@ fn an_address_says_what_it_means_or_what_is_wrong() {
     let address = Address::parse("kafka://a:1?security=sasl_plaintext&mechanism=PLAIN&user=r%26d").unwrap();
     assert_eq!((address.user.as_deref(), address.mechanism.as_deref()), (Some("r&d"), Some("PLAIN")));
     assert_eq!(address.security, Security::SaslPlaintext);
+    let address = Address::parse("kafka://a:1?session_timeout_ms=6000&fetch_wait_ms=20").unwrap();
+    assert_eq!(address.session_timeout, Some(std::time::Duration::from_secs(6)));
+    assert_eq!(address.fetch_wait_ms, Some(20));
     for (wrong, reason) in [
         ("http://a:1", "begins with kafka://"),
         ("kafka://", "host:port"),
@@ -65,6 +68,8 @@ fn an_address_says_what_it_means_or_what_is_wrong() {
         ("kafka://a:1?security=maybe", "maybe"),
         ("kafka://a:1?security=sasl_plaintext", "?user="),
         ("kafka://a:1?replication=0", "replication"),
+        ("kafka://a:1?session_timeout_ms=999", "session_timeout_ms"),
+        ("kafka://a:1?session_timeout_ms=10s", "session_timeout_ms"),
         ("kafka://a:1?user=%f", "%f"),
     ] {
         let error = Address::parse(wrong).unwrap_err();
