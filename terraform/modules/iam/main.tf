@@ -13,28 +13,35 @@ locals {
 
 # The most that a workload can ever be given, whatever its policy comes to say: nothing that makes or changes identities.
 resource "aws_iam_policy" "boundary" {
+  #checkov:skip=CKV_AWS_355:What is allowed on everything only describes; those actions know no resources
   name        = "${var.name}-workload-boundary"
   description = "The most that a workload may do"
   policy = jsonencode({
     Version = "2012-10-17"
-    Statement = [{
-      Effect = "Allow"
-      Action = [
-        "autoscaling:Describe*", "autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup",
-        "cloudwatch:PutMetricData", "ec2:Describe*", "ec2:GetInstanceTypesFromInstanceRequirements",
-        "eks:DescribeNodegroup", "elasticloadbalancing:Describe*", "elasticloadbalancing:DeregisterTargets",
-        "elasticloadbalancing:RegisterTargets", "es:ESHttp*", "kms:Decrypt", "kms:GenerateDataKey",
-        "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject", "s3:ListBucket", "s3:PutObject",
-        "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue", "ses:SendEmail", "ses:SendRawEmail",
-        "sqs:ChangeMessageVisibility", "sqs:DeleteMessage", "sqs:GetQueueAttributes", "sqs:GetQueueUrl",
-        "sqs:ReceiveMessage", "sqs:SendMessage",
-      ]
-      Resource = ["arn:${local.partition}:*:*:${local.account}:*", "arn:${local.partition}:s3:::*"]
-      }, {
-      Effect   = "Allow"
-      Action   = ["autoscaling:Describe*", "ec2:Describe*", "ec2:GetInstanceTypesFromInstanceRequirements", "elasticloadbalancing:Describe*"]
-      Resource = "*"
-    }]
+    Statement = [
+      {
+        Sid    = "WithinTheAccount"
+        Effect = "Allow"
+        Action = [
+          "autoscaling:SetDesiredCapacity", "autoscaling:TerminateInstanceInAutoScalingGroup", "eks:DescribeNodegroup",
+          "elasticloadbalancing:DeregisterTargets", "elasticloadbalancing:RegisterTargets", "es:ESHttp*",
+          "kms:Decrypt", "kms:GenerateDataKey", "s3:AbortMultipartUpload", "s3:DeleteObject", "s3:GetObject",
+          "s3:ListBucket", "s3:PutObject", "secretsmanager:DescribeSecret", "secretsmanager:GetSecretValue",
+          "ses:SendEmail", "ses:SendRawEmail", "sqs:ChangeMessageVisibility", "sqs:DeleteMessage",
+          "sqs:GetQueueAttributes", "sqs:GetQueueUrl", "sqs:ReceiveMessage", "sqs:SendMessage",
+        ]
+        Resource = ["arn:${local.partition}:*:*:${local.account}:*", "arn:${local.partition}:s3:::${var.name}-*"]
+      },
+      {
+        Sid    = "Look"
+        Effect = "Allow"
+        Action = [
+          "autoscaling:Describe*", "ec2:Describe*", "ec2:GetInstanceTypesFromInstanceRequirements",
+          "elasticloadbalancing:Describe*",
+        ]
+        Resource = "*"
+      },
+    ]
   })
 }
 

@@ -112,10 +112,7 @@ resource "aws_instance" "nat" {
     kms_key_id  = var.data_key_arn
   }
 
-  tags = merge(
-    { Name = "${var.name}-nat" },
-    var.stopped_at_budget ? { "rtc:at-budget" = "stop" } : {},
-  )
+  tags = { Name = "${var.name}-nat" }
 
   # A newer image is taken by replacing the instance on purpose, not by whoever plans next.
   lifecycle {

@@ -16,11 +16,17 @@ output "public_subnet_ids" {
 output "private_subnet_ids" {
   description = "Private subnets, in the order of the zones."
   value       = [for zone in var.zones : aws_subnet.private[zone].id]
+
+  # What starts in a private subnet wants to reach out at once.
+  depends_on = [aws_route.gateway, aws_route.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
 }
 
 output "private_subnets" {
   description = "Private subnets by zone: id and address range."
   value       = { for zone, subnet in aws_subnet.private : zone => { id = subnet.id, cidr = subnet.cidr_block } }
+
+  # What starts in a private subnet wants to reach out at once.
+  depends_on = [aws_route.gateway, aws_route.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
 }
 
 output "database_subnet_ids" {

@@ -70,8 +70,3 @@ variable "data_key_arn" {
   description = "KMS key of disks."
   type        = string
 }
-
-variable "stopped_at_budget" {
-  description = "Whether the NAT instance carries the tag that lets the budget stop it."
-  type        = bool
-}

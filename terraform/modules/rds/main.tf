@@ -19,6 +19,11 @@ resource "aws_db_parameter_group" "this" {
   family      = local.family
   description = "utf8mb4, UTC, TLS only, slow queries written down"
 
+  parameter {
+    name  = "require_secure_transport"
+    value = "1"
+  }
+
   dynamic "parameter" {
     for_each = {
       character_set_client     = "utf8mb4"
@@ -30,7 +35,6 @@ resource "aws_db_parameter_group" "this" {
       collation_connection     = "utf8mb4_0900_ai_ci"
       collation_server         = "utf8mb4_0900_ai_ci"
       long_query_time          = "0.5"
-      require_secure_transport = "1"
       slow_query_log           = "1"
       time_zone                = "UTC"
     }

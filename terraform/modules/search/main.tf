@@ -7,16 +7,10 @@ data "aws_region" "current" {}
 locals {
   zones = min(length(var.subnet_ids), var.instances, 3)
   arn   = "arn:${data.aws_partition.current.partition}:es:${data.aws_region.current.name}:${data.aws_caller_identity.current.account_id}:domain/${var.name}"
-  logs = {
-    "index-slow"  = "INDEX_SLOW_LOGS"
-    "search-slow" = "SEARCH_SLOW_LOGS"
-    "application" = "ES_APPLICATION_LOGS"
-    "audit"       = "AUDIT_LOGS"
-  }
 }
 
 resource "aws_cloudwatch_log_group" "this" {
-  for_each = local.logs
+  for_each = toset(["index-slow", "search-slow", "application", "audit"])
 
   name              = "/rtc/${var.name}/search/${each.key}"
   retention_in_days = var.log_retention_days
@@ -121,13 +115,24 @@ resource "aws_opensearch_domain" "this" {
     }]
   })
 
-  dynamic "log_publishing_options" {
-    for_each = local.logs
+  log_publishing_options {
+    log_type                 = "AUDIT_LOGS"
+    cloudwatch_log_group_arn = aws_cloudwatch_log_group.this["audit"].arn
+  }
 
-    content {
-      log_type                 = log_publishing_options.value
-      cloudwatch_log_group_arn = aws_cloudwatch_log_group.this[log_publishing_options.key].arn
-    }
+  log_publishing_options {
+    log_type                 = "ES_APPLICATION_LOGS"
+    cloudwatch_log_group_arn = aws_cloudwatch_log_group.this["application"].arn
+  }
+
+  log_publishing_options {
+    log_type                 = "INDEX_SLOW_LOGS"
+    cloudwatch_log_group_arn = aws_cloudwatch_log_group.this["index-slow"].arn
+  }
+
+  log_publishing_options {
+    log_type                 = "SEARCH_SLOW_LOGS"
+    cloudwatch_log_group_arn = aws_cloudwatch_log_group.this["search-slow"].arn
   }
 
   depends_on = [aws_cloudwatch_log_resource_policy.this]

@@ -1,0 +1,4 @@
+output "rtc" {
+  description = "What rtcctl reads: docs/INFRASTRUCTURE.md."
+  value       = module.platform.rtc
+}

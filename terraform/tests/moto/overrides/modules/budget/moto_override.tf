@@ -1,0 +1,3 @@
+resource "aws_budgets_budget_action" "stop" {
+  count = 0
+}

@@ -1,0 +1,19 @@
+resource "aws_msk_configuration" "this" {
+  count = 0
+}
+
+resource "aws_msk_cluster" "this" {
+  count = 0
+}
+
+resource "aws_msk_scram_secret_association" "this" {
+  count = 0
+}
+
+resource "aws_appautoscaling_target" "disk" {
+  count = 0
+}
+
+resource "aws_appautoscaling_policy" "disk" {
+  count = 0
+}
