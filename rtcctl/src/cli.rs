@@ -116,9 +116,18 @@ pub enum Command {
     /// Show and check the configuration
     #[command(subcommand)]
     Config(commands::config::Command),
+    /// Look at live metrics: one screen, expressions, gates, objectives, alerts
+    #[command(subcommand)]
+    Metrics(commands::metrics::Command),
     /// Look at topics, events, lag and dead letters
     #[command(subcommand)]
     Events(commands::events::Command),
+    /// Plan and change the infrastructure of an environment
+    #[command(subcommand)]
+    Infra(commands::infra::Command),
+    /// Show what was changed from this machine, and how it went
+    #[command(subcommand)]
+    Runs(commands::runs::Command),
     /// Explain an error code, offline
     Explain(commands::explain::Args),
     /// Print shell completions
@@ -145,6 +154,8 @@ impl Command {
             | Command::Load(_)
             | Command::Replay(_) => Stopping::Itself,
             Command::Events(command) => command.stopping(),
+            Command::Metrics(command) => command.stopping(),
+            Command::Infra(command) => command.stopping(),
             _ => Stopping::Dropped,
         }
     }

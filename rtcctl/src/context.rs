@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use journal::Journal;
 use kernel::Clock;
 
 use crate::api::Platform;
@@ -36,6 +37,15 @@ pub enum Consent {
     Absent,
 }
 
+/// What the terminal behind stdout can do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Screen {
+    /// There is none, or it says that it can do nothing.
+    None,
+    Plain,
+    Coloured,
+}
+
 /// Passed to every command.
 pub struct Context {
     pub config: Config,
@@ -48,6 +58,8 @@ pub struct Context {
     pub consent: Consent,
     /// Columns of the terminal behind stdout, where there is one.
     pub width: Option<usize>,
+    /// Whether that terminal can be drawn on.
+    pub screen: Screen,
     pub current_dir: PathBuf,
     /// The path of this program.
     pub executable: Option<PathBuf>,
@@ -119,6 +131,40 @@ impl Context {
         self.stdout.is_closed()
     }
 
+    /// The journal of runs.
+    pub fn journal(&self) -> Journal {
+        Journal::new(self.config.journal_dir(), self.clock.clone())
+    }
+
+    /// Asks for the name of what is about to be destroyed; `typed` is what the operator gave on the command line. `--yes`
+    /// does not answer this.
+    pub fn confirm_by_name(&self, what: &str, name: &str, typed: Option<&str>) -> Result<()> {
+        let refused = |message: String| Error::new(&codes::INF016, message);
+        let typed = match (typed, self.consent) {
+            (Some(typed), _) => typed.to_owned(),
+            (None, Consent::Absent | Consent::Given) => {
+                return Err(refused(format!("this will {what}, and nobody typed the name {name}")));
+            }
+            (None, Consent::Ask) => {
+                self.progress.write(&format!("This will {what}. Type {name} to go on: "));
+                self.read_answer()?
+            }
+        };
+        if typed.trim() == name {
+            return Ok(());
+        }
+        Err(refused(format!("{:?} is not {name}, nothing was done", typed.trim())))
+    }
+
+    fn read_answer(&self) -> Result<String> {
+        let mut answer = String::new();
+        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
+        BufReader::new(&mut **stdin)
+            .read_line(&mut answer)
+            .map_err(|error| Error::internal("cannot read the answer").with_source(&error))?;
+        Ok(answer)
+    }
+
     /// Asks for a yes. `what` completes "this will …".
     pub fn confirm(&self, what: &str) -> Result<()> {
         match self.consent {
@@ -130,12 +176,7 @@ impl Context {
             Consent::Ask => {}
         }
         self.progress.write(&format!("This will {what}. Go on? [y/N] "));
-        let mut answer = String::new();
-        let mut stdin = self.stdin.lock().unwrap_or_else(PoisonError::into_inner);
-        BufReader::new(&mut **stdin)
-            .read_line(&mut answer)
-            .map_err(|error| Error::internal("cannot read the answer").with_source(&error))?;
-        match answer.trim().to_lowercase().as_str() {
+        match self.read_answer()?.trim().to_lowercase().as_str() {
             "y" | "yes" => Ok(()),
             _ => Err(Error::new(&codes::CNF001, "not confirmed, nothing was done")),
         }

@@ -43,7 +43,11 @@ impl Signal {
 pub struct Interrupts {
     receiver: watch::Receiver<Option<Signal>>,
     cost: Arc<Mutex<String>>,
+    last_act: Arc<Mutex<Option<LastAct>>>,
 }
+
+/// Done on the second signal, before the process leaves.
+type LastAct = Box<dyn FnOnce() + Send>;
 
 /// The other end of [`Interrupts`].
 pub struct Trigger(watch::Sender<Option<Signal>>);
@@ -57,7 +61,7 @@ impl Trigger {
 impl Interrupts {
     pub fn new() -> (Trigger, Self) {
         let (sender, receiver) = watch::channel(None);
-        (Trigger(sender), Self { receiver, cost: Arc::default() })
+        (Trigger(sender), Self { receiver, cost: Arc::default(), last_act: Arc::default() })
     }
 
     /// Listens to the process's signals from now on. Must be called inside the runtime.
@@ -66,7 +70,7 @@ impl Interrupts {
         let (trigger, interrupts) = Self::new();
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
-        let cost = interrupts.cost.clone();
+        let (cost, last_act) = (interrupts.cost.clone(), interrupts.last_act.clone());
         tokio::spawn(async move {
             let mut first = true;
             loop {
@@ -78,6 +82,10 @@ impl Interrupts {
                     let cost = cost.lock().unwrap_or_else(PoisonError::into_inner).clone();
                     let cost = if cost.is_empty() { "the command did not finish".to_owned() } else { cost };
                     let _ = stderr.write(&format!("\nleaving now: {cost}\n"));
+                    let last_act = last_act.lock().unwrap_or_else(PoisonError::into_inner).take();
+                    if let Some(last_act) = last_act {
+                        last_act();
+                    }
                     std::process::exit(i32::from(signal.exit().code()));
                 }
                 first = false;
@@ -90,6 +98,16 @@ impl Interrupts {
     /// Says what leaving at once would cost, for the moment of the second signal.
     pub fn cost_of_leaving(&self, cost: impl Into<String>) {
         *self.cost.lock().unwrap_or_else(PoisonError::into_inner) = cost.into();
+    }
+
+    /// Gives what is done on the second signal before leaving: a moment's work, for a process that would be left.
+    pub fn before_leaving(&self, act: impl FnOnce() + Send + 'static) {
+        *self.last_act.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(act));
+    }
+
+    /// What was given is not done any more.
+    pub fn nothing_before_leaving(&self) {
+        *self.last_act.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Waits for the first signal; never returns when there can be none any more.

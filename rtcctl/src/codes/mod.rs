@@ -8,7 +8,10 @@ mod config;
 mod doctor;
 mod events;
 mod general;
+mod infra;
+mod journal;
 mod load;
+mod metrics;
 mod replay;
 mod rtcd;
 mod run;
@@ -19,7 +22,10 @@ pub use config::*;
 pub use doctor::*;
 pub use events::*;
 pub use general::*;
+pub use infra::*;
+pub use journal::*;
 pub use load::*;
+pub use metrics::*;
 pub use replay::*;
 pub use rtcd::*;
 pub use run::*;
@@ -72,7 +78,10 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         doctor::DOCTOR,
         events::EVENTS,
         load::LOAD,
+        metrics::METRICS,
         replay::REPLAY,
+        journal::JOURNAL,
+        infra::INFRA,
     ]
     .into_iter()
     .flatten()

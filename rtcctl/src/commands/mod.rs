@@ -6,10 +6,13 @@ pub mod doctor;
 pub mod down;
 pub mod events;
 pub mod explain;
+pub mod infra;
 pub mod load;
+pub mod metrics;
 pub mod open;
 pub mod replay;
 pub mod restart;
+pub mod runs;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -34,6 +37,9 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Doctor(args) => Box::pin(doctor::run(args, context)).await,
         Command::Config(command) => config::run(command, context),
         Command::Events(command) => Box::pin(events::run(command, context)).await,
+        Command::Infra(command) => Box::pin(infra::run(command, context)).await,
+        Command::Runs(command) => runs::run(command, context),
+        Command::Metrics(command) => Box::pin(metrics::run(command, context)).await,
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args, context),
         Command::Version(_) => Ok(version::run()),

@@ -10,6 +10,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::nearest;
+use super::objectives::ObjectiveEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
 use crate::codes;
 use crate::error::{Error, Result};
@@ -42,6 +43,8 @@ pub struct File {
     pub path: PathBuf,
     pub environments: BTreeMap<String, Environment>,
     pub services: Vec<Service>,
+    /// What `[metrics.slo]` says, by name.
+    pub objectives: BTreeMap<String, ObjectiveEntry>,
     defaults: BTreeMap<&'static str, Entry>,
 }
 
@@ -68,6 +71,7 @@ impl File {
             path: path.to_owned(),
             environments: BTreeMap::new(),
             services: Vec::new(),
+            objectives: BTreeMap::new(),
             defaults: BTreeMap::new(),
         };
         for (key, value) in root.get_ref() {
@@ -89,8 +93,10 @@ impl File {
                     services.sort_by_key(|(position, _)| *position);
                     file.services = services.into_iter().map(|(_, service)| service).collect();
                 }
+                "metrics" => file.objectives = reader.objectives(value)?,
                 other => {
-                    return Err(reader.unknown(other, key, &["defaults", "environments", "services"]));
+                    let known = ["defaults", "environments", "metrics", "services"];
+                    return Err(reader.unknown(other, key, &known));
                 }
             }
         }
@@ -106,12 +112,12 @@ impl File {
     }
 }
 
-struct Reader<'a> {
+pub(super) struct Reader<'a> {
     path: &'a Path,
     text: &'a str,
 }
 
-type Table<'a> = DeTable<'a>;
+pub(super) type Table<'a> = DeTable<'a>;
 type Entries = BTreeMap<&'static str, Entry>;
 
 impl Reader<'_> {
@@ -119,11 +125,11 @@ impl Reader<'_> {
         self.text.as_bytes()[..offset.min(self.text.len())].iter().filter(|byte| **byte == b'\n').count() + 1
     }
 
-    fn place(&self, offset: usize) -> String {
+    pub(super) fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.path.display(), self.line(offset))
     }
 
-    fn unknown<T>(&self, key: &str, at: &Spanned<T>, known: &[&str]) -> Error {
+    pub(super) fn unknown<T>(&self, key: &str, at: &Spanned<T>, known: &[&str]) -> Error {
         let error =
             Error::new(&codes::CFG003, format!("{}: unknown key {key:?}", self.place(at.span().start)));
         match nearest(key, known.iter().copied()) {
@@ -132,11 +138,11 @@ impl Reader<'_> {
         }
     }
 
-    fn wrong<T>(&self, at: &Spanned<T>, problem: &str) -> Error {
+    pub(super) fn wrong<T>(&self, at: &Spanned<T>, problem: &str) -> Error {
         Error::new(&codes::CFG004, format!("{}: {problem}", self.place(at.span().start)))
     }
 
-    fn table<'v, 'd>(&self, value: &'v Spanned<DeValue<'d>>) -> Result<&'v Table<'d>> {
+    pub(super) fn table<'v, 'd>(&self, value: &'v Spanned<DeValue<'d>>) -> Result<&'v Table<'d>> {
         value.get_ref().as_table().ok_or_else(|| self.wrong(value, "a table is expected here"))
     }
 

@@ -4,16 +4,19 @@
 //! value carries its origin; unknown keys and variables are refused; a secret is only ever a reference.
 
 mod file;
+mod objectives;
 mod schema;
 mod secret;
 mod spelling;
 
 pub use file::{Entry, File, Service};
+pub use objectives::ObjectiveEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
 pub use secret::Secret;
 pub use spelling::nearest;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -62,6 +65,8 @@ pub struct Config {
     pub environments: BTreeMap<String, String>,
     /// The services of the platform, in the order of `rtc.toml`.
     pub services: Vec<Service>,
+    /// What the files say about objectives, by name.
+    pub objectives: BTreeMap<String, ObjectiveEntry>,
     /// The files that were read, in the order of their precedence.
     pub files: Vec<PathBuf>,
     current_dir: PathBuf,
@@ -93,6 +98,7 @@ impl Config {
             values: BTreeMap::new(),
             environments: BTreeMap::from([("local".to_owned(), "this machine".to_owned())]),
             services: Vec::new(),
+            objectives: BTreeMap::new(),
             files: Vec::new(),
             current_dir: io.current_dir.clone(),
             variables: Variables(io.variables.clone()),
@@ -102,6 +108,7 @@ impl Config {
                 config.environments.insert(name.clone(), environment.about.clone());
             }
             config.services.append(&mut file.services);
+            config.objectives.append(&mut file.objectives);
         }
         config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
 
@@ -180,6 +187,37 @@ impl Config {
     /// The directory of the running platform on this machine.
     pub fn data_dir(&self) -> PathBuf {
         self.path("data")
+    }
+
+    /// A path that is set, or `None`.
+    pub fn path_of(&self, key: &'static str) -> Option<PathBuf> {
+        self.text(key).map(|_| self.path(key))
+    }
+
+    /// Where runs are recorded: as configured, or where the user keeps the state of programs.
+    pub fn journal_dir(&self) -> PathBuf {
+        let variable =
+            |name: &str| self.variables.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        self.path_of("journal").unwrap_or_else(|| {
+            let base = variable("XDG_STATE_HOME")
+                .or_else(|| Some(variable("HOME")?.join(".local/state")))
+                .unwrap_or_else(|| self.current_dir.join(".state"));
+            base.join("rtcctl").join("runs")
+        })
+    }
+
+    /// `user@host`, for the journal.
+    pub fn operator(&self) -> String {
+        let variable =
+            |name: &str| self.variables.0.get(name).map(String::as_str).filter(|text| !text.is_empty());
+        let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or("unknown");
+        let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        format!("{user}@{host}")
+    }
+
+    /// The process's variables, to pass on to a program that rtcctl runs. They may hold secrets.
+    pub fn environment(&self) -> impl Iterator<Item = (OsString, OsString)> {
+        self.variables.0.iter().map(|(name, value)| (name.into(), value.into()))
     }
 
     /// The secret behind a setting that is a reference. `None` where there is no reference.

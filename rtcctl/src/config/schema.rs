@@ -162,6 +162,8 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--timeout")
     .variable("RTCCTL_TIMEOUT"),
+    setting("journal", Defaults, Shape::Path, "where runs are recorded; the user's state folder by default")
+        .variable("RTCCTL_JOURNAL"),
     setting(
         "kind",
         Environment,
@@ -209,6 +211,40 @@ pub static SETTINGS: &[Setting] = &[
         "a reference to the token of the admin port; DATA/secrets/admin_token by default",
     )
     .variable("RTCCTL_ADMIN_TOKEN"),
+    setting(
+        "prometheus_url",
+        Environment,
+        Shape::Url,
+        "the Prometheus server, before /api/v1; without one the platform's own history is read",
+    )
+    .variable("RTCCTL_PROMETHEUS_URL"),
+    setting(
+        "prometheus_token",
+        Environment,
+        Shape::Reference,
+        "a reference to a bearer token for the Prometheus server",
+    )
+    .variable("RTCCTL_PROMETHEUS_TOKEN"),
+    setting(
+        "protected",
+        Environment,
+        Shape::Choice(&["yes", "no"]),
+        "yes: what destroys the environment has its name typed, and --yes is not enough",
+    )
+    .default("no"),
+    setting("terraform", Environment, Shape::Path, "the Terraform folder of the environment"),
+    setting("terraform_binary", Environment, Shape::Text, "the terraform to run: a path, or a name on PATH")
+        .variable("RTCCTL_TERRAFORM_BINARY")
+        .default("terraform"),
+    setting(
+        "terraform_backend",
+        Environment,
+        Shape::Path,
+        "a file that says where the state is kept (terraform init -backend-config)",
+    )
+    .variable("RTCCTL_TERRAFORM_BACKEND"),
+    setting("terraform_variables", Environment, Shape::Path, "a file of variables (terraform -var-file)")
+        .variable("RTCCTL_TERRAFORM_VARIABLES"),
 ];
 
 /// The settings of one part of a file.
@@ -249,6 +285,17 @@ pub fn json_schema() -> Value {
                 "type": "object",
                 "additionalProperties": {
                     "type": "object", "additionalProperties": false, "properties": environment,
+                },
+            },
+            "metrics": {
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {
+                    "slo": {
+                        "type": "object",
+                        "description": "objectives: other targets for those that there are, and ones of your own",
+                        "additionalProperties": super::objectives::json_schema(),
+                    },
                 },
             },
             "services": {

@@ -60,6 +60,11 @@ impl Table {
         self.rows.is_empty()
     }
 
+    /// As it stands in a narrow answer: for talk before a question.
+    pub fn to_text(&self, width: Option<usize>) -> String {
+        self.render(Columns::Narrow, width)
+    }
+
     pub(super) fn render(&self, columns: Columns, width: Option<usize>) -> String {
         let shown: Vec<usize> = (0..self.columns.len())
             .filter(|&index| columns == Columns::All || !self.columns[index].only_wide)

@@ -64,19 +64,28 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Of a process that is there; one that has ended is there until its parent has asked.
     pub fn of(pid: u32) -> Option<Self> {
-        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The name in parentheses may hold anything.
-        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-        if fields.next()? == "Z" {
-            return None;
-        }
-        Some(Self { pid, born: fields.nth(18)?.parse().ok()? })
+        Some(look(pid)?.0)
     }
 
     pub fn is_alive(self) -> bool {
-        Self::of(self.pid) == Some(self)
+        look(self.pid).is_some_and(|(identity, state)| identity == self && state == Life::Alive)
     }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Alive,
+    Ended,
+}
+
+fn look(pid: u32) -> Option<(Identity, Life)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in parentheses may hold anything.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let life = if fields.next()? == "Z" { Life::Ended } else { Life::Alive };
+    Some((Identity { pid, born: fields.nth(18)?.parse().ok()? }, life))
 }
 
 /// Variables that change what a command means behind our back.

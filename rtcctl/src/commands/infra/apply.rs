@@ -1,0 +1,351 @@
+//! `rtcctl infra apply`: a plan, its judgement, and exactly that plan carried out.
+//!
+//! The states of a run: planned → judged → confirmed → begun (in the journal, before Terraform starts) → ended (with its
+//! timings). A run that is begun and not ended lost its rtcctl: Terraform went on alone, and the next run tells how far
+//! it got.
+
+use std::time::Duration;
+
+use journal::{Child, Entry, Record, Run, Start, State};
+use serde_json::{Value, json};
+use terraform::guard::{self, Judgement};
+use terraform::process::{Files, Identity};
+use terraform::stream::{Event, Line};
+use terraform::watch::{Outcome, Watch};
+use tokio::time::Instant;
+
+use super::planning::{self, Aim, Planned, Scope};
+use super::site::{Site, UNSAVED_STATE};
+use super::{failed, following, screen};
+use crate::codes;
+use crate::commands::runs::told;
+use crate::context::{Context, Effect};
+use crate::error::{Error, Result};
+use crate::human;
+use crate::output::{Column, Finding, Report, Severity, Table};
+
+const STEP: &str = "apply";
+const LINES: &str = "apply.ndjson";
+const TALK: &str = "apply.stderr";
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The plan is made, judged, shown and applied by this one command; no other plan can come between."
+)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+    /// A resource that keeps data and may be destroyed all the same
+    #[arg(long, value_name = "ADDRESS")]
+    allow_destroy: Vec<String>,
+}
+
+/// What an operator has to say before a plan is carried out.
+pub enum Consent {
+    Yes { what: String },
+    Name { what: String, typed: Option<String> },
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let site = Site::open(context).await?;
+    let earlier = account_for_earlier(&site).await?;
+    let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
+    let judged = guard::check(&planned.plan, &args.allow_destroy);
+    if !judged.passes() {
+        context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
+        return Err(refuse(&judged));
+    }
+    let what = format!(
+        "change {}: {}",
+        site.env,
+        screen::sentence(&planned.plan.counts(), planned.plan.outputs.len())
+    );
+    carry_out(&site, "infra apply", planned, &args.scope, Consent::Yes { what }, earlier).await
+}
+
+/// The error of a plan that was judged and not let.
+fn refuse(judged: &Judgement) -> Error {
+    let mut error = match judged.refused.as_slice() {
+        [] => Error::new(&codes::INF006, format!("this plan does not destroy {}", judged.idle.join(", "))),
+        [one] => Error::new(
+            &codes::INF005,
+            format!("the plan would {} {}, which loses {}", one.action.word(), one.address, one.loss),
+        ),
+        many => Error::new(
+            &codes::INF005,
+            format!("the plan would destroy {} resources that keep data", many.len()),
+        ),
+    };
+    for refusal in &judged.refused {
+        let forced = match refusal.forced_by.as_slice() {
+            [] => String::new(),
+            paths => format!(", forced by {}", paths.join(", ")),
+        };
+        error = error.with_cause(format!(
+            "{} {}{forced}: loses {}",
+            refusal.action.word(),
+            refusal.address,
+            refusal.loss
+        ));
+    }
+    if let Some(first) = judged.refused.first() {
+        error = error.with_hint(format!("if that is meant: --allow-destroy '{}'", first.address));
+    }
+    error
+}
+
+/// The same as findings of a plan that is only shown.
+pub fn refusals(judged: &Judgement) -> Vec<Finding> {
+    let refused = judged.refused.iter().map(|refusal| {
+        let forced = match refusal.forced_by.as_slice() {
+            [] => String::new(),
+            paths => format!(" (forced by {})", paths.join(", ")),
+        };
+        Finding::new(
+            &codes::INF005,
+            Severity::Error,
+            format!("{} {}{forced} loses {}", refusal.action.word(), refusal.address, refusal.loss),
+        )
+        .with_hint(format!("an apply is refused without --allow-destroy '{}'", refusal.address))
+    });
+    let idle = judged.idle.iter().map(|address| {
+        Finding::new(&codes::INF006, Severity::Error, format!("this plan does not destroy {address}"))
+    });
+    refused.chain(idle).collect()
+}
+
+/// Shows the plan, asks, and carries it out.
+pub async fn carry_out(
+    site: &Site<'_>,
+    command: &'static str,
+    planned: Planned,
+    scope: &Scope,
+    consent: Consent,
+    earlier: Vec<Finding>,
+) -> Result<Report> {
+    let context = site.context;
+    let mut data = screen::data(&site.env, &planned.plan);
+    let schema = if command == "infra destroy" { "infra/destroy" } else { "infra/apply" };
+    if planned.plan.is_empty() {
+        let mut report = screen::with_plan(Report::new(schema, data), &planned.plan);
+        report.findings.extend(earlier);
+        return Ok(report);
+    }
+    context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
+    if context.effect == Effect::Described {
+        let mut report = screen::with_plan(Report::new(schema, data), &planned.plan);
+        report.findings.extend(earlier);
+        return Ok(report);
+    }
+    match &consent {
+        Consent::Yes { what } => context.confirm(what)?,
+        Consent::Name { what, typed } => context.confirm_by_name(what, &site.env, typed.as_deref())?,
+    }
+    if let Some(signal) = context.interrupts.seen() {
+        return Err(signal.error("nothing was changed"));
+    }
+    let mut run = begin(context, command, site, &planned)?;
+    context.progress.detail(format!("journal: {}", run.folder().display()));
+    let ended = applying(site, &planned, scope, &mut run).await;
+    let (watch, took) = match ended {
+        Ok(ended) => ended,
+        Err(error) => {
+            let exit = error.exit().code();
+            let summary = error.message().to_owned();
+            let message = summary.clone();
+            append(
+                &mut run,
+                Entry::Failed { step: STEP.to_owned(), code: error.code().id.to_owned(), message },
+            )?;
+            append(&mut run, Entry::Ended { exit, summary })?;
+            return Err(error.with_hint(format!("rtcctl runs show {}", run.id())));
+        }
+    };
+    let counts = screen::counts(&planned.plan.counts());
+    let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    append(&mut run, Entry::Finished { step: STEP.to_owned(), outputs: counts, took_ms })?;
+    let summary = following::how_far(&watch);
+    append(&mut run, Entry::Ended { exit: 0, summary: summary.clone() })?;
+    data["run"] = json!(run.id());
+    data["took_ms"] = json!(took_ms);
+    data["steps"] = timings(&watch);
+    let mut report = Report::new(schema, data)
+        .with_table(slowest(&watch))
+        .with_text(format!("{summary} in {}; run {}", human::duration(took), run.id()))
+        .with_names([run.id()]);
+    report.findings.extend(earlier);
+    Ok(report)
+}
+
+fn begin(context: &Context, command: &str, site: &Site<'_>, planned: &Planned) -> Result<Run> {
+    let inputs = [
+        ("folder".to_owned(), site.terraform.folder().display().to_string()),
+        ("terraform".to_owned(), planned.plan.terraform_version.clone()),
+    ];
+    let start = Start {
+        command: command.to_owned(),
+        environment: site.env.clone(),
+        inputs: inputs.into(),
+        by: context.config.operator(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
+    let mut run = context.journal().begin(start, chance).map_err(told)?;
+    let inputs = planned.plan.changes.len().to_string();
+    append(&mut run, Entry::Noted { kind: "plan".to_owned(), data: screen::data(&site.env, &planned.plan) })?;
+    append(&mut run, Entry::Begun { step: STEP.to_owned(), inputs })?;
+    Ok(run)
+}
+
+fn append(run: &mut Run, entry: Entry) -> Result<()> {
+    run.append(entry).map_err(told)
+}
+
+/// Runs the apply to its end, and keeps its timings.
+async fn applying(
+    site: &Site<'_>,
+    planned: &Planned,
+    scope: &Scope,
+    run: &mut Run,
+) -> Result<(Watch, Duration)> {
+    let context = site.context;
+    let files = Files { lines: run.folder().join(LINES), talk: run.folder().join(TALK) };
+    let mut arguments = vec!["apply".to_owned(), "-json".to_owned()];
+    arguments.extend(scope.of_apply());
+    arguments.push(planned.file.display().to_string());
+    let began = Instant::now();
+    let child = site
+        .terraform
+        .start(&arguments, &files)
+        .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    if let Some(Identity { pid, born }) = child.identity() {
+        append(run, Entry::Child { step: STEP.to_owned(), child: Child { pid, born } })?;
+    }
+    let mut watch = Watch::new(&planned.plan);
+    let mut display = following::Display::new(&context.progress, &format!("changing {}", site.env));
+    let ended = following::follow(context, child, |line| match line {
+        Line::Event(event) => {
+            watch.saw(&event);
+            display.saw(&event, &watch);
+            if let Event::Other { message, .. } = &event {
+                context.progress.detail(message);
+            }
+        }
+        Line::Text(text) => context.progress.detail(text),
+        Line::Oversized { bytes } => {
+            context.progress.detail(format!("a line of {bytes} bytes was passed by"))
+        }
+    })
+    .await?;
+    append(run, Entry::Noted { kind: "timings".to_owned(), data: timings(&watch) })?;
+    let unsaved = site.terraform.folder().join(UNSAVED_STATE);
+    if unsaved.exists() {
+        let kept = run.evidence(UNSAVED_STATE).map_err(told)?;
+        std::fs::copy(&unsaved, &kept).map_err(|error| {
+            Error::new(&codes::JRN001, "cannot keep the unsaved state").with_source(&error)
+        })?;
+        context.progress.write(&format!(
+            "\x1b[1;31mTHE STATE WAS NOT SAVED\x1b[0m: {} is the only place that knows what exists now; a copy is {}\n",
+            unsaved.display(),
+            kept.display()
+        ));
+    }
+    let far = following::how_far(&watch);
+    if ended.interrupts > 0
+        && let Some(signal) = context.interrupts.seen()
+    {
+        display.fail(format!("stopped: {far}"));
+        return Err(signal.error(format!("terraform ended cleanly, {far}")));
+    }
+    if !ended.status.success() {
+        display.fail(format!("failed: {far}"));
+        let (_, error) = failed::of_run(&format!("the apply failed, {far}"), watch.errors(), &ended.talk);
+        return Err(error);
+    }
+    display.done(far);
+    // What it said may quote values; its timings are in the journal.
+    for file in [&files.lines, &files.talk] {
+        let _ = std::fs::remove_file(file);
+    }
+    Ok((watch, began.elapsed()))
+}
+
+fn timings(watch: &Watch) -> Value {
+    watch
+        .steps()
+        .iter()
+        .map(|step| {
+            json!({
+                "address": step.address, "action": step.action, "seconds": step.elapsed_s,
+                "done": step.outcome == Outcome::Done,
+            })
+        })
+        .collect()
+}
+
+/// The five steps that took longest.
+fn slowest(watch: &Watch) -> Table {
+    let mut steps: Vec<_> = watch.steps().iter().collect();
+    steps.sort_by_key(|step| std::cmp::Reverse(step.elapsed_s));
+    let mut table = Table::new([Column::left("slowest"), Column::left("action"), Column::right("took")]);
+    for step in steps.into_iter().take(5) {
+        let took = human::duration(Duration::from_secs(step.elapsed_s));
+        table.push([step.address.clone(), step.action.clone(), took]);
+    }
+    table
+}
+
+/// Looks for runs of this environment that lost their rtcctl: one that Terraform still works on is an error, of one
+/// that has ended is told how far it got, once.
+pub async fn account_for_earlier(site: &Site<'_>) -> Result<Vec<Finding>> {
+    let journal = site.context.journal();
+    let mut findings = Vec::new();
+    for id in journal.ids().map_err(told)?.into_iter().take(50) {
+        let Ok(record) = journal.read(&id) else { continue };
+        let is_ours = record.header.environment == site.env && record.header.command.starts_with("infra ");
+        if !is_ours || record.state != State::Interrupted {
+            continue;
+        }
+        let child = record.steps().iter().find_map(|step| step.child);
+        let identity = child.map(|Child { pid, born }| Identity { pid, born });
+        if identity.is_some_and(Identity::is_alive) {
+            return Err(Error::new(
+                &codes::INF014,
+                format!("the run {id} lost its rtcctl, and terraform still works on it"),
+            ));
+        }
+        let far = how_far_alone(&record);
+        let (mut run, _) = journal.resume(&id).map_err(told)?;
+        append(&mut run, Entry::Resumed { by: site.context.config.operator() })?;
+        append(&mut run, Entry::Ended { exit: codes::INF004.exit.code(), summary: far.clone() })?;
+        findings.push(
+            Finding::new(&codes::INF031, Severity::Warning, format!("the run {id} was cut off: {far}"))
+                .with_hint(format!("rtcctl runs show {id}")),
+        );
+    }
+    Ok(findings)
+}
+
+/// From the lines that Terraform wrote after its rtcctl was gone.
+fn how_far_alone(record: &Record) -> String {
+    let Ok(text) = std::fs::read(record.folder().join(LINES)) else {
+        return "terraform had not begun".to_owned();
+    };
+    let mut watch = Watch::default();
+    let mut is_complete = false;
+    let mut lines = terraform::stream::Lines::default();
+    let mut see = |line: Line| {
+        if let Line::Event(event) = line {
+            // The summary of an apply is its last word.
+            is_complete |= matches!(&event, Event::ChangeSummary(_));
+            watch.saw(&event);
+        }
+    };
+    lines.feed(&text, &mut see);
+    lines.finish(&mut see);
+    let far = following::how_far(&watch);
+    match is_complete {
+        true => format!("terraform finished by itself, {far}"),
+        false => format!("terraform did not finish, {far}"),
+    }
+}

@@ -1,0 +1,47 @@
+//! `rtcctl infra destroy`: nothing is left of an environment.
+
+use terraform::guard;
+
+use super::apply::{self, Consent};
+use super::planning::{self, Aim, Scope};
+use super::site::Site;
+use crate::context::Context;
+use crate::error::Result;
+use crate::output::Report;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A protected environment wants its name, typed or with --confirm; --yes is not enough for it."
+)]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+    /// The name of the environment, in place of typing it
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let site = Site::open(context).await?;
+    let earlier = apply::account_for_earlier(&site).await?;
+    let planned = planning::plan(&site, Aim::Destroyed, &args.scope).await?;
+    let losses: Vec<&str> = planned
+        .plan
+        .changes
+        .iter()
+        .filter(|change| change.action.destroys() && guard::loss(&change.kind).is_some())
+        .map(|change| change.address.as_str())
+        .collect();
+    let what = format!(
+        "destroy {} resources of {}, {} of which keep data{}",
+        planned.plan.changes.len(),
+        site.env,
+        losses.len(),
+        if losses.is_empty() { String::new() } else { format!(" ({})", losses.join(", ")) },
+    );
+    let consent = match site.is_protected {
+        true => Consent::Name { what, typed: args.confirm },
+        false => Consent::Yes { what },
+    };
+    apply::carry_out(&site, "infra destroy", planned, &args.scope, consent, earlier).await
+}

@@ -1,0 +1,38 @@
+//! `rtcctl infra plan`: what an apply would change, and whether it would be let.
+
+use super::planning::{self, Aim, Scope};
+use super::site::Site;
+use super::{apply, screen};
+use crate::context::Context;
+use crate::error::Result;
+use crate::exit;
+use crate::output::Report;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Nothing is changed, and the plan is not kept: apply makes its own.")]
+pub struct Args {
+    #[command(flatten)]
+    scope: Scope,
+    /// End with 10 when there is something to change
+    #[arg(long)]
+    exit_code: bool,
+    /// A resource that keeps data and may be destroyed all the same
+    #[arg(long, value_name = "ADDRESS")]
+    allow_destroy: Vec<String>,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let site = Site::open(context).await?;
+    let earlier = apply::account_for_earlier(&site).await?;
+    let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
+    let judged = terraform::guard::check(&planned.plan, &args.allow_destroy);
+    let mut data = screen::data(&site.env, &planned.plan);
+    data["refused"] = judged.refused.iter().map(|refusal| refusal.address.clone()).collect();
+    let mut report = screen::with_plan(Report::new("infra/plan", data), &planned.plan);
+    report.findings.extend(earlier);
+    report.findings.extend(apply::refusals(&judged));
+    if args.exit_code && !planned.plan.is_empty() {
+        report = report.with_status("changes", exit::CHANGES);
+    }
+    Ok(report)
+}

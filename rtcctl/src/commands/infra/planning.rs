@@ -1,0 +1,160 @@
+//! Making a plan: a file that only its owner can read, and what it says.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use terraform::failure::Failure;
+use terraform::plan::Plan;
+use terraform::process::Files;
+use terraform::stream::{Event, Line};
+use terraform::watch::Watch;
+use tokio::time::Instant;
+
+use super::site::Site;
+use super::{failed, following};
+use crate::codes;
+use crate::error::{Error, Result};
+use crate::human;
+
+/// So often what passes by itself is tried, with these pauses between.
+const PAUSES: [Duration; 2] = [Duration::from_secs(2), Duration::from_secs(8)];
+
+/// What is planned for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aim {
+    /// What the configuration wants.
+    Wanted,
+    /// That nothing is left.
+    Destroyed,
+    /// Nothing: what is, is compared with what the state says.
+    Drift,
+}
+
+/// Flags that every command with a plan takes.
+#[derive(Debug, Clone, Default, clap::Args)]
+pub struct Scope {
+    /// This resource and what it needs alone; the rest stays as it is
+    #[arg(long = "target", value_name = "ADDRESS")]
+    pub targets: Vec<String>,
+    /// How many resources are worked on at the same time [default: terraform's 10]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    pub parallelism: Option<u16>,
+    /// How long to wait for a lock that somebody holds
+    #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
+    pub lock_timeout: Option<Duration>,
+}
+
+impl Scope {
+    /// Those flags that an apply understands too.
+    pub fn of_apply(&self) -> Vec<String> {
+        let parallelism = self.parallelism.map(|number| format!("-parallelism={number}"));
+        let timeout = self.lock_timeout.map(|time| format!("-lock-timeout={}s", time.as_secs()));
+        parallelism.into_iter().chain(timeout).collect()
+    }
+}
+
+/// A plan, and the file that Terraform applies. The file is gone with this.
+pub struct Planned {
+    pub plan: Plan,
+    pub file: PathBuf,
+    _folder: TempDir,
+}
+
+/// Plans, again where what failed passes by itself.
+pub async fn plan(site: &Site<'_>, aim: Aim, scope: &Scope) -> Result<Planned> {
+    site.refuse_unsaved_state()?;
+    site.initialise_once().await?;
+    let mut pauses = PAUSES.iter();
+    let mut was_initialised = false;
+    loop {
+        let (failure, error) = match attempt(site, aim, scope).await? {
+            Ok(planned) => return Ok(planned),
+            Err(failed) => failed,
+        };
+        match failure {
+            Failure::Uninitialised if !was_initialised => {
+                was_initialised = true;
+                site.initialise().await?;
+            }
+            failure if failure.is_transient() => {
+                let Some(pause) = pauses.next() else { return Err(error) };
+                site.context.progress.say(format!(
+                    "AWS did not answer well ({}), planning again in {}",
+                    error
+                        .causes()
+                        .first()
+                        .map_or("no reason", |cause| cause.lines().next().unwrap_or_default()),
+                    human::duration(*pause)
+                ));
+                tokio::select! {
+                    () = tokio::time::sleep(*pause) => {}
+                    signal = site.context.interrupts.wait() => return Err(signal.error("nothing was changed")),
+                }
+            }
+            _ => return Err(error),
+        }
+    }
+}
+
+async fn attempt(
+    site: &Site<'_>,
+    aim: Aim,
+    scope: &Scope,
+) -> Result<std::result::Result<Planned, (Failure, Error)>> {
+    let folder = tempfile::Builder::new()
+        .prefix("rtcctl-plan-")
+        .tempdir()
+        .map_err(|error| Error::internal("no place for the plan").with_source(&error))?;
+    let file = folder.path().join("plan");
+    let files = Files { lines: folder.path().join("lines"), talk: folder.path().join("talk") };
+    let mut arguments = vec!["plan".to_owned(), "-json".to_owned(), format!("-out={}", file.display())];
+    arguments.extend(match aim {
+        Aim::Wanted => None,
+        Aim::Destroyed => Some("-destroy".to_owned()),
+        Aim::Drift => Some("-refresh-only".to_owned()),
+    });
+    arguments.extend(scope.of_apply());
+    arguments.extend(scope.targets.iter().map(|target| format!("-target={target}")));
+    arguments.extend(site.variables());
+
+    let began = Instant::now();
+    let task = site.context.progress.task("plan", format!("planning {}", site.env));
+    let run = site
+        .terraform
+        .start(&arguments, &files)
+        .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let mut watch = Watch::default();
+    let mut refreshed = 0;
+    let ended = following::follow(site.context, run, |line| match line {
+        Line::Event(event) => {
+            if matches!(event, Event::RefreshComplete { .. }) {
+                refreshed += 1;
+                task.show(format!("planning {}, {refreshed} resources looked at", site.env));
+            }
+            watch.saw(&event);
+        }
+        Line::Text(text) => site.context.progress.detail(text),
+        Line::Oversized { .. } => {}
+    })
+    .await?;
+    if let Some(signal) = site.context.interrupts.seen() {
+        task.fail("the plan was given up");
+        return Err(signal.error("the plan was given up, nothing was changed"));
+    }
+    if !ended.status.success() {
+        task.fail("the plan failed");
+        return Ok(Err(failed::of_run("terraform plan failed", watch.errors(), &ended.talk)));
+    }
+    let shown = site.terraform.output(&["show".as_ref(), "-json".as_ref(), file.as_os_str()]).await;
+    let shown =
+        shown.map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    if !shown.status.success() {
+        let talk = String::from_utf8_lossy(&shown.stderr);
+        return Err(failed::of_text("terraform show failed", &talk));
+    }
+    let plan = Plan::parse(&shown.stdout)
+        .map_err(|error| Error::new(&codes::INF017, "the plan cannot be read").with_source(&error))?;
+    task.done(format!("planned in {}", human::duration(began.elapsed())));
+    Ok(Ok(Planned { plan, file, _folder: folder }))
+}

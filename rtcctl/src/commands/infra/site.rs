@@ -1,0 +1,143 @@
+//! Where the infrastructure of an environment is described, and the Terraform that works there.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+use terraform::process::Terraform;
+
+use super::failed;
+use crate::codes;
+use crate::context::Context;
+use crate::error::{Error, Result};
+
+/// Locks in S3 without a table, and write-only values.
+const OLDEST: (u32, u32) = (1, 11);
+/// What Terraform writes when it cannot save the state elsewhere.
+pub const UNSAVED_STATE: &str = "errored.tfstate";
+
+/// The environment's Terraform folder.
+pub struct Site<'a> {
+    pub context: &'a Context,
+    pub env: String,
+    /// Whether its destruction wants its name.
+    pub is_protected: bool,
+    pub terraform: Terraform,
+    backend: Option<PathBuf>,
+    variables: Option<PathBuf>,
+}
+
+#[derive(Deserialize)]
+struct Version {
+    terraform_version: String,
+}
+
+impl<'a> Site<'a> {
+    /// Finds the folder and a Terraform that is new enough.
+    pub async fn open(context: &'a Context) -> Result<Self> {
+        let config = &context.config;
+        let env = config.env().to_owned();
+        let folder = config.path_of("terraform").ok_or_else(|| {
+            Error::new(&codes::INF001, format!("the environment {env} names no Terraform folder"))
+        })?;
+        if !folder.is_dir() {
+            let message = format!("{} is no folder (terraform of the environment {env})", folder.display());
+            return Err(Error::new(&codes::INF001, message));
+        }
+        let binary = &config.get("terraform_binary").text;
+        // A name is looked for on PATH, a path is relative to the file that says it.
+        let binary = match binary.contains('/') {
+            true => config.path("terraform_binary"),
+            false => PathBuf::from(binary),
+        };
+        let site = Self {
+            context,
+            is_protected: config.text("protected") == Some("yes"),
+            terraform: Terraform::new(binary.clone(), folder, config.environment()),
+            backend: config.path_of("terraform_backend"),
+            variables: config.path_of("terraform_variables"),
+            env,
+        };
+        let version = site.terraform.output(&["version", "-json"]).await.map_err(|error| {
+            Error::new(&codes::INF002, format!("cannot start {}", binary.display())).with_source(&error)
+        })?;
+        let version: Version = serde_json::from_slice(&version.stdout).map_err(|error| {
+            Error::new(&codes::INF002, format!("{} does not say its version", binary.display()))
+                .with_source(&error)
+        })?;
+        if !is_new_enough(&version.terraform_version) {
+            let message =
+                format!("terraform {} is older than {}.{}", version.terraform_version, OLDEST.0, OLDEST.1);
+            return Err(Error::new(&codes::INF003, message));
+        }
+        Ok(site)
+    }
+
+    /// Refuses to plan on a state that is not the true one.
+    pub fn refuse_unsaved_state(&self) -> Result<()> {
+        let file = self.terraform.folder().join(UNSAVED_STATE);
+        match file.exists() {
+            true => {
+                Err(Error::new(&codes::INF018, format!("{} has a state that was not saved", file.display())))
+            }
+            false => Ok(()),
+        }
+    }
+
+    /// Runs `terraform init` where it has never been run.
+    pub async fn initialise_once(&self) -> Result<()> {
+        match self.terraform.folder().join(".terraform").is_dir() {
+            true => Ok(()),
+            false => self.initialise().await,
+        }
+    }
+
+    pub async fn initialise(&self) -> Result<()> {
+        let task = self.context.progress.task("init", "preparing providers and the state's backend");
+        let mut arguments = vec!["init".to_owned(), "-no-color".to_owned(), "-lockfile=readonly".to_owned()];
+        // What was kept of another backend is not carried over behind the operator's back.
+        arguments.push("-reconfigure".to_owned());
+        if let Some(backend) = &self.backend {
+            arguments.push(format!("-backend-config={}", backend.display()));
+        }
+        let output = self
+            .terraform
+            .output(&arguments)
+            .await
+            .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+        if output.status.success() {
+            task.done("providers and backend are ready");
+            return Ok(());
+        }
+        task.fail("terraform init failed");
+        Err(failed::of_text("terraform init failed", &String::from_utf8_lossy(&output.stderr)))
+    }
+
+    /// `-var-file`, where there is one.
+    pub fn variables(&self) -> Option<String> {
+        self.variables.as_ref().map(|path| format!("-var-file={}", path.display()))
+    }
+}
+
+fn is_new_enough(version: &str) -> bool {
+    let mut numbers = version.split(['.', '-']).map(|part| part.parse::<u32>().unwrap_or(0));
+    (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= OLDEST
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_compared_as_numbers() {
+        for (version, is_enough) in [
+            ("1.9.8", false),
+            ("1.11.0", true),
+            ("1.11.0-rc1", true),
+            ("2.0.0", true),
+            ("0.15.5", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_new_enough(version), is_enough, "{version}");
+        }
+    }
+}

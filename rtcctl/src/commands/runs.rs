@@ -1,0 +1,232 @@
+//! `rtcctl runs list|show|evidence`: what this machine has changed, and how it went.
+
+use std::time::Duration;
+
+use journal::{Entry, Record, State, StepState};
+use serde_json::{Value, json};
+
+use crate::codes;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::human;
+use crate::output::{Column, Report, Table};
+
+#[derive(Debug, clap::Subcommand)]
+pub enum Command {
+    /// The runs of this machine, the latest first
+    List(ListArgs),
+    /// One run: its steps, how long they took, how it ended
+    Show(RunArgs),
+    /// The files that a run kept
+    Evidence(RunArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ListArgs {
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RunArgs {
+    /// The run's id, its beginning or its end, or `last`
+    #[arg(value_name = "RUN", default_value = "last")]
+    run: String,
+}
+
+pub fn run(command: Command, context: &Context) -> Result<Report> {
+    match command {
+        Command::List(args) => list(&args, context),
+        Command::Show(args) => show(&args, context),
+        Command::Evidence(args) => evidence(&args, context),
+    }
+}
+
+/// What the journal says went wrong, under its code.
+pub fn told(error: journal::Error) -> Error {
+    let code = match &error {
+        journal::Error::Disk { .. } | journal::Error::Name(_) => &codes::JRN001,
+        journal::Error::NotFound(_) | journal::Error::Ambiguous { .. } => &codes::JRN002,
+        journal::Error::Busy(_) | journal::Error::Ended(_) => &codes::JRN003,
+        journal::Error::Unreadable { .. } => &codes::JRN004,
+    };
+    Error::new(code, error.to_string())
+}
+
+fn state(record: &Record) -> (&'static str, Option<u8>) {
+    match record.state {
+        State::UnderWay => ("under way", None),
+        State::Interrupted => ("cut off", None),
+        State::Ended { exit: 0 } => ("done", Some(0)),
+        State::Ended { exit } => ("failed", Some(exit)),
+    }
+}
+
+fn head(record: &Record) -> Value {
+    let (state, exit) = state(record);
+    json!({
+        "run": record.header.run, "command": record.header.command, "environment": record.header.environment,
+        "by": record.header.by, "started_at": record.header.started_at, "state": state, "exit": exit,
+    })
+}
+
+fn list(args: &ListArgs, context: &Context) -> Result<Report> {
+    let journal = context.journal();
+    let mut table = Table::new([
+        Column::left("run"),
+        Column::left("command"),
+        Column::left("env"),
+        Column::left("state"),
+        Column::right("began"),
+        Column::left("by").wide(),
+    ]);
+    let (mut data, mut names) = (Vec::new(), Vec::new());
+    for id in journal.ids().map_err(told)?.into_iter().take(args.limit) {
+        // One that cannot be read does not hide the others.
+        match journal.read(&id) {
+            Ok(record) => {
+                let (word, exit) = state(&record);
+                let word = match exit {
+                    Some(exit) if exit != 0 => format!("{word} ({exit})"),
+                    _ => word.to_owned(),
+                };
+                let header = &record.header;
+                table.push([
+                    id.clone(),
+                    header.command.clone(),
+                    header.environment.clone(),
+                    word,
+                    human::ago(Some(header.started_at), context.clock.now()),
+                    header.by.clone(),
+                ]);
+                data.push(head(&record));
+            }
+            Err(error) => {
+                table.push([id.clone(), String::new(), String::new(), "unreadable".to_owned()]);
+                data.push(json!({"run": id, "state": "unreadable", "reason": error.to_string()}));
+            }
+        }
+        names.push(id);
+    }
+    let report = Report::new("runs/list", data).with_names(names);
+    Ok(match table.is_empty() {
+        true => report.with_text(format!("no runs in {}", journal.root().display())),
+        false => report.with_table(table),
+    })
+}
+
+fn show(args: &RunArgs, context: &Context) -> Result<Report> {
+    let record = context.journal().read(&args.run).map_err(told)?;
+    let (word, exit) = state(&record);
+    let header = &record.header;
+    let summary = record.entries.iter().rev().find_map(|stamped| match &stamped.entry {
+        Entry::Ended { summary, .. } => Some(summary.clone()),
+        _ => None,
+    });
+    let mut pairs = vec![
+        ("run", header.run.clone()),
+        ("command", header.command.clone()),
+        ("environment", header.environment.clone()),
+        ("by", header.by.clone()),
+        ("began", header.started_at.to_string()),
+        ("state", exit.map_or_else(|| word.to_owned(), |exit| format!("{word}, exit {exit}"))),
+    ];
+    if let Some(summary) = &summary {
+        pairs.push(("summary", summary.clone()));
+    }
+    pairs.push(("folder", record.folder().display().to_string()));
+    let mut table = Table::new([
+        Column::left("step"),
+        Column::left("state"),
+        Column::right("took"),
+        Column::left("says"),
+    ]);
+    for step in record.steps() {
+        let (state, took, says) = match &step.state {
+            StepState::Begun => ("begun", String::new(), "whether it happened is not known".to_owned()),
+            StepState::Finished { took_ms, outputs } => {
+                ("done", human::duration(Duration::from_millis(*took_ms)), outputs.to_string())
+            }
+            StepState::Failed { code, message } => ("failed", String::new(), format!("{code}: {message}")),
+            StepState::Skipped { reason } => ("skipped", String::new(), reason.clone()),
+        };
+        table.push([step.name.clone(), state.to_owned(), took, says]);
+    }
+    let mut data = head(&record);
+    data["summary"] = json!(summary);
+    data["entries"] = json!(record.entries);
+    data["folder"] = json!(record.folder());
+    let report = Report::new("runs/show", data).with_pairs(pairs).with_names([header.run.clone()]);
+    Ok(if table.is_empty() { report } else { report.with_table(table) })
+}
+
+fn evidence(args: &RunArgs, context: &Context) -> Result<Report> {
+    let record = context.journal().read(&args.run).map_err(told)?;
+    let files: Vec<String> =
+        record.evidence().map_err(told)?.iter().map(|path| path.display().to_string()).collect();
+    let report = Report::new("runs/evidence", &files).with_names(files.clone());
+    Ok(match files.is_empty() {
+        true => report.with_text(format!("{} kept no files", record.header.run)),
+        false => report.with_text(files.join("\n")),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::commands::testing::Typed;
+
+    fn journal(typed: &Typed) -> journal::Journal {
+        typed.write("rtc.toml", b"[defaults]\njournal = \"runs\"\n");
+        journal::Journal::new(typed.path("runs"), std::sync::Arc::new(kernel::SystemClock))
+    }
+
+    fn start() -> journal::Start {
+        journal::Start {
+            command: "infra apply".to_owned(),
+            environment: "dev".to_owned(),
+            ..Default::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn runs_are_listed_shown_and_named() {
+        let typed = Typed::alone();
+        let mut run = journal(&typed).begin(start(), 1).unwrap();
+        let begun = journal::Entry::Begun { step: "apply".to_owned(), inputs: String::new() };
+        run.append(begun).unwrap();
+        std::fs::write(run.evidence("plan.txt").unwrap(), "").unwrap();
+        let id = run.id();
+        assert_eq!(typed.run(&["runs", "list", "-o", "json"]).await.json()["data"][0]["state"], "under way");
+        drop(run);
+        let listed = typed.run(&["runs", "list"]).await;
+        assert!(listed.stdout.contains(&id) && listed.stdout.contains("cut off"), "{}", listed.stdout);
+        let shown = typed.run(&["runs", "show"]).await;
+        assert!(shown.stdout.contains("whether it happened is not known"), "{}", shown.stdout);
+        assert!(typed.run(&["runs", "evidence", &id]).await.stdout.ends_with("plan.txt\n"));
+        let missing = typed.run(&["runs", "show", "nothing", "-o", "json"]).await;
+        assert_eq!((missing.exit, &missing.error()["code"]), (5, &serde_json::json!("JRN002")));
+    }
+
+    #[tokio::test]
+    async fn a_run_that_cannot_be_read_does_not_hide_the_others() {
+        let typed = Typed::alone();
+        let journal = journal(&typed);
+        journal.begin(start(), 1).unwrap();
+        let broken = journal.begin(start(), 2).unwrap();
+        std::fs::write(broken.folder().join("steps.ndjson"), "nonsense\n{}\n").unwrap();
+        let listed = typed.run(&["runs", "list", "-o", "json"]).await.json();
+        assert_eq!(listed["data"].as_array().unwrap().len(), 2);
+        let shown = typed.run(&["runs", "show", &broken.id(), "-o", "json"]).await;
+        assert_eq!(shown.error()["code"], "JRN004");
+    }
+
+    #[tokio::test]
+    async fn no_runs_is_no_error() {
+        let typed = Typed::alone();
+        journal(&typed);
+        let listed = typed.run(&["runs", "list"]).await;
+        assert_eq!(listed.exit, 0);
+        assert!(listed.stdout.starts_with("no runs in"), "{}", listed.stdout);
+    }
+}
