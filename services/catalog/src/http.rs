@@ -70,6 +70,15 @@ pub fn routes() -> Routes<Catalog> {
                 .fails(404, "product_not_found"),
             show,
         )
+        .post(
+            "/api/v1/products/{id}/cart-additions",
+            Policy::Optional,
+            Op::new("Say that a shopper has put a product into a cart; it is counted, and changes nothing")
+                .answers_nothing(204, "Counted")
+                .fails(404, "product_not_found")
+                .limit(Limit::per_caller("cart_additions", 120, 60)),
+            count_cart_addition,
+        )
         .put(
             "/api/v1/products/{id}",
             SELLERS,
@@ -222,11 +231,15 @@ async fn show(
     Path(id): Path<ProductId>,
     request: Request,
 ) -> ApiResult<Response> {
-    let seen = match audience(caller) {
+    let audience = audience(caller);
+    let seen = match audience {
         Audience::Shoppers => catalog.seen_by_shoppers(id).await?,
         Audience::Staff => catalog.load(id, Audience::Staff).await?,
     };
     let Seen::Product(rendered) = seen else { return Err(not_found().into()) };
+    if audience == Audience::Shoppers {
+        catalog.visits.count(id, Visit::View);
+    }
     let mut response = if web::not_modified(request.headers(), web::ETag(rendered.version)) {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -239,6 +252,15 @@ async fn show(
     headers.insert(header::CACHE_CONTROL, REVALIDATE);
     headers.insert(header::VARY, BY_CALLER);
     Ok(response)
+}
+
+async fn count_cart_addition(
+    State(catalog): State<Catalog>,
+    Path(id): Path<ProductId>,
+) -> ApiResult<StatusCode> {
+    let Seen::Product(_) = catalog.seen_by_shoppers(id).await? else { return Err(not_found().into()) };
+    catalog.visits.count(id, Visit::CartAddition);
+    Ok(StatusCode::NO_CONTENT)
 }
 
 /// A product after a change, with its new tag.

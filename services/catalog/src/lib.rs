@@ -19,6 +19,7 @@ mod store;
 mod strays;
 #[cfg(test)]
 mod tests;
+mod visits;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,6 +37,7 @@ pub use queries::{CategoryView, PriceView, ProductView};
 use crate::cache::ProductCache;
 use objects::Objects;
 use search::{Fts5, Indexer, Search};
+use visits::{Teller, Visits};
 
 static MIGRATIONS: &[Migrations] =
     &[messaging::MIGRATIONS, web::IDEMPOTENCY_MIGRATIONS, store::MIGRATIONS, strays::MIGRATIONS];
@@ -51,6 +53,7 @@ pub(crate) struct Catalog {
     cache: ProductCache,
     search: Arc<dyn Search>,
     objects: Arc<dyn Objects>,
+    visits: Visits,
     /// Signalled when the index has something to see.
     index_wake: Arc<Notify>,
 }
@@ -79,11 +82,14 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         cache: ProductCache::new(context.cache.clone()),
         search: search.clone(),
         objects: context.objects.clone(),
+        visits: Visits::new(context.clock.clone()),
         index_wake: Arc::new(Notify::new()),
     };
     let indexer = Every::new("catalog.search", Duration::from_secs(1), Indexer::new(service.db(), search))
         .woken_by(catalog.index_wake.clone());
     service.pump_here(Arc::new(indexer));
+    let teller = Teller::new(catalog.visits.clone(), service.db(), service.outbox());
+    service.pump_here(Arc::new(teller));
     let sweep = strays::Sweep::new(service.db(), context.objects.clone(), context.clock.clone());
     service.every("pictures", Duration::from_secs(600), sweep);
     service.admin(http::admin(catalog.clone()));

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use contracts::inventory::{Shortage, StockAdjusted, StockLine, StockLow};
+use contracts::inventory::{Shortage, StockAdjusted, StockExpired, StockLevel, StockLine, StockLow};
 use contracts::topics;
 use contracts::{OrderId, UserId};
 use db::Tx;
@@ -77,6 +77,7 @@ impl Desk {
             expires_at: now,
             created_at: now,
         });
+        let mut levels = Vec::new();
         if let Verdict::Done(act) = decision.verdict {
             match (self.apply(tx, act, &mut reservation, ask, now, cause)?, act.when_short()) {
                 (Effect::Differs, _) => reply = Some(Reply::Refused),
@@ -88,12 +89,13 @@ impl Desk {
                 (Effect::Full | Effect::Short, _) => {
                     reservation.state = act.leads_to();
                     save(tx, &reservation, from)?;
+                    levels = levels_of(tx, &reservation)?;
                 }
             }
         }
         if let Some(reply) = reply {
             self.metrics.answered(tx, reply);
-            events::answer(&self.outbox, tx, reply, &reservation, cause)?;
+            events::answer(&self.outbox, tx, reply, &reservation, levels, cause)?;
         }
         Ok(())
     }
@@ -297,6 +299,9 @@ impl Desk {
             reservation.state = act.leads_to();
             save(tx, reservation, Some(from))?;
             self.metrics.expired(tx);
+            let order_id = reservation.order_id;
+            let event = StockExpired { order_id, levels: levels_of(tx, reservation)? };
+            self.outbox.send(tx, topics::INVENTORY, &order_id.to_string(), &event, None)?;
         }
         Ok(())
     }
@@ -349,6 +354,7 @@ impl Desk {
             on_hand: item.on_hand,
             reserved: item.reserved,
             reason: reason.to_owned(),
+            version: item.version,
         };
         self.outbox.send(tx, topics::INVENTORY, sku, &event, None)?;
         let before = Item { on_hand: item.on_hand - delta, ..item.clone() };
@@ -375,6 +381,20 @@ impl Desk {
         self.tell_if_low(tx, &before, &after, None)?;
         Ok(after)
     }
+}
+
+/// What there is now of the skus that a reservation is about.
+fn levels_of(tx: &mut Tx<'_>, reservation: &Reservation) -> Result<Vec<StockLevel>> {
+    let mut levels = Vec::with_capacity(reservation.lines.len());
+    for line in reservation.lines.iter().filter(|line| line.mode != Mode::None) {
+        levels.extend(store::item(tx, &line.sku)?.map(|item| StockLevel {
+            sku: item.sku,
+            on_hand: item.on_hand,
+            reserved: item.reserved,
+            version: item.version,
+        }));
+    }
+    Ok(levels)
 }
 
 fn let_go(tx: &mut Tx<'_>, reservation: &Reservation) -> Result<()> {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use contracts::inventory::{
-    CommitStock, ReleaseStock, ReserveStock, ReturnStock, StockCommitRefused, StockCommitted, StockRefused,
-    StockReleased, StockReserved, StockReturned,
+    CommitStock, ReleaseStock, ReserveStock, ReturnStock, StockCommitRefused, StockCommitted, StockLevel,
+    StockRefused, StockReleased, StockReserved, StockReturned,
 };
 use contracts::topics;
 use db::Tx;
@@ -36,12 +36,14 @@ pub(crate) fn consumer(desk: &Arc<Desk>) -> Consumer {
         })
 }
 
-/// Sends the answer to a command about `reservation`, which is as the command left it.
+/// Sends the answer to a command about `reservation`, which is as the command left it, with the `levels` that it has
+/// changed.
 pub(crate) fn answer(
     outbox: &Outbox,
     tx: &mut Tx<'_>,
     reply: Reply,
     reservation: &Reservation,
+    levels: Vec<StockLevel>,
     cause: Option<&Envelope>,
 ) -> Result<()> {
     let (order_id, topic) = (reservation.order_id, topics::INVENTORY);
@@ -49,20 +51,20 @@ pub(crate) fn answer(
     let shortages = || reservation.shortages.clone();
     match reply {
         Reply::Reserved => {
-            let event = StockReserved { order_id, expires_at: reservation.expires_at };
+            let event = StockReserved { order_id, expires_at: reservation.expires_at, levels };
             outbox.send(tx, topic, &subject, &event, cause)
         }
         Reply::Refused => {
             let event = StockRefused { order_id, shortages: shortages() };
             outbox.send(tx, topic, &subject, &event, cause)
         }
-        Reply::Committed => outbox.send(tx, topic, &subject, &StockCommitted { order_id }, cause),
+        Reply::Committed => outbox.send(tx, topic, &subject, &StockCommitted { order_id, levels }, cause),
         Reply::CommitRefused => {
             let event = StockCommitRefused { order_id, shortages: shortages() };
             outbox.send(tx, topic, &subject, &event, cause)
         }
-        Reply::Released => outbox.send(tx, topic, &subject, &StockReleased { order_id }, cause),
-        Reply::Returned => outbox.send(tx, topic, &subject, &StockReturned { order_id }, cause),
+        Reply::Released => outbox.send(tx, topic, &subject, &StockReleased { order_id, levels }, cause),
+        Reply::Returned => outbox.send(tx, topic, &subject, &StockReturned { order_id, levels }, cause),
     }?;
     Ok(())
 }

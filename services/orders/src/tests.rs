@@ -78,7 +78,7 @@ async fn bank<E: kernel::envelope::Event>(house: &House, id: OrderId, event: E) 
 }
 
 fn reserved(order_id: OrderId) -> StockReserved {
-    StockReserved { order_id, expires_at: testkit::NOON }
+    StockReserved { order_id, expires_at: testkit::NOON, levels: Vec::new() }
 }
 
 fn held(order_id: OrderId) -> PaymentHeld {
@@ -94,7 +94,7 @@ fn captured(order_id: OrderId) -> PaymentCaptured {
 async fn confirm(house: &House, id: OrderId) {
     stock(house, id, reserved(id)).await;
     bank(house, id, held(id)).await;
-    stock(house, id, StockCommitted { order_id: id }).await;
+    stock(house, id, StockCommitted { order_id: id, levels: Vec::new() }).await;
     bank(house, id, captured(id)).await;
 }
 
@@ -114,7 +114,7 @@ async fn an_order_goes_from_placed_to_confirmed_and_nobody_hears_of_it_too_early
     bank(&house, id, held(id)).await;
     assert_eq!(state_of(&house, id).await, "paid");
     assert!(house.published::<OrderPlaced>(topics::ORDERS).is_empty());
-    stock(&house, id, StockCommitted { order_id: id }).await;
+    stock(&house, id, StockCommitted { order_id: id, levels: Vec::new() }).await;
     assert_eq!(house.published::<OrderPlaced>(topics::ORDERS).len(), 1);
     bank(&house, id, captured(id)).await;
     assert_eq!(state_of(&house, id).await, "confirmed");
@@ -142,7 +142,7 @@ async fn without_stock_or_money_an_order_is_rejected_after_its_compensations() {
     bank(&house, id, PaymentDeclined { order_id: id, code: "insufficient_funds".to_owned() }).await;
     assert_eq!(state_of(&house, id).await, "compensating");
     assert_eq!(house.published::<ReleaseStock>(topics::INVENTORY_COMMANDS).len(), 1);
-    stock(&house, id, StockReleased { order_id: id }).await;
+    stock(&house, id, StockReleased { order_id: id, levels: Vec::new() }).await;
     assert_eq!(state_of(&house, id).await, "rejected(payment_declined)");
     assert_eq!(house.published::<OrderRejected>(topics::ORDERS).len(), 2);
 }
@@ -158,7 +158,7 @@ async fn a_cancelled_order_is_refunded_and_its_stock_returned_before_it_says_so(
     assert_eq!(cancel().send().await.expect(202)["state"], "compensating");
     house.settle().await;
     assert_eq!(house.published::<RefundPayment>(topics::PAYMENTS_COMMANDS).len(), 1);
-    stock(&house, id, StockReturned { order_id: id }).await;
+    stock(&house, id, StockReturned { order_id: id, levels: Vec::new() }).await;
     assert_eq!(state_of(&house, id).await, "compensating");
     bank(&house, id, PaymentRefunded { order_id: id, amount: Money::new(2 * PRICE, Currency::KRW) }).await;
     assert_eq!(state_of(&house, id).await, "cancelled(by_customer)");
@@ -176,7 +176,7 @@ async fn a_step_without_an_answer_is_tried_again_and_then_undone() {
     }
     house.advance(Duration::from_secs(61)).await;
     assert_eq!(state_of(&house, id).await, "compensating");
-    stock(&house, id, StockReleased { order_id: id }).await;
+    stock(&house, id, StockReleased { order_id: id, levels: Vec::new() }).await;
     assert_eq!(state_of(&house, id).await, "cancelled(timeout)");
     // The answer that was given up comes late, and changes nothing.
     stock(&house, id, reserved(id)).await;

@@ -7,6 +7,7 @@ mod outages;
 mod products;
 mod search;
 mod strays;
+mod visits;
 
 use std::sync::Arc;
 

@@ -80,6 +80,34 @@ async fn a_repeated_command_gets_the_answer_that_it_got_before() {
 }
 
 #[tokio::test]
+async fn whatever_moves_stock_tells_what_is_left_of_it() {
+    let bench = Bench::in_memory().await;
+    bench.adjust("TEA", 5).await.unwrap();
+    bench.adjust("CUP", 9).await.unwrap();
+    let (order, late) = (bench.order(), bench.order());
+    bench.reserve(order, &[("TEA", 2), ("CUP", 1)]).await;
+    bench.send(order, Trigger::Commit).await;
+    bench.send(order, Trigger::Commit).await;
+    bench.send(order, Trigger::Return).await;
+    let of = |cup: (i64, i64), tea: (i64, i64)| {
+        vec![("CUP".to_owned(), cup.0, cup.1), ("TEA".to_owned(), tea.0, tea.1)]
+    };
+    assert_eq!(
+        bench.levels(&order.to_string()).await,
+        [
+            ("stock_reserved".to_owned(), of((9, 1), (5, 2))),
+            ("stock_committed".to_owned(), of((8, 0), (3, 0))),
+            ("stock_returned".to_owned(), of((9, 0), (5, 0))),
+        ]
+    );
+    bench.reserve(late, &[("TEA", 4)]).await;
+    bench.clock.advance(TEN_MINUTES);
+    assert_eq!(bench.expire_due().await, 1);
+    let expired = ("stock_expired".to_owned(), vec![("TEA".to_owned(), 5, 0)]);
+    assert_eq!(bench.levels(&late.to_string()).await.last(), Some(&expired));
+}
+
+#[tokio::test]
 async fn a_late_reserve_after_its_release_is_refused_without_a_shortage() {
     let bench = Bench::in_memory().await;
     bench.adjust("TEA", 5).await.unwrap();

@@ -116,7 +116,7 @@ impl Bench {
     }
 
     /// Everything that waits in the outbox under this subject.
-    pub async fn said(&self, subject: &str) -> Vec<Said> {
+    async fn told(&self, subject: &str) -> Vec<Said> {
         let subject = subject.to_owned();
         let sql = "SELECT payload FROM outbox WHERE subject = ? ORDER BY id";
         let envelopes: Vec<Envelope> =
@@ -125,6 +125,32 @@ impl Bench {
             envelope.event_type.trim_start_matches("rtc.inventory.").trim_end_matches(".v1").to_owned()
         };
         envelopes.iter().map(|envelope| (short(envelope), envelope.decode().unwrap())).collect()
+    }
+
+    /// What it says to whoever gave commands: without levels, which are those of the moment and not of the answer.
+    pub async fn said(&self, subject: &str) -> Vec<Said> {
+        let mut said = self.told(subject).await;
+        said.retain(|(what, _)| what != "stock_expired");
+        for (_, data) in &mut said {
+            if let Some(fields) = data.as_object_mut() {
+                fields.remove("levels");
+            }
+        }
+        said
+    }
+
+    /// The levels that it tells of, as (sku, on hand, reserved), message by message.
+    pub async fn levels(&self, subject: &str) -> Vec<(String, Vec<(String, i64, i64)>)> {
+        let level = |level: &Value| {
+            let number = |name: &str| level[name].as_i64().unwrap();
+            (level["sku"].as_str().unwrap().to_owned(), number("on_hand"), number("reserved"))
+        };
+        let told = self.told(subject).await;
+        let with_levels = told.into_iter().filter_map(|(what, data)| {
+            let levels = data["levels"].as_array()?;
+            Some((what, levels.iter().map(level).collect()))
+        });
+        with_levels.collect()
     }
 
     pub async fn said_of(&self, order: OrderId) -> Vec<Said> {

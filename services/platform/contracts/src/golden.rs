@@ -29,8 +29,20 @@ fn messages_of_inventory_keep_parsing() {
     let refused = r#"{"order_id":"ord_$","shortages":[{"sku":"TEA-1","requested":2,"available":1}]}"#;
     check::<StockRefused>(refused);
     check::<StockCommitRefused>(refused);
+    let levels = r#""levels":[{"sku":"TEA-1","on_hand":8,"reserved":2,"version":7}]"#;
+    check::<StockReserved>(&format!(
+        r#"{{"order_id":"ord_$","expires_at":"2026-03-01T09:10:00.000Z",{levels}}}"#
+    ));
+    let order_and_levels = format!(r#"{{"order_id":"ord_$",{levels}}}"#);
+    check::<StockCommitted>(&order_and_levels);
+    check::<StockReleased>(&order_and_levels);
+    check::<StockReturned>(&order_and_levels);
+    check::<StockExpired>(&order_and_levels);
     check::<StockLow>(r#"{"sku":"TEA-1","available":3,"threshold":5}"#);
     check::<StockAdjusted>(r#"{"sku":"TEA-1","delta":5,"on_hand":8,"reserved":1,"reason":"received"}"#);
+    check::<StockAdjusted>(
+        r#"{"sku":"TEA-1","delta":5,"on_hand":8,"reserved":1,"reason":"received","version":9}"#,
+    );
 }
 
 #[test]
@@ -69,6 +81,9 @@ fn messages_of_the_catalogue_keep_parsing() {
     check::<ProductArchived>(&format!(r#"{{"product":{product}}}"#));
     check::<PriceChanged>(
         r#"{"product_id":"prd_$","sku":"TEA-1","old":{"amount":9000,"currency":"KRW"},"new":{"amount":8500,"currency":"KRW"},"version":2}"#,
+    );
+    check::<ProductsVisited>(
+        r#"{"second":"2026-03-01T09:00:00.000Z","visits":[{"product_id":"prd_$","views":3,"cart_additions":1}]}"#,
     );
 }
 

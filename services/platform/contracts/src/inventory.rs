@@ -37,10 +37,24 @@ pub struct ReturnStock {
     pub order_id: OrderId,
 }
 
+/// How much of a sku there is after a change. Of two the one with the greater version is the later, whatever the order
+/// in which they arrive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockLevel {
+    pub sku: String,
+    pub on_hand: i64,
+    pub reserved: i64,
+    /// Rises with every change of the sku.
+    pub version: i64,
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockReserved {
     pub order_id: OrderId,
     pub expires_at: Timestamp,
+    /// What is left of the skus that it holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<StockLevel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -60,6 +74,8 @@ pub struct StockRefused {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockCommitted {
     pub order_id: OrderId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<StockLevel>,
 }
 
 /// The reservation had ended and could not be taken anew.
@@ -72,11 +88,15 @@ pub struct StockCommitRefused {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockReleased {
     pub order_id: OrderId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<StockLevel>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StockReturned {
     pub order_id: OrderId,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub levels: Vec<StockLevel>,
 }
 
 /// Available stock fell to the threshold or below it. Key: sku.
@@ -95,6 +115,20 @@ pub struct StockAdjusted {
     pub on_hand: i64,
     pub reserved: i64,
     pub reason: String,
+    /// The sku's version after it; 0 in messages from before there was one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub version: i64,
+}
+
+fn is_zero(version: &i64) -> bool {
+    *version == 0
+}
+
+/// Reservations of the order ran out and gave their stock back. Key: order id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StockExpired {
+    pub order_id: OrderId,
+    pub levels: Vec<StockLevel>,
 }
 
 events! {
@@ -110,4 +144,5 @@ events! {
     StockReturned => "rtc.inventory.stock_returned.v1",
     StockLow => "rtc.inventory.stock_low.v1",
     StockAdjusted => "rtc.inventory.stock_adjusted.v1",
+    StockExpired => "rtc.inventory.stock_expired.v1",
 }

@@ -14,14 +14,15 @@ const fn topic(name: &'static str, partitions: u32) -> Topic {
 
 pub const USERS: Topic = topic("rtc.users", 4);
 pub const CATALOG: Topic = topic("rtc.catalog", 4);
+pub const CATALOG_VISITS: Topic = topic("rtc.catalog.visits", 4);
 pub const INVENTORY: Topic = topic("rtc.inventory", 4);
 pub const INVENTORY_COMMANDS: Topic = topic("rtc.inventory.commands", 4);
 pub const ORDERS: Topic = topic("rtc.orders", 4);
 pub const PAYMENTS: Topic = topic("rtc.payments", 4);
 pub const PAYMENTS_COMMANDS: Topic = topic("rtc.payments.commands", 4);
 
-pub const ALL: [Topic; 7] =
-    [USERS, CATALOG, INVENTORY, INVENTORY_COMMANDS, ORDERS, PAYMENTS, PAYMENTS_COMMANDS];
+pub const ALL: [Topic; 8] =
+    [USERS, CATALOG, CATALOG_VISITS, INVENTORY, INVENTORY_COMMANDS, ORDERS, PAYMENTS, PAYMENTS_COMMANDS];
 
 pub fn by_name(name: &str) -> Option<Topic> {
     ALL.into_iter().find(|topic| topic.name == name)
