@@ -28,8 +28,20 @@ pub struct Status {
     pub services: Vec<ServiceStatus>,
     pub orders: Orders,
     pub resident_bytes: u64,
+    pub configuration: Configuration,
     /// Empty where the platform is one process.
     pub processes: Vec<ProcessStatus>,
+}
+
+/// What has become of the configuration file since the start.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Configuration {
+    pub file: Option<String>,
+    /// Settings that have other values at the next start.
+    pub waiting: Vec<String>,
+    /// What is wrong with the file as it is now.
+    pub fault: Option<String>,
 }
 
 /// One process of a platform that is split.

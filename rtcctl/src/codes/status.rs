@@ -18,4 +18,10 @@ codes! { STATUS;
     STA005 (NOT_FOUND) "a service of rtc.toml is not running here",
         "rtcd was started with --only, or is of another version than rtc.toml",
         "start the whole platform with rtcctl up";
+    STA006 (CONFIGURATION) "the configuration file was changed and cannot be used",
+        "it does not parse, names what does not exist, or what the processes cannot share; everything stays as it was",
+        "mend the file: it is read again within seconds";
+    STA007 (CONFIGURATION) "settings wait for the next start",
+        "they were changed in the configuration file and cannot change while the platform runs",
+        "take them back, or restart with rtcctl down and rtcctl up; docs/CONFIGURATION.md says which change at once";
 }

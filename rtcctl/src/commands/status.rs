@@ -159,6 +159,18 @@ fn findings(status: &Status, expected: &[Service]) -> Vec<Finding> {
             );
         }
     }
+    let configuration = &status.configuration;
+    let file = configuration.file.as_deref().unwrap_or("the configuration file");
+    if let Some(fault) = &configuration.fault {
+        let text = format!("{file} cannot be used: {fault}");
+        let hint = "everything stays as it was; the file is read again within seconds";
+        findings.push(Finding::new(&codes::STA006, Severity::Warning, text).with_hint(hint));
+    }
+    if !configuration.waiting.is_empty() {
+        let text = format!("{file}: {} at the next start", configuration.waiting.join(", "));
+        let hint = "everything else that was changed is in effect";
+        findings.push(Finding::new(&codes::STA007, Severity::Info, text).with_hint(hint));
+    }
     // The platform lists what has a database; the others have nothing to report.
     for service in expected.iter().filter(|service| service.database) {
         if !status.services.iter().any(|running| running.name == service.name) {

@@ -36,6 +36,7 @@ fn status_document() -> Value {
         ],
         "orders": {"by_state": {"confirmed": 12, "rejected": 3}},
         "resident_bytes": 123_456_789,
+        "configuration": {"file": "/etc/rtcd.toml", "applied": 1, "waiting": ["bus"], "fault": "log: this is no section"},
     })
 }
 
@@ -172,7 +173,7 @@ async fn a_violated_invariant_ends_with_thirty_and_names_the_violation() {
     assert!(came.stderr.contains("KRW: debits exceed credits by 100"), "{}", came.stderr);
     let document = typed.run(&["status", "--invariants", "-o", "json"]).await.json();
     assert_eq!(
-        (&document["status"], &document["findings"][2]["code"]),
+        (&document["status"], &document["findings"][4]["code"]),
         (&json!("breached"), &json!("STA001"))
     );
 }
