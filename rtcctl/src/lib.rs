@@ -19,6 +19,7 @@ pub mod human;
 pub mod io;
 pub mod load;
 pub mod local;
+pub mod metrics;
 pub mod output;
 pub mod progress;
 pub mod sales;
@@ -36,7 +37,7 @@ use kernel::{Clock, SystemClock};
 
 use crate::cli::{Cli, ColorChoice, Stopping};
 use crate::config::Config;
-use crate::context::{Consent, Effect};
+use crate::context::{Consent, Effect, Screen};
 use crate::exit::Exit;
 use crate::io::Io;
 use crate::output::Format;
@@ -129,6 +130,7 @@ fn prepare(
 ) -> Result<(Context, (Stopping, cli::Command))> {
     let config = Config::load(&io, &cli.flags())?;
     let colour = wants_colour(config.choice("color").unwrap_or_default(), io.stderr_is_terminal, &io);
+    let paints = wants_colour(config.choice("color").unwrap_or_default(), io.stdout_is_terminal, &io);
     let events = match &cli.global.events {
         None => None,
         Some(path) if path.as_os_str() == "-" => Some(EventSink::stdout(io.stdout.clone())),
@@ -159,6 +161,11 @@ fn prepare(
             _ => Consent::Ask,
         },
         width: io.width.filter(|_| io.stdout_is_terminal),
+        screen: match (io.stdout_is_terminal && !io.is_dumb(), paints) {
+            (false, _) => Screen::None,
+            (true, false) => Screen::Plain,
+            (true, true) => Screen::Coloured,
+        },
         current_dir: io.current_dir,
         executable: io.executable,
         stdin: Mutex::new(io.stdin),

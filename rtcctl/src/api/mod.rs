@@ -194,6 +194,11 @@ impl Endpoint {
         &self.base
     }
 
+    /// The same port of another process: the same name, identity and deadline.
+    pub fn at(&self, base: &str) -> Result<Self> {
+        Self::new(self.name, base, self.token.clone(), self.timeout)
+    }
+
     /// Sends and reads the answer as JSON.
     pub async fn json<T: DeserializeOwned>(&self, call: Call<'_>) -> Result<T> {
         let bytes = self.bytes(call).await?;
