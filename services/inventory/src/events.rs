@@ -8,12 +8,14 @@ use contracts::inventory::{
 };
 use contracts::topics;
 use db::Tx;
+use kernel::envelope::Event;
 use kernel::{Envelope, Result};
 use messaging::{Consumer, Outbox};
 
 use crate::Desk;
 use crate::commands::Ask;
 use crate::domain::{Reply, Reservation, Trigger};
+use crate::store;
 
 /// The consumer group that handles commands.
 pub(crate) const GROUP: &str = "inventory.commands";
@@ -21,6 +23,7 @@ pub(crate) const GROUP: &str = "inventory.commands";
 pub(crate) fn consumer(desk: &Arc<Desk>) -> Consumer {
     let [reserve, commit, release, give_back] = [desk.clone(), desk.clone(), desk.clone(), desk.clone()];
     Consumer::new(GROUP, &[topics::INVENTORY_COMMANDS])
+        .ahead(look_ahead)
         .on::<ReserveStock>(move |tx, command, cause| {
             let ask = Ask { lines: command.lines.clone(), expires_at: command.expires_at };
             reserve.handle(tx, command.order_id, Trigger::Reserve, &ask, Some(cause))
@@ -34,6 +37,15 @@ pub(crate) fn consumer(desk: &Arc<Desk>) -> Consumer {
         .on::<ReturnStock>(move |tx, command, cause| {
             give_back.handle(tx, command.order_id, Trigger::Return, &Ask::NOTHING, Some(cause))
         })
+}
+
+/// Reads what the commands of a batch are about, with few statements where each would have read its own.
+fn look_ahead(tx: &mut Tx<'_>, commands: &[&Envelope]) -> Result<()> {
+    let orders = commands.iter().filter_map(|command| command.subject.parse().ok()).collect();
+    let reserves = commands.iter().filter(|command| command.event_type == ReserveStock::TYPE);
+    let reserves = reserves.filter_map(|command| command.decode::<ReserveStock>().ok());
+    let skus = reserves.flat_map(|command| command.lines).map(|line| line.sku).collect();
+    Ok(store::look_ahead(tx, orders, skus)?)
 }
 
 /// Sends the answer to a command about `reservation`, which is as the command left it, with the `levels` that it has

@@ -1,10 +1,14 @@
 //! All SQL of the service.
 //!
-//! Invariants: stock is taken by one conditional UPDATE, never by a read and a write; a reservation is saved only over
-//! the state that it was read in; every change of `on_hand` is followed by its movement in the same transaction.
+//! Items and reservations are read under the transaction's lock, change in memory, and are written at its end: each once,
+//! those of a batch together.
+//!
+//! Invariants: no change goes below what the conditions of the functions here allow, and the CHECK constraints hold the same;
+//! a reservation is saved only over the state that it was read in; every change of `on_hand` is followed by its movement
+//! in the same transaction.
 
 use contracts::OrderId;
-use db::{Error, Migration, Migrations, Row, Tx, params};
+use db::{Error, Kept, Late, Migration, Migrations, Param, Row, ToParam, Tx, params};
 use kernel::Timestamp;
 
 use crate::domain::{Item, Line, Mode, MovementKind, Reservation, State};
@@ -67,10 +71,92 @@ fn item_of(row: &Row<'_>) -> Result<Item, Error> {
     })
 }
 
+const ITEM: &str = "sku, on_hand, reserved, low_stock_threshold, mode, version";
+
+impl Kept for Item {
+    type Key = String;
+
+    fn key(&self) -> String {
+        self.sku.clone()
+    }
+
+    fn write(new: Vec<Self>, changed: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        fn values(item: &Item) -> [Param<'_>; 6] {
+            [
+                item.sku.to_param(),
+                item.on_hand.to_param(),
+                item.reserved.to_param(),
+                item.low_stock_threshold.to_param(),
+                item.mode.as_str().to_param(),
+                item.version.to_param(),
+            ]
+        }
+        let into = format!("INSERT INTO stock_items ({ITEM})");
+        tx.insert_rows(&into, 6, &new.iter().flat_map(values).collect::<Vec<_>>(), "")?;
+        tx.insert_rows(
+            &into,
+            6,
+            &changed.iter().flat_map(values).collect::<Vec<_>>(),
+            "ON CONFLICT (sku) DO UPDATE SET on_hand = excluded.on_hand, reserved = excluded.reserved, \
+             low_stock_threshold = excluded.low_stock_threshold, mode = excluded.mode, version = excluded.version",
+        )
+    }
+}
+
 pub(crate) fn item(tx: &mut Tx<'_>, sku: &str) -> Result<Option<Item>, Error> {
-    let sql =
-        "SELECT sku, on_hand, reserved, low_stock_threshold, mode, version FROM stock_items WHERE sku = ?";
-    tx.query_opt(sql, params![sku], item_of)
+    let key = sku.to_owned();
+    if let Some(known) = tx.kept::<Item>(&key) {
+        return Ok(known);
+    }
+    let found =
+        tx.query_opt(&format!("SELECT {ITEM} FROM stock_items WHERE sku = ?"), params![sku], item_of)?;
+    tx.note(key, found.clone());
+    Ok(found)
+}
+
+/// Reads what commands about these orders and skus need, always in the same order: who does so waits for others, and never
+/// in a circle.
+pub(crate) fn look_ahead(tx: &mut Tx<'_>, orders: Vec<OrderId>, mut skus: Vec<String>) -> Result<(), Error> {
+    let orders = tx.unknown::<Reservation>(orders);
+    let ids: Vec<String> = orders.iter().map(ToString::to_string).collect();
+    let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
+    let mut reservations = Vec::with_capacity(keys.len());
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql =
+            format!("SELECT {RESERVATION} FROM reservations WHERE order_id IN ({places}) ORDER BY order_id");
+        reservations.extend(tx.query(&sql, portion, reservation_of)?);
+        Ok(())
+    })?;
+    // That an order has none is known too: its reservation is inserted plainly.
+    orders.into_iter().for_each(|order| tx.note::<Reservation>(order, None));
+    for reservation in reservations {
+        skus.extend(reservation.lines.iter().map(|line| line.sku.clone()));
+        tx.note(reservation.order_id, Some(reservation));
+    }
+    let skus = tx.unknown::<Item>(skus);
+    let keys: Vec<Param<'_>> = skus.iter().map(ToParam::to_param).collect();
+    let mut items = Vec::with_capacity(keys.len());
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!("SELECT {ITEM} FROM stock_items WHERE sku IN ({places}) ORDER BY sku");
+        items.extend(tx.query(&sql, portion, item_of)?);
+        Ok(())
+    })?;
+    items.into_iter().for_each(|item| tx.note(item.sku.clone(), Some(item)));
+    Ok(())
+}
+
+/// Changes an item, where `change` finds that it may; `false` where it may not or is not there.
+fn change(
+    tx: &mut Tx<'_>,
+    sku: &str,
+    change: impl FnOnce(&Item) -> Option<(i64, i64)>,
+) -> Result<bool, Error> {
+    let Some(item) = item(tx, sku)? else { return Ok(false) };
+    let Some((on_hand, reserved)) = change(&item) else { return Ok(false) };
+    tx.keep(Item { on_hand, reserved, version: item.version + 1, ..item });
+    Ok(true)
 }
 
 /// Items after `after`, by sku.
@@ -81,48 +167,35 @@ pub(crate) fn items(tx: &mut Tx<'_>, after: &str, limit: u32) -> Result<Vec<Item
 }
 
 pub(crate) fn insert_item(tx: &mut Tx<'_>, item: &Item) -> Result<(), Error> {
-    let sql = "INSERT INTO stock_items (sku, on_hand, reserved, low_stock_threshold, mode, version) \
-               VALUES (?, ?, ?, ?, ?, ?)";
-    tx.execute(
-        sql,
-        params![
-            item.sku,
-            item.on_hand,
-            item.reserved,
-            item.low_stock_threshold,
-            item.mode.as_str(),
-            item.version
-        ],
-    )?;
-    Ok(())
+    tx.keep_new(item.clone())
 }
 
 /// Reserves, where the sku is reserved at all and has enough.
 pub(crate) fn hold(tx: &mut Tx<'_>, sku: &str, quantity: i64) -> Result<bool, Error> {
-    let sql = "UPDATE stock_items SET reserved = reserved + ?, version = version + 1 \
-               WHERE sku = ? AND on_hand - reserved >= ? AND mode = 'reserve_on_order'";
-    Ok(tx.execute(sql, params![quantity, sku, quantity])? == 1)
+    change(tx, sku, |item| {
+        let may = item.mode == Mode::ReserveOnOrder && item.available() >= quantity;
+        may.then(|| (item.on_hand, item.reserved + quantity))
+    })
 }
 
 /// Gives back what is reserved.
 pub(crate) fn let_go(tx: &mut Tx<'_>, sku: &str, quantity: i64) -> Result<bool, Error> {
-    let sql = "UPDATE stock_items SET reserved = reserved - ?, version = version + 1 \
-               WHERE sku = ? AND reserved >= ?";
-    Ok(tx.execute(sql, params![quantity, sku, quantity])? == 1)
+    change(tx, sku, |item| (item.reserved >= quantity).then(|| (item.on_hand, item.reserved - quantity)))
 }
 
 /// What is reserved leaves the shelf.
 pub(crate) fn sell_held(tx: &mut Tx<'_>, sku: &str, quantity: i64) -> Result<bool, Error> {
-    let sql = "UPDATE stock_items SET on_hand = on_hand - ?, reserved = reserved - ?, version = version + 1 \
-               WHERE sku = ? AND reserved >= ?";
-    Ok(tx.execute(sql, params![quantity, quantity, sku, quantity])? == 1)
+    change(tx, sku, |item| {
+        (item.reserved >= quantity).then(|| (item.on_hand - quantity, item.reserved - quantity))
+    })
 }
 
 /// Changes what is on hand, where that leaves enough for what is reserved.
 pub(crate) fn change_on_hand(tx: &mut Tx<'_>, sku: &str, delta: i64) -> Result<bool, Error> {
-    let sql = "UPDATE stock_items SET on_hand = on_hand + ?, version = version + 1 \
-               WHERE sku = ? AND on_hand - reserved + ? >= 0";
-    Ok(tx.execute(sql, params![delta, sku, delta])? == 1)
+    change(tx, sku, |item| {
+        let on_hand = item.on_hand.checked_add(delta).filter(|on_hand| *on_hand >= item.reserved);
+        on_hand.map(|on_hand| (on_hand, item.reserved))
+    })
 }
 
 /// Changes how the sku is counted, where it is still at `version`.
@@ -133,12 +206,39 @@ pub(crate) fn configure(
     threshold: i64,
     mode: Mode,
 ) -> Result<bool, Error> {
-    let sql = "UPDATE stock_items SET low_stock_threshold = ?, mode = ?, version = version + 1 \
-               WHERE sku = ? AND version = ?";
-    Ok(tx.execute(sql, params![threshold, mode.as_str(), sku, version])? == 1)
+    let Some(item) = item(tx, sku)?.filter(|item| item.version == version) else { return Ok(false) };
+    tx.keep(Item { low_stock_threshold: threshold, mode, version: version + 1, ..item });
+    Ok(true)
 }
 
 // ---- movements ------------------------------------------------------------------------------------------------
+
+/// A movement on its way.
+struct Moved {
+    sku: String,
+    movement: Movement,
+}
+
+impl Late for Moved {
+    fn write(moved: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        fn values(moved: &Moved) -> [Param<'_>; 8] {
+            let movement = &moved.movement;
+            [
+                moved.sku.to_param(),
+                movement.stock_version.to_param(),
+                movement.delta.to_param(),
+                movement.on_hand.to_param(),
+                movement.kind.as_str().to_param(),
+                movement.reference.to_param(),
+                movement.reason.to_param(),
+                movement.moved_at.to_param(),
+            ]
+        }
+        let into = "INSERT INTO stock_movements \
+                    (sku, stock_version, delta, on_hand, kind, reference, reason, moved_at)";
+        tx.insert_rows(into, 8, &moved.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
+}
 
 /// Appends the movement of the change of `on_hand` that was just made.
 pub(crate) fn append_movement(
@@ -150,13 +250,18 @@ pub(crate) fn append_movement(
     reason: &str,
     now: Timestamp,
 ) -> Result<(), Error> {
-    let sql = "INSERT INTO stock_movements \
-               (sku, stock_version, delta, on_hand, kind, reference, reason, moved_at) \
-               SELECT sku, version, ?, on_hand, ?, ?, ?, ? FROM stock_items WHERE sku = ?";
-    match tx.execute(sql, params![delta, kind.as_str(), reference, reason, now, sku])? {
-        1 => Ok(()),
-        _ => Err(Error::NoRow),
-    }
+    let item = item(tx, sku)?.ok_or(Error::NoRow)?;
+    let movement = Movement {
+        stock_version: item.version,
+        delta,
+        on_hand: item.on_hand,
+        kind,
+        reference: reference.to_owned(),
+        reason: reason.to_owned(),
+        moved_at: now,
+    };
+    tx.at_the_end(Moved { sku: item.sku, movement });
+    Ok(())
 }
 
 /// The newest movements of a sku that are older than the item's version `before`.
@@ -189,31 +294,60 @@ fn reservation_of(row: &Row<'_>) -> Result<Reservation, Error> {
     })
 }
 
-pub(crate) fn reservation(tx: &mut Tx<'_>, order_id: OrderId) -> Result<Option<Reservation>, Error> {
-    let sql = "SELECT order_id, state, lines_json, shortages_json, expires_at, created_at FROM reservations \
-               WHERE order_id = ?";
-    tx.query_opt(sql, params![order_id.to_string()], reservation_of)
+const RESERVATION: &str = "order_id, state, lines_json, shortages_json, expires_at, created_at";
+
+fn json<T: serde::Serialize>(value: &T) -> Result<Param<'static>, Error> {
+    let text = serde_json::to_string(value).map_err(|error| Error::Other(error.to_string()))?;
+    Ok(Param::Text(text.into()))
 }
 
-fn json<T: serde::Serialize>(value: &T) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|error| Error::Other(error.to_string()))
+fn values_of(reservations: &[Reservation]) -> Result<Vec<Param<'_>>, Error> {
+    let mut values = Vec::with_capacity(reservations.len() * 6);
+    for reservation in reservations {
+        values.extend([
+            Param::Text(reservation.order_id.to_string().into()),
+            reservation.state.as_str().to_param(),
+            json(&reservation.lines)?,
+            json(&reservation.shortages)?,
+            reservation.expires_at.to_param(),
+            reservation.created_at.to_param(),
+        ]);
+    }
+    Ok(values)
+}
+
+impl Kept for Reservation {
+    type Key = OrderId;
+
+    fn key(&self) -> OrderId {
+        self.order_id
+    }
+
+    fn write(new: Vec<Self>, changed: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        let into = format!("INSERT INTO reservations ({RESERVATION})");
+        tx.insert_rows(&into, 6, &values_of(&new)?, "")?;
+        tx.insert_rows(
+            &into,
+            6,
+            &values_of(&changed)?,
+            "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, lines_json = excluded.lines_json, \
+             shortages_json = excluded.shortages_json, expires_at = excluded.expires_at",
+        )
+    }
+}
+
+pub(crate) fn reservation(tx: &mut Tx<'_>, order_id: OrderId) -> Result<Option<Reservation>, Error> {
+    if let Some(known) = tx.kept::<Reservation>(&order_id) {
+        return Ok(known);
+    }
+    let sql = format!("SELECT {RESERVATION} FROM reservations WHERE order_id = ?");
+    let found = tx.query_opt(&sql, params![order_id.to_string()], reservation_of)?;
+    tx.note(order_id, found.clone());
+    Ok(found)
 }
 
 pub(crate) fn insert_reservation(tx: &mut Tx<'_>, reservation: &Reservation) -> Result<(), Error> {
-    let sql = "INSERT INTO reservations (order_id, state, lines_json, shortages_json, expires_at, created_at) \
-               VALUES (?, ?, ?, ?, ?, ?)";
-    tx.execute(
-        sql,
-        params![
-            reservation.order_id.to_string(),
-            reservation.state.as_str(),
-            json(&reservation.lines)?,
-            json(&reservation.shortages)?,
-            reservation.expires_at,
-            reservation.created_at
-        ],
-    )?;
-    Ok(())
+    tx.keep_new(reservation.clone())
 }
 
 /// Saves a reservation that was read in state `from`; `false` where somebody else has moved it on.
@@ -222,26 +356,33 @@ pub(crate) fn save_reservation(
     reservation: &Reservation,
     from: State,
 ) -> Result<bool, Error> {
-    let sql = "UPDATE reservations SET state = ?, lines_json = ?, shortages_json = ?, expires_at = ? \
-               WHERE order_id = ? AND state = ?";
-    Ok(tx.execute(
-        sql,
-        params![
-            reservation.state.as_str(),
-            json(&reservation.lines)?,
-            json(&reservation.shortages)?,
-            reservation.expires_at,
-            reservation.order_id.to_string(),
-            from.as_str()
-        ],
-    )? == 1)
+    let stands = self::reservation(tx, reservation.order_id)?.is_some_and(|stored| stored.state == from);
+    if stands {
+        tx.keep(reservation.clone());
+    }
+    Ok(stands)
 }
 
 /// Held reservations whose time is over, the longest over first.
 pub(crate) fn due(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Reservation>, Error> {
-    let sql = "SELECT order_id, state, lines_json, shortages_json, expires_at, created_at FROM reservations \
-               WHERE state = 'held' AND expires_at <= ? ORDER BY expires_at, order_id LIMIT ?";
-    tx.query(sql, params![now, limit], reservation_of)
+    let sql = format!(
+        "SELECT {RESERVATION} FROM reservations WHERE state = 'held' AND expires_at <= ? \
+         ORDER BY expires_at, order_id LIMIT ?"
+    );
+    let mut due = tx.query(&sql, params![now, limit], reservation_of)?;
+    // What this transaction has changed is not in the rows yet.
+    due.retain_mut(|reservation| match tx.kept::<Reservation>(&reservation.order_id) {
+        Some(Some(known)) => {
+            *reservation = known;
+            reservation.is_due(now)
+        }
+        Some(None) => false,
+        None => {
+            tx.note(reservation.order_id, Some(reservation.clone()));
+            true
+        }
+    });
+    Ok(due)
 }
 
 pub(crate) fn any_due(tx: &mut Tx<'_>, now: Timestamp) -> Result<bool, Error> {

@@ -2,7 +2,7 @@
 
 use contracts::{OrderId, UserId};
 use db::Tx;
-use kernel::{Error, IdSource, Timestamp};
+use kernel::{Error, Timestamp};
 
 use crate::domain::{OrderState, RequestedLine, check_line_count, price};
 use crate::projections::products;
@@ -11,6 +11,7 @@ use crate::store::{self, OrderRow};
 
 /// A request to order something. `delivery` is sealed already.
 pub struct PlaceOrder {
+    pub id: OrderId,
     pub user_id: UserId,
     pub lines: Vec<RequestedLine>,
     pub account: Option<String>,
@@ -21,17 +22,15 @@ pub struct PlaceOrder {
 pub fn place(
     tx: &mut Tx<'_>,
     runner: &Runner,
-    ids: &IdSource,
     now: Timestamp,
     request: &PlaceOrder,
 ) -> kernel::Result<OrderRow> {
     // Before anything is looked up: a look-up a line on the only writer must stay affordable.
     check_line_count(request.lines.len())?;
-    let products: Vec<_> =
-        request.lines.iter().map(|line| products::find(tx, line.product_id)).collect::<Result<_, _>>()?;
+    let products = products::find(tx, request.lines.iter().map(|line| line.product_id))?;
     let (lines, total) = price(&request.lines, &products)?;
     let order = OrderRow {
-        id: ids.next(),
+        id: request.id,
         user_id: request.user_id,
         state: OrderState::Placed,
         reason: None,

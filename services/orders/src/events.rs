@@ -6,7 +6,7 @@ use contracts::inventory::{
 use contracts::payments::{
     PaymentCaptureRefused, PaymentCaptured, PaymentDeclined, PaymentHeld, PaymentRefunded, PaymentReleased,
 };
-use contracts::topics;
+use contracts::{OrderId, topics};
 use messaging::Consumer;
 
 use crate::saga::{Input, Runner};
@@ -31,7 +31,13 @@ macro_rules! answer {
 }
 
 pub fn answers(runner: Runner) -> Consumer {
-    let consumer = Consumer::new("orders.saga", &[topics::INVENTORY, topics::PAYMENTS]);
+    let ahead = runner.clone();
+    let consumer =
+        Consumer::new("orders.saga", &[topics::INVENTORY, topics::PAYMENTS]).ahead(move |tx, all| {
+            let orders: Vec<OrderId> =
+                all.iter().filter_map(|envelope| envelope.subject.parse().ok()).collect();
+            Ok(ahead.look_ahead(tx, &orders)?)
+        });
     let consumer = answer!(consumer, runner, StockReserved, |_: &StockReserved| Input::StockReserved);
     let consumer = answer!(consumer, runner, StockRefused, |event: &StockRefused| Input::StockRefused {
         detail: shortages(&event.shortages)

@@ -22,7 +22,7 @@ use crate::commands::{self, PlaceOrder};
 use crate::domain::{OrderState, RequestedLine};
 use crate::queries::{self, OrderView};
 use crate::saga::Runner;
-use crate::settled::Tally;
+use crate::settled::{Settling, Tally};
 use crate::store;
 
 /// How long `?wait=terminal` listens at most.
@@ -185,25 +185,29 @@ async fn place(
         quantity: line.quantity,
         seen_price: line.unit_price,
     };
+    let id: OrderId = state.ids.next();
     let request = PlaceOrder {
+        id,
         user_id: caller.user_id,
         delivery: sealed_delivery(&state.vault, body.delivery.as_ref())?,
         account: body.account,
         lines: body.lines.into_iter().map(line).collect(),
     };
-    let (runner, ids, now) = (state.runner.clone(), state.ids.clone(), state.clock.now());
+    let (runner, now) = (state.runner.clone(), state.clock.now());
+    // Before it is there: nothing that happens to it is missed.
+    let settling = params.wait.map(|WaitFor::Terminal| state.runner.tally().settling(id));
     let answer = state
         .db
         .write(move |tx| {
             once(tx, &key, now, |tx| {
-                let order = commands::place(tx, &runner, &ids, now, &request)?;
+                let order = commands::place(tx, &runner, now, &request)?;
                 let (location, version) = (format!("/api/v1/orders/{}", order.id), order.version);
                 Ok(Answer::json(202, &OrderView::from(order))?.located(location).tagged(version))
             })
         })
         .await?;
-    match params.wait {
-        Some(WaitFor::Terminal) if answer.status == 202 => wait(&state, answer).await,
+    match settling {
+        Some(settling) if answer.status == 202 => wait(&state, answer, settling).await,
         _ => Ok(answer.into_response()),
     }
 }
@@ -213,18 +217,22 @@ async fn is_settled(state: &State, id: OrderId) -> kernel::Result<bool> {
     Ok(found.is_some_and(|order| order.state.is_settled()))
 }
 
-/// Listens until the order has settled, and answers with what became of it.
-async fn wait(state: &State, accepted: Answer) -> ApiResult<Response> {
+/// Listens until the order has settled, and answers with what became of it. `settling` is of the order that this request has
+/// placed, if it was not placed before.
+async fn wait(state: &State, accepted: Answer, settling: Settling) -> ApiResult<Response> {
     #[derive(Deserialize)]
     struct Accepted {
         id: OrderId,
     }
     let Accepted { id } = serde_json::from_str(&accepted.body).map_err(Error::internal)?;
-    let settles = state.runner.tally().settles(id);
-    if !is_settled(state, id).await? {
-        let _ = tokio::time::timeout(WAIT_MAX, settles).await;
+    if settling.order() == id {
+        let _ = tokio::time::timeout(WAIT_MAX, settling.settled()).await;
+    } else {
+        let settling = state.runner.tally().settling(id);
+        if !is_settled(state, id).await? {
+            let _ = tokio::time::timeout(WAIT_MAX, settling.settled()).await;
+        }
     }
-    state.runner.tally().forget(id);
     let view = state.db.look_up(move |tx| queries::order(tx, id)).await?.ok_or_else(commands::not_found)?;
     let status = if view.state.is_settled() { 201 } else { 202 };
     let mut answer =

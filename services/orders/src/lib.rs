@@ -18,8 +18,8 @@ mod settled;
 mod store;
 #[cfg(test)]
 mod tests;
-
 mod trouble;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -48,8 +48,8 @@ static MIGRATIONS: &[Migrations] = &[
             Migration { version: 2, name: "products aside", sql: store::PRODUCTS_ASIDE },
         ],
     },
-];
     trouble::MIGRATIONS,
+];
 
 /// The routes that the service has, for whoever has to know them without running it.
 pub fn routes(_: &host::Config) -> Result<Vec<web::RouteInfo>, StartError> {
@@ -79,7 +79,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     service.routes(http::routes(), state);
     service.consume(events::answers(runner.clone()));
     service.consume(projections::products::consumer());
-    let deadlines = jobs::Deadlines { db: service.db(), runner };
+    let deadlines = jobs::Deadlines { db: service.db(), runner, clock: context.clock.clone() };
     service.every("deadlines", Duration::from_secs(1), deadlines);
     let pressure = in_flight.clone();
     context.edge.pressure(IN_FLIGHT, Arc::new(move || pressure.pressure()));
@@ -90,8 +90,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         service.pump_here(Arc::new(Every::new("orders.settled_elsewhere", SETTLED_LOOK, look)));
     }
     service.admin(http::operator_routes(tally));
+    service.admin(trouble::operator_routes(service.db()));
     service.seals(store::SEALED);
     Ok(service.build())
 }
-    service.admin(trouble::operator_routes(service.db()));
-    service.seals(store::SEALED);

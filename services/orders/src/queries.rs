@@ -78,7 +78,7 @@ impl From<OrderRow> for OrderView {
 
 /// One order with its history.
 pub fn order(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<OrderView>, db::Error> {
-    let Some(row) = store::find(tx, id)? else { return Ok(None) };
-    let history = store::history(tx, id)?.into_iter().map(HistoryView::from).collect();
+    let Some((row, history)) = store::with_history(tx, id)? else { return Ok(None) };
+    let history = history.into_iter().map(HistoryView::from).collect();
     Ok(Some(OrderView { history: Some(history), ..OrderView::from(row) }))
 }

@@ -77,18 +77,16 @@ impl Tally {
         Ok(())
     }
 
-    /// Resolves once the order settles. Ask for it before looking whether it already has.
-    pub fn settles(&self, order: OrderId) -> oneshot::Receiver<()> {
+    /// Resolves once the order settles. Ask for it before the order can have settled, or look afterwards whether it has.
+    pub fn settling(self: &Arc<Self>, order: OrderId) -> Settling {
         let (waiter, settled) = oneshot::channel();
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let waiters = waiting.entry(order).or_default();
-        waiters.retain(|waiter| !waiter.is_closed());
-        waiters.push(waiter);
-        settled
+        waiting.entry(order).or_default().push(waiter);
+        Settling { tally: self.clone(), order, settled: Some(settled) }
     }
 
     /// Drops the waiters of an order that nobody waits for any more.
-    pub fn forget(&self, order: OrderId) {
+    fn forget(&self, order: OrderId) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(waiters) = waiting.get_mut(&order) {
             waiters.retain(|waiter| !waiter.is_closed());
@@ -96,5 +94,32 @@ impl Tally {
                 waiting.remove(&order);
             }
         }
+    }
+}
+
+/// Somebody who waits for an order to settle. Dropped, it waits no more.
+pub struct Settling {
+    tally: Arc<Tally>,
+    order: OrderId,
+    settled: Option<oneshot::Receiver<()>>,
+}
+
+impl Settling {
+    pub const fn order(&self) -> OrderId {
+        self.order
+    }
+
+    pub async fn settled(mut self) {
+        if let Some(settled) = &mut self.settled {
+            // It ends either way: with the news, or because nobody can bring them any more.
+            let _ = settled.await;
+        }
+    }
+}
+
+impl Drop for Settling {
+    fn drop(&mut self) {
+        self.settled = None;
+        self.tally.forget(self.order);
     }
 }

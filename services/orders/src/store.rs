@@ -1,8 +1,10 @@
 //! All SQL of the service, but the products' (see projections).
+//!
+//! Orders and their history are written at the end of the transaction: those of a batch together, each order once.
 
 use contracts::orders::{OrderSummary, OrderedLine};
 use contracts::{OrderId, UserId};
-use db::{Error, Param, Row, ToParam, Tx, params};
+use db::{Error, Kept, Late, Param, Row, ToParam, Tx, params};
 use kernel::{Money, Timestamp};
 
 use crate::domain::OrderState;
@@ -85,27 +87,104 @@ impl OrderRow {
     }
 }
 
+/// An order in a transaction.
+#[derive(Debug, Clone)]
+struct Entry {
+    order: OrderRow,
+    /// Sealed; only of an order that is new, it never changes.
+    delivery: Option<String>,
+}
+
+impl Kept for Entry {
+    type Key = OrderId;
+
+    fn key(&self) -> OrderId {
+        self.order.id
+    }
+
+    fn write(new: Vec<Self>, changed: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        let new = new.iter().map(Texts::of).collect::<Result<Vec<_>, _>>()?;
+        let values: Vec<Param<'_>> = new
+            .iter()
+            .flat_map(|texts| texts.values().into_iter().chain([texts.entry.delivery.to_param()]))
+            .collect();
+        tx.insert_rows(&format!("INSERT INTO orders ({COLUMNS}, delivery)"), 13, &values, "")?;
+        let changed = changed.iter().map(Texts::of).collect::<Result<Vec<_>, _>>()?;
+        let values: Vec<Param<'_>> = changed.iter().flat_map(Texts::values).collect();
+        tx.insert_rows(
+            &format!("INSERT INTO orders ({COLUMNS})"),
+            12,
+            &values,
+            "ON CONFLICT (id) DO UPDATE SET state = excluded.state, reason = excluded.reason, \
+             detail = excluded.detail, version = excluded.version, updated_at = excluded.updated_at",
+        )
+    }
+}
+
+/// An entry with the texts of what is no text.
+struct Texts<'a> {
+    entry: &'a Entry,
+    id: String,
+    user: String,
+    lines: String,
+}
+
+impl<'a> Texts<'a> {
+    fn of(entry: &'a Entry) -> Result<Self, Error> {
+        let lines =
+            serde_json::to_string(&entry.order.lines).map_err(|error| Error::Other(error.to_string()))?;
+        Ok(Self { entry, id: entry.order.id.to_string(), user: entry.order.user_id.to_string(), lines })
+    }
+
+    /// In the order of [`COLUMNS`].
+    fn values(&self) -> [Param<'_>; 12] {
+        let order = &self.entry.order;
+        [
+            self.id.to_param(),
+            self.user.to_param(),
+            order.state.as_str().to_param(),
+            order.reason.to_param(),
+            order.detail.to_param(),
+            self.lines.to_param(),
+            order.total.minor.to_param(),
+            order.total.currency.to_param(),
+            order.account.to_param(),
+            order.version.to_param(),
+            order.placed_at.to_param(),
+            order.updated_at.to_param(),
+        ]
+    }
+}
+
+/// An entry of an order's history on its way.
+struct Appended {
+    order: String,
+    sequence: i64,
+    state: OrderState,
+    reason: Option<String>,
+    at: Timestamp,
+}
+
+impl Late for Appended {
+    fn write(entries: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error> {
+        fn values(entry: &Appended) -> [Param<'_>; 5] {
+            [
+                entry.order.to_param(),
+                entry.sequence.to_param(),
+                entry.state.as_str().to_param(),
+                entry.reason.to_param(),
+                entry.at.to_param(),
+            ]
+        }
+        let into = "INSERT INTO order_history (order_id, sequence, state, reason, entered_at)";
+        tx.insert_rows(into, 5, &entries.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
+}
+
 /// Inserts an order as placed, with its first entry in the history. `delivery` is sealed.
-pub fn insert(tx: &mut Tx<'_>, order: &OrderRow, delivery: Option<&str>) -> kernel::Result<()> {
-    let lines = serde_json::to_string(&order.lines).map_err(kernel::Error::internal)?;
-    tx.execute(
-        "INSERT INTO orders (id, user_id, state, items, total, currency, account, delivery, version, placed_at, \
-         updated_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![
-            order.id.to_string(),
-            order.user_id.to_string(),
-            order.state.as_str(),
-            lines,
-            order.total.minor,
-            order.total.currency,
-            order.account,
-            delivery,
-            order.version,
-            order.placed_at,
-            order.updated_at
-        ],
-    )?;
-    append(tx, order.id, order.version, order.state, None, order.placed_at)?;
+pub fn insert(tx: &mut Tx<'_>, order: &OrderRow, delivery: Option<&str>) -> Result<(), Error> {
+    tx.keep_new(Entry { order: order.clone(), delivery: delivery.map(str::to_owned) })?;
+    append(tx, order.id, order.version, order.state, None, order.placed_at);
     Ok(())
 }
 
@@ -117,31 +196,64 @@ pub fn append(
     state: OrderState,
     reason: Option<&str>,
     at: Timestamp,
-) -> Result<(), Error> {
-    let sql =
-        "INSERT INTO order_history (order_id, sequence, state, reason, entered_at) VALUES (?, ?, ?, ?, ?)";
-    tx.execute(sql, params![id.to_string(), sequence, state.as_str(), reason, at]).map(drop)
+) {
+    let (order, reason) = (id.to_string(), reason.map(str::to_owned));
+    tx.at_the_end(Appended { order, sequence, state, reason, at });
 }
 
 /// Saves state, reason and version. The history has been appended.
-pub fn update(tx: &mut Tx<'_>, order: &OrderRow) -> Result<(), Error> {
-    let sql = "UPDATE orders SET state = ?, reason = ?, detail = ?, version = ?, updated_at = ? WHERE id = ?";
-    tx.execute(
-        sql,
-        params![
-            order.state.as_str(),
-            order.reason,
-            order.detail,
-            order.version,
-            order.updated_at,
-            order.id.to_string()
-        ],
-    )
-    .map(drop)
+pub fn update(tx: &mut Tx<'_>, order: &OrderRow) {
+    let delivery = tx.kept::<Entry>(&order.id).flatten().and_then(|entry| entry.delivery);
+    tx.keep(Entry { order: order.clone(), delivery });
 }
 
 pub fn find(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<OrderRow>, Error> {
-    tx.query_opt(&format!("SELECT {COLUMNS} FROM orders WHERE id = ?"), params![id.to_string()], read)
+    if let Some(Some(entry)) = tx.kept::<Entry>(&id) {
+        return Ok(Some(entry.order));
+    }
+    let sql = format!("SELECT {COLUMNS} FROM orders WHERE id = ?");
+    let found = tx.query_opt(&sql, params![id.to_string()], read)?;
+    if let Some(order) = &found {
+        tx.note(id, Some(Entry { order: order.clone(), delivery: None }));
+    }
+    Ok(found)
+}
+
+/// Reads orders that are about to change, so that [`find`] finds them there.
+pub fn look_ahead(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<(), Error> {
+    let ids: Vec<String> = tx.unknown::<Entry>(ids.iter().copied()).iter().map(ToString::to_string).collect();
+    let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
+    let mut found = Vec::with_capacity(keys.len());
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!("SELECT {COLUMNS} FROM orders WHERE id IN ({places}) ORDER BY id");
+        found.extend(tx.query(&sql, portion, read)?);
+        Ok(())
+    })?;
+    found.into_iter().for_each(|order| tx.note(order.id, Some(Entry { order, delivery: None })));
+    Ok(())
+}
+
+/// An order with its history, as it was at one moment.
+pub fn with_history(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<(OrderRow, Vec<HistoryRow>)>, Error> {
+    let columns = COLUMNS.split(", ").map(|column| format!("o.{column}")).collect::<Vec<_>>().join(", ");
+    let sql = format!(
+        "SELECT {columns}, h.sequence, h.state, h.reason, h.entered_at FROM orders o \
+         JOIN order_history h ON h.order_id = o.id WHERE o.id = ? ORDER BY h.sequence"
+    );
+    let mut order = None;
+    let history = tx.query(&sql, params![id.to_string()], |row| {
+        if order.is_none() {
+            order = Some(read(row)?);
+        }
+        Ok(HistoryRow {
+            sequence: row.get(12)?,
+            state: row.parse(13)?,
+            reason: row.get(14)?,
+            entered_at: row.get(15)?,
+        })
+    })?;
+    Ok(order.map(|order| (order, history)))
 }
 
 /// One entry of an order's history.
@@ -166,19 +278,6 @@ pub fn settled_of(tx: &mut Tx<'_>, orders: &[String]) -> Result<Vec<OrderId>, Er
         Ok(())
     })?;
     Ok(settled)
-}
-
-pub fn history(tx: &mut Tx<'_>, id: OrderId) -> Result<Vec<HistoryRow>, Error> {
-    let sql =
-        "SELECT sequence, state, reason, entered_at FROM order_history WHERE order_id = ? ORDER BY sequence";
-    tx.query(sql, params![id.to_string()], |row| {
-        Ok(HistoryRow {
-            sequence: row.get(0)?,
-            state: row.parse(1)?,
-            reason: row.get(2)?,
-            entered_at: row.get(3)?,
-        })
-    })
 }
 
 /// Orders, the newest first, before `before`. `user`: only theirs.

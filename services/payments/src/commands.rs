@@ -30,6 +30,10 @@ pub(crate) struct Desk {
 pub(crate) fn consumer(desk: &Desk) -> Consumer {
     let (hold, capture, release, refund) = (desk.clone(), desk.clone(), desk.clone(), desk.clone());
     Consumer::new("payments.commands", &[topics::PAYMENTS_COMMANDS])
+        .ahead(|tx, commands| {
+            let orders = commands.iter().filter_map(|command| command.subject.parse().ok());
+            Ok(store::look_ahead(tx, orders)?)
+        })
         .on::<HoldPayment>(move |tx, command, envelope| hold.hold(tx, command, envelope))
         .on::<CapturePayment>(move |tx, command, envelope| {
             capture.take(tx, command.order_id, Command::Capture, envelope)
@@ -47,7 +51,7 @@ impl Desk {
         if command.amount.minor < 0 {
             return Err(kernel::Error::invalid("amount_invalid", "a hold is of zero or more"));
         }
-        // The usual case in one statement: the order is new.
+        // The usual case: the order is new.
         let payment = Payment::requested(command, self.ids.next(), self.clock.now());
         if store::insert(tx, &payment)? {
             self.wake_after(tx);

@@ -191,6 +191,7 @@ impl Driver {
             .collect();
         self.db
             .write(move |tx| -> kernel::Result<()> {
+                store::look_ahead(tx, asked.iter().map(|(payment, ..)| payment.order_id))?;
                 for (payment, answer, delay) in &asked {
                     match answer {
                         Some(answer) => desk.learn(tx, payment.order_id, Some(payment), answer)?,

@@ -1,9 +1,11 @@
 //! All SQL of payments proper. The bank's tables are not touched here.
 //!
-//! Invariant: a payment is saved only on the version that it was read at.
+//! Payments are written at the end of the transaction: each once, those of a batch together.
+//!
+//! Invariant: a payment is saved only on the version that it was read at, which is compared under its row's lock.
 
 use contracts::OrderId;
-use db::{Db, Migration, Migrations, Row, Tx, params};
+use db::{Db, Kept, Migration, Migrations, Param, Row, ToParam, Tx, params};
 use kernel::Timestamp;
 
 use crate::domain::Payment;
@@ -53,61 +55,101 @@ fn read(row: &Row<'_>) -> Result<Payment, db::Error> {
     })
 }
 
+/// In the order of [`COLUMNS`].
+fn values(payments: &[Payment]) -> Vec<Param<'_>> {
+    let mut values = Vec::with_capacity(payments.len() * 16);
+    for payment in payments {
+        values.extend([
+            Param::Text(payment.order_id.to_string().into()),
+            Param::Text(payment.payment_id.to_string().into()),
+            payment.user_id.map_or(Param::Null, |id| Param::Text(id.to_string().into())),
+            payment.amount.map_or(Param::Null, |amount| Param::Int(amount.minor)),
+            payment.amount.as_ref().map_or(Param::Null, |amount| amount.currency.to_param()),
+            payment.account.to_param(),
+            payment.state.as_str().to_param(),
+            payment.code.to_param(),
+            payment.held_minor.to_param(),
+            payment.captured_minor.to_param(),
+            payment.refunded_minor.to_param(),
+            payment.attempts.to_param(),
+            payment.next_attempt_at.to_param(),
+            payment.version.to_param(),
+            payment.created_at.to_param(),
+            payment.updated_at.to_param(),
+        ]);
+    }
+    values
+}
+
+impl Kept for Payment {
+    type Key = OrderId;
+
+    fn key(&self) -> OrderId {
+        self.order_id
+    }
+
+    fn write(new: Vec<Self>, changed: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        let into = format!("INSERT INTO payments ({COLUMNS})");
+        tx.insert_rows(&into, 16, &values(&new), "")?;
+        tx.insert_rows(
+            &into,
+            16,
+            &values(&changed),
+            "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, code = excluded.code, held = excluded.held, \
+             captured = excluded.captured, refunded = excluded.refunded, attempts = excluded.attempts, \
+             next_attempt_at = excluded.next_attempt_at, version = excluded.version, updated_at = excluded.updated_at",
+        )
+    }
+}
+
+/// Reads payments that are about to change, so that [`find`] finds them there.
+pub(crate) fn look_ahead(
+    tx: &mut Tx<'_>,
+    orders: impl IntoIterator<Item = OrderId>,
+) -> Result<(), db::Error> {
+    let orders: Vec<String> = tx.unknown::<Payment>(orders).iter().map(ToString::to_string).collect();
+    let keys: Vec<Param<'_>> = orders.iter().map(ToParam::to_param).collect();
+    let mut found = Vec::with_capacity(keys.len());
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!("SELECT {COLUMNS} FROM payments WHERE order_id IN ({places}) ORDER BY order_id");
+        found.extend(tx.query(&sql, portion, read)?);
+        Ok(())
+    })?;
+    // That an order has none is known too: its payment is inserted plainly.
+    for order in orders.iter().filter_map(|order| order.parse().ok()) {
+        tx.note::<Payment>(order, None);
+    }
+    found.into_iter().for_each(|payment| tx.note(payment.order_id, Some(payment)));
+    Ok(())
+}
+
 /// `false` where the order has a payment already.
 pub(crate) fn insert(tx: &mut Tx<'_>, payment: &Payment) -> Result<bool, db::Error> {
-    let sql = "INSERT OR IGNORE INTO payments (order_id, payment_id, user_id, amount, currency, account, state, \
-               code, held, captured, refunded, attempts, next_attempt_at, version, created_at, updated_at) \
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    let inserted = tx.execute(
-        sql,
-        params![
-            payment.order_id.to_string(),
-            payment.payment_id.to_string(),
-            payment.user_id.map(|id| id.to_string()),
-            payment.amount.map(|amount| amount.minor),
-            payment.amount.map(|amount| amount.currency),
-            payment.account,
-            payment.state.as_str(),
-            payment.code,
-            payment.held_minor,
-            payment.captured_minor,
-            payment.refunded_minor,
-            payment.attempts,
-            payment.next_attempt_at,
-            payment.version,
-            payment.created_at,
-            payment.updated_at
-        ],
-    )?;
-    Ok(inserted == 1)
+    if find(tx, payment.order_id)?.is_some() {
+        return Ok(false);
+    }
+    tx.keep_new(payment.clone())?;
+    Ok(true)
 }
 
 /// Saves what was read at the version before this one. `false` where somebody else was faster.
 pub(crate) fn save(tx: &mut Tx<'_>, payment: &Payment) -> Result<bool, db::Error> {
-    let sql = "UPDATE payments SET state = ?, code = ?, held = ?, captured = ?, refunded = ?, attempts = ?, \
-               next_attempt_at = ?, version = ?, updated_at = ? WHERE order_id = ? AND version = ?";
-    let saved = tx.execute(
-        sql,
-        params![
-            payment.state.as_str(),
-            payment.code,
-            payment.held_minor,
-            payment.captured_minor,
-            payment.refunded_minor,
-            payment.attempts,
-            payment.next_attempt_at,
-            payment.version,
-            payment.updated_at,
-            payment.order_id.to_string(),
-            payment.version - 1
-        ],
-    )?;
-    Ok(saved == 1)
+    let stands = find(tx, payment.order_id)?.is_some_and(|stored| stored.version == payment.version - 1);
+    if stands {
+        tx.keep(payment.clone());
+    }
+    Ok(stands)
 }
 
 pub(crate) fn find(tx: &mut Tx<'_>, order_id: OrderId) -> Result<Option<Payment>, db::Error> {
+    if let Some(known) = tx.kept::<Payment>(&order_id) {
+        return Ok(known);
+    }
     let sql = format!("SELECT {COLUMNS} FROM payments WHERE order_id = ?");
-    tx.query_opt(&sql, params![order_id.to_string()], read)
+    let found = tx.query_opt(&sql, params![order_id.to_string()], read)?;
+    tx.note(order_id, found.clone());
+    Ok(found)
 }
 
 /// The payments that wait for the bank, those first that are due first.

@@ -162,6 +162,10 @@ impl Engine for SteppingEngine {
         self.engine.read(query)
     }
 
+    fn look_up(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), db::Error> {
+        self.engine.look_up(query)
+    }
+
     fn reads_inline(&self) -> bool {
         self.engine.reads_inline()
     }

@@ -2,7 +2,7 @@
 
 use contracts::catalog::{ProductArchived, ProductCreated, ProductSnapshot, ProductStatus, ProductUpdated};
 use contracts::{ProductId, topics};
-use db::{Tx, params};
+use db::{Kept, Param, ToParam, Tx, params};
 use messaging::{Consumer, Extent, Swapped};
 
 use crate::domain::KnownProduct;
@@ -101,17 +101,45 @@ fn swap(tx: &mut Tx<'_>, extent: Extent, after: &str) -> Result<Swapped, db::Err
     Ok(upto.map_or(Swapped::Wholly, Swapped::Upto))
 }
 
-/// What the catalogue said last. Orders of one product do not wait for each other.
-pub fn find(tx: &mut Tx<'_>, id: ProductId) -> Result<Option<KnownProduct>, db::Error> {
-    let sql = "SELECT sku, name, category, price, currency, status FROM products WHERE id = ?";
-    tx.unlocked().query_opt(sql, params![id.to_string()], |row| {
-        Ok(KnownProduct {
-            product_id: id,
-            sku: row.get(0)?,
-            name: row.get(1)?,
-            category: row.get(2)?,
-            price: row.money(3)?,
-            is_active: row.get::<String>(5)? == ProductStatus::Active.as_str(),
-        })
-    })
+/// A product as the transaction has seen it. It is only read here, so it need not be locked.
+impl Kept for KnownProduct {
+    type Key = ProductId;
+
+    fn key(&self) -> ProductId {
+        self.product_id
+    }
+
+    fn write(_: Vec<Self>, _: Vec<Self>, _: &mut Tx<'_>) -> Result<(), db::Error> {
+        Ok(())
+    }
+}
+
+/// What the catalogue said last of these products, in their order. Orders of one product do not wait for each other.
+pub fn find(
+    tx: &mut Tx<'_>,
+    ids: impl Iterator<Item = ProductId> + Clone,
+) -> Result<Vec<Option<KnownProduct>>, db::Error> {
+    let unknown = tx.unknown::<KnownProduct>(ids.clone());
+    let texts: Vec<String> = unknown.iter().map(ToString::to_string).collect();
+    let keys: Vec<Param<'_>> = texts.iter().map(ToParam::to_param).collect();
+    unknown.iter().for_each(|id| tx.note::<KnownProduct>(*id, None));
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!(
+            "SELECT id, sku, name, category, price, currency, status FROM products WHERE id IN ({places})"
+        );
+        let found = tx.unlocked().query(&sql, portion, |row| {
+            Ok(KnownProduct {
+                product_id: row.parse(0)?,
+                sku: row.get(1)?,
+                name: row.get(2)?,
+                category: row.get(3)?,
+                price: row.money(4)?,
+                is_active: row.get::<String>(6)? == ProductStatus::Active.as_str(),
+            })
+        })?;
+        found.into_iter().for_each(|product| tx.note(product.product_id, Some(product)));
+        Ok(())
+    })?;
+    Ok(ids.map(|id| tx.kept::<KnownProduct>(&id).flatten()).collect())
 }

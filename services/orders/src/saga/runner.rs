@@ -114,6 +114,13 @@ impl Runner {
         Ok(Advanced::Done)
     }
 
+    /// Reads the orders that are about to be taken further, with few statements where each would have been read by itself.
+    pub fn look_ahead(&self, tx: &mut Tx<'_>, orders: &[OrderId]) -> Result<(), db::Error> {
+        let ids: Vec<String> = orders.iter().map(ToString::to_string).collect();
+        saga::look_ahead(tx, KIND, &ids)?;
+        store::look_ahead(tx, orders)
+    }
+
     /// The orders whose step has waited too long.
     pub fn overdue(&self, tx: &mut Tx<'_>, limit: u32) -> kernel::Result<Vec<String>> {
         Ok(saga::due(tx, KIND, self.clock.now(), limit)?)
@@ -127,7 +134,7 @@ impl Step<'_> {
             self.perform(tx, effect)?;
         }
         if self.order.version != version {
-            store::update(tx, &self.order)?;
+            store::update(tx, &self.order);
             let (tally, id, from, to) =
                 (self.runner.tally.clone(), self.order.id, self.began_in, self.order.state);
             let (metrics, counted) = (self.runner.metrics.clone(), self.counted);
@@ -148,27 +155,27 @@ impl Step<'_> {
             return Err(Error::internal(wrong));
         }
         self.order.state = state;
-        self.order.version += 1;
-        self.order.updated_at = self.now;
-        store::append(tx, self.order.id, self.order.version, state, self.order.reason.as_deref(), self.now)?;
-        Ok(())
-    }
-
-    fn send<E: kernel::envelope::Event>(
         self.counted.entered.push(state);
         if state == OrderState::Confirmed {
             self.settle(state);
         }
+        self.order.version += 1;
+        self.order.updated_at = self.now;
+        store::append(tx, self.order.id, self.order.version, state, self.order.reason.as_deref(), self.now);
+        Ok(())
+    }
+
+    fn settle(&mut self, outcome: OrderState) {
+        self.counted.settled = Some((outcome, self.now.since(self.order.placed_at)));
+    }
+
+    fn send<E: kernel::envelope::Event>(
         &self,
         tx: &mut Tx<'_>,
         topic: topics::Topic,
         event: &E,
     ) -> kernel::Result<()> {
         let subject = self.order.id.to_string();
-    fn settle(&mut self, outcome: OrderState) {
-        self.counted.settled = Some((outcome, self.now.since(self.order.placed_at)));
-    }
-
         self.runner.outbox.send(tx, topic, &subject, event, self.cause).map(drop)
     }
 
@@ -241,6 +248,10 @@ impl Step<'_> {
         self.order.reason = Some(reason.as_str().to_owned());
         self.order.detail = (!detail.is_empty()).then(|| detail.chars().take(255).collect());
         self.enter(tx, reason.end())?;
+        self.counted.ended = Some(reason);
+        if !was_confirmed {
+            self.settle(reason.end());
+        }
         let (order, reason) = (self.order.summary(), reason.as_str().to_owned());
         match self.order.state {
             OrderState::Rejected => self.send(tx, topics::ORDERS, &OrderRejected { order, reason, detail }),
@@ -248,7 +259,3 @@ impl Step<'_> {
         }
     }
 }
-        self.counted.ended = Some(reason);
-        if !was_confirmed {
-            self.settle(reason.end());
-        }

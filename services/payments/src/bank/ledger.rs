@@ -3,7 +3,7 @@
 //! Invariants: a set that does not balance cannot be made; a correction is a new set; the accounts of the house are
 //! one a currency, and their balances are the sums of their postings.
 
-use db::{ToParam, Tx};
+use db::{Late, Param, ToParam, Tx};
 use kernel::{Currency, Timestamp};
 
 use super::Action;
@@ -48,6 +48,35 @@ pub struct PostingSet {
     entries: Vec<(LedgerAccount, i64)>,
 }
 
+/// One side of a set on its way: all sets of a transaction are written together.
+struct Posting {
+    op_key: String,
+    account: String,
+    currency: Currency,
+    amount: i64,
+    action: Action,
+    hold_key: String,
+    at: Timestamp,
+}
+
+impl Late for Posting {
+    fn write(postings: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        fn values(posting: &Posting) -> [Param<'_>; 7] {
+            [
+                posting.op_key.to_param(),
+                posting.account.to_param(),
+                posting.currency.to_param(),
+                posting.amount.to_param(),
+                posting.action.as_str().to_param(),
+                posting.hold_key.to_param(),
+                posting.at.to_param(),
+            ]
+        }
+        let into = "INSERT INTO bank_postings (op_key, account, currency, amount, action, hold_key, at)";
+        tx.insert_rows(into, 7, &postings.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
+}
+
 /// The amounts do not sum to zero, or leave the range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the postings do not balance")]
@@ -64,36 +93,19 @@ impl PostingSet {
         if sum == Some(0) { Ok(Self { currency, entries }) } else { Err(Unbalanced) }
     }
 
-    /// Writes the set as that of one operation: one statement for all of it.
-    pub(crate) fn post(
-        &self,
-        tx: &mut Tx<'_>,
-        op_key: &str,
-        action: Action,
-        hold_key: &str,
-        at: Timestamp,
-    ) -> Result<(), db::Error> {
-        const ONE: &str = "(?, ?, ?, ?, ?, ?, ?)";
-        const HEAD: &str =
-            "INSERT INTO bank_postings (op_key, account, currency, amount, action, hold_key, at) VALUES ";
-        if self.entries.is_empty() {
-            return Ok(());
+    /// Adds the set as that of one operation.
+    pub(crate) fn post(&self, tx: &mut Tx<'_>, op_key: &str, action: Action, hold_key: &str, at: Timestamp) {
+        for (account, amount) in &self.entries {
+            tx.at_the_end(Posting {
+                op_key: op_key.to_owned(),
+                account: self.name(account),
+                currency: self.currency,
+                amount: *amount,
+                action,
+                hold_key: hold_key.to_owned(),
+                at,
+            });
         }
-        let sql = format!("{HEAD}{}", vec![ONE; self.entries.len()].join(", "));
-        let names: Vec<String> = self.entries.iter().map(|(account, _)| self.name(account)).collect();
-        let mut values = Vec::with_capacity(self.entries.len() * 7);
-        for (name, (_, amount)) in names.iter().zip(&self.entries) {
-            values.extend([
-                op_key.to_param(),
-                name.to_param(),
-                self.currency.to_param(),
-                amount.to_param(),
-                action.as_str().to_param(),
-                hold_key.to_param(),
-                at.to_param(),
-            ]);
-        }
-        tx.execute(&sql, &values).map(drop)
     }
 
     fn name(&self, account: &LedgerAccount) -> String {

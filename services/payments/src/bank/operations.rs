@@ -3,7 +3,7 @@
 //! Invariants: every change of a balance is one conditional UPDATE, never read–modify–write; the result is in the
 //! log in the same transaction, so a second call with the key changes nothing and is told the same.
 
-use db::{Row, Tx, params};
+use db::{Late, Param, Row, ToParam, Tx, params};
 use kernel::{Currency, Timestamp};
 
 use super::ledger::{House, LedgerAccount, PostingSet};
@@ -58,6 +58,39 @@ impl Logged {
     }
 }
 
+/// A row of the log on its way. Of two with one key the second is refused, with all that its transaction has done, and finds
+/// the first when it is run again.
+struct Noted {
+    key: String,
+    action: Action,
+    hold_key: String,
+    asked: Option<i64>,
+    outcome: &'static str,
+    amount: i64,
+    hold_id: Option<String>,
+    at: Timestamp,
+}
+
+impl Late for Noted {
+    fn write(noted: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        fn values(noted: &Noted) -> [Param<'_>; 8] {
+            [
+                noted.key.to_param(),
+                noted.action.as_str().to_param(),
+                noted.hold_key.to_param(),
+                noted.asked.to_param(),
+                noted.outcome.to_param(),
+                noted.amount.to_param(),
+                noted.hold_id.to_param(),
+                noted.at.to_param(),
+            ]
+        }
+        let into =
+            "INSERT INTO bank_operations (op_key, action, hold_key, asked, outcome, amount, hold_id, at)";
+        tx.insert_rows(into, 8, &noted.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
+}
+
 /// One operation under way.
 struct Operation<'a> {
     key: &'a str,
@@ -73,20 +106,16 @@ impl Operation<'_> {
             Ok(done) => ("done", done.amount_minor, done.hold_id.map(|id| id.to_string())),
             Err(refusal) => (refusal.as_str(), 0, None),
         };
-        tx.execute(
-            "INSERT INTO bank_operations (op_key, action, hold_key, asked, outcome, amount, hold_id, at) \
-             VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            params![
-                self.key,
-                self.action.as_str(),
-                self.hold_key,
-                self.asked,
-                outcome,
-                amount,
-                hold_id,
-                self.at
-            ],
-        )?;
+        tx.at_the_end(Noted {
+            key: self.key.to_owned(),
+            action: self.action,
+            hold_key: self.hold_key.to_owned(),
+            asked: self.asked,
+            outcome,
+            amount,
+            hold_id,
+            at: self.at,
+        });
         Ok(Reply { result, replayed: false })
     }
 
@@ -97,7 +126,8 @@ impl Operation<'_> {
         entries: impl IntoIterator<Item = (LedgerAccount, i64)>,
     ) -> Result<(), db::Error> {
         let set = PostingSet::new(currency, entries).map_err(|error| db::Error::Other(error.to_string()))?;
-        set.post(tx, self.key, self.action, self.hold_key, self.at)
+        set.post(tx, self.key, self.action, self.hold_key, self.at);
+        Ok(())
     }
 }
 

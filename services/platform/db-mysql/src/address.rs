@@ -1,4 +1,4 @@
-//! `mysql://user[:password]@host[:port]/schema[?pool=8&tls=off|required|verify&ca=/path]`
+//! `mysql://user[:password]@host[:port]/schema[?pool=8&tls=off|required|verify&ca=/path&socket=/path]`
 //!
 //! Invariant: no error and no `Debug` shows the password.
 
@@ -33,6 +33,8 @@ pub(crate) struct Address {
     pub pool: usize,
     pub tls: Tls,
     pub ca: Option<PathBuf>,
+    /// The server's socket on this machine, which is faster than its port.
+    pub socket: Option<PathBuf>,
 }
 
 impl fmt::Debug for Address {
@@ -106,7 +108,8 @@ impl Address {
         }
         let (host, port) = host_and_port(place)?;
         let schema = schema.to_owned();
-        let mut address = Self { user, password, host, port, schema, pool: POOL, tls: Tls::Off, ca: None };
+        let mut address =
+            Self { user, password, host, port, schema, pool: POOL, tls: Tls::Off, ca: None, socket: None };
         for option in options.split('&').filter(|option| !option.is_empty()) {
             address.set(option)?;
         }
@@ -125,6 +128,8 @@ impl Address {
             ("tls", "verify") => self.tls = Tls::Verify,
             ("tls", _) => return Err(wrong("tls is off, required or verify")),
             ("ca", path) if !path.is_empty() => self.ca = Some(PathBuf::from(decoded(path)?)),
+            ("socket", path) if path.starts_with('/') => self.socket = Some(PathBuf::from(decoded(path)?)),
+            ("socket", _) => return Err(wrong("socket is a path from the root")),
             _ => return Err(wrong(&format!("the option {name:?} is not known"))),
         }
         Ok(())
@@ -132,7 +137,10 @@ impl Address {
 
     /// Where the server is, for errors.
     pub fn server(&self) -> String {
-        format!("{}:{}", self.host, self.port)
+        match &self.socket {
+            Some(socket) => socket.display().to_string(),
+            None => format!("{}:{}", self.host, self.port),
+        }
     }
 }
 
@@ -142,19 +150,20 @@ mod tests {
 
     #[test]
     fn every_part_is_read() {
-        let url = "mysql://shop:p%40ss%3aword@db.example:3307/rtc_orders?pool=4&tls=verify&ca=/etc/ca.pem";
+        let url = "mysql://shop:p%40ss%3aword@db.example:3307/rtc_orders?pool=4&tls=verify&ca=/etc/ca.pem&socket=/run/my%20sql.sock";
         let address = Address::parse(url).unwrap();
         assert_eq!(format!("{address:?}"), "mysql://shop@db.example:3307/rtc_orders");
         assert_eq!(address.password.as_deref(), Some("p@ss:word"));
         assert_eq!((address.pool, address.tls), (4, Tls::Verify));
         assert_eq!(address.ca, Some(PathBuf::from("/etc/ca.pem")));
+        assert_eq!(address.socket, Some(PathBuf::from("/run/my sql.sock")));
     }
 
     #[test]
     fn what_is_left_out_has_a_default() {
         let address = Address::parse("mysql://root@[::1]/rtc").unwrap();
         assert_eq!((address.host.as_str(), address.port, address.pool), ("::1", 3306, POOL));
-        assert_eq!((address.password, address.tls), (None, Tls::Off));
+        assert_eq!((address.password, address.tls, address.socket), (None, Tls::Off, None));
     }
 
     #[test]
@@ -167,6 +176,7 @@ mod tests {
             ("mysql://u:secret@h/s`; DROP", "schema's name"),
             ("mysql://u:secret@h/s?pool=0", "pool"),
             ("mysql://u:secret@h/s?tls=maybe", "tls"),
+            ("mysql://u:secret@h/s?socket=here", "socket"),
             ("mysql://u:secret@h/s?colour=red", "colour"),
             ("mysql://u:secret%zz@h/s", "hexadecimal"),
         ] {

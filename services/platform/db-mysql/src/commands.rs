@@ -1,6 +1,12 @@
-//! Commands: a few workers, each with a connection, each command a transaction of its own.
+//! Commands: a few workers, each with a connection. Commands that wait together share a transaction: one commit, and one
+//! statement for what they leave to its end.
+//!
+//! One worker is at work as long as that is enough: what comes meanwhile waits for it, and is together then. Others join where
+//! somebody has waited for [`JOIN_AFTER`], as when the one waits for a lock.
 //!
 //! Invariants:
+//! - commands that share a transaction share its fate. Where one of them wants its changes undone, or the transaction
+//!   cannot be committed, all are run again, each in a transaction of its own;
 //! - a command is run again only where it is certain that nothing of it was committed;
 //! - it is finished exactly once;
 //! - nobody waits without end: the queue is bounded, and so are the tries of one command.
@@ -11,7 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db::{Error, Job, Stats, Verdict};
+use db::{Error, Job, Stats, Verdict, Work};
+use tokio::time::Instant;
 
 use crate::connect::{Connector, Purpose};
 use crate::failure::Failure;
@@ -19,8 +26,10 @@ use crate::session::Session;
 
 /// Commands that may wait for a worker; beyond that they are refused at once (R91).
 const QUEUE_MAX: usize = 8_192;
-/// After so many commands a lazy one has its turn, however many wait.
-const LAZY_EVERY: u32 = 16;
+/// How many commands share a transaction at most: bounds what one that fails costs the others.
+const GROUP_MAX: usize = 64;
+/// How long a command waits for the worker that is at work before another one joins it.
+const JOIN_AFTER: Duration = Duration::from_millis(10);
 /// How long a worker stays without work before it gives up its connection.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How often one command is run where others are in its way, for each way of being in it.
@@ -30,27 +39,41 @@ const LOST_MAX: u32 = 3;
 /// The longest pause between two tries.
 const PAUSE_MAX_MICROS: u64 = 50_000;
 
+struct Waiting {
+    job: Box<dyn Job>,
+    since: Instant,
+}
+
+type Group = Vec<Box<dyn Job>>;
+
 #[derive(Default)]
 struct Queue {
-    jobs: VecDeque<Box<dyn Job>>,
+    jobs: VecDeque<Waiting>,
     lazy: VecDeque<Box<dyn Job>>,
-    since_lazy: u32,
-    /// Workers alive, and those of them that wait for work.
+    /// Workers alive, those of them that wait for work, and those that are at work.
     workers: usize,
     idle: usize,
+    working: usize,
+    /// Somebody looks whether those who wait are taken in time.
+    is_watched: bool,
     closed: bool,
 }
 
 impl Queue {
-    fn next(&mut self) -> Option<Box<dyn Job>> {
-        if (self.since_lazy < LAZY_EVERY || self.lazy.is_empty())
-            && let Some(job) = self.jobs.pop_front()
-        {
-            self.since_lazy += 1;
-            return Some(job);
-        }
-        self.since_lazy = 0;
-        self.lazy.pop_front()
+    fn is_empty(&self) -> bool {
+        self.jobs.is_empty() && self.lazy.is_empty()
+    }
+
+    /// Those who waited longest, and all that is lazy with them.
+    fn take_group(&mut self) -> Group {
+        let count = self.jobs.len().min(GROUP_MAX);
+        let lazy = self.lazy.len().min(GROUP_MAX);
+        self.jobs.drain(..count).map(|waiting| waiting.job).chain(self.lazy.drain(..lazy)).collect()
+    }
+
+    /// How long the first may still wait for who is at work.
+    fn patience(&self) -> Duration {
+        self.jobs.front().map_or(JOIN_AFTER, |first| JOIN_AFTER.saturating_sub(first.since.elapsed()))
     }
 }
 
@@ -88,7 +111,7 @@ impl Commands {
             drop(queue);
             return job.finish(Err(error));
         }
-        queue.jobs.push_back(job);
+        queue.jobs.push_back(Waiting { job, since: Instant::now() });
         self.wake(queue);
     }
 
@@ -103,10 +126,13 @@ impl Commands {
         self.wake(queue);
     }
 
-    /// Wakes a worker, or makes one where all are at work and there may be more.
+    /// Wakes a worker where nobody is at work, or nobody sees to it that those who wait are taken in time; makes one where all
+    /// that are there do something else and there may be more.
     fn wake(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
-        let waiting = queue.jobs.len() + queue.lazy.len();
-        if queue.idle >= waiting || queue.workers >= self.connector.address.pool {
+        if queue.working > 0 && queue.is_watched {
+            return;
+        }
+        if queue.idle > 0 || queue.is_watched || queue.workers >= self.connector.address.pool {
             drop(queue);
             self.arrived.notify_one();
             return;
@@ -126,31 +152,40 @@ impl Commands {
             Err(error) if queue.workers == 0 => {
                 let stranded: Vec<_> = queue.jobs.drain(..).collect();
                 drop(queue);
-                for job in stranded {
-                    job.finish(Err(Error::Io(error.to_string())));
+                for waiting in stranded {
+                    waiting.job.finish(Err(Error::Io(error.to_string())));
                 }
             }
             Err(_) => {}
         }
     }
 
-    /// Waits for a job. `None` when there is nothing more to do for this worker.
-    fn next(&self) -> Option<Box<dyn Job>> {
+    /// Waits for jobs. `None` when there is nothing more to do for this worker.
+    fn next(&self) -> Option<Group> {
         let mut queue = lock(&self.queue);
         loop {
-            if let Some(job) = queue.next() {
-                return Some(job);
+            let patience = queue.patience();
+            if !queue.is_empty() && (queue.working == 0 || queue.closed || patience.is_zero()) {
+                queue.working += 1;
+                return Some(queue.take_group());
             }
-            if queue.closed {
+            if queue.closed && queue.is_empty() {
                 queue.workers -= 1;
                 return None;
+            }
+            if !queue.jobs.is_empty() && !queue.is_watched {
+                queue.is_watched = true;
+                let waited = self.arrived.wait_timeout(queue, patience);
+                queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                queue.is_watched = false;
+                continue;
             }
             queue.idle += 1;
             let (guard, timeout) =
                 self.arrived.wait_timeout(queue, IDLE_MAX).unwrap_or_else(PoisonError::into_inner);
             queue = guard;
             queue.idle -= 1;
-            if timeout.timed_out() && queue.jobs.is_empty() && queue.lazy.is_empty() {
+            if timeout.timed_out() && queue.is_empty() {
                 queue.workers -= 1;
                 return None;
             }
@@ -159,13 +194,65 @@ impl Commands {
 
     fn work(&self) {
         let mut session = None;
-        while let Some(mut job) = self.next() {
-            let outcome = self.run(&mut session, job.as_mut());
-            self.commands.fetch_add(1, Ordering::Relaxed);
-            if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
-                tracing::error!("a hook after a commit panicked");
+        while let Some(mut group) = self.next() {
+            let together = match group.len() {
+                0 | 1 => None,
+                _ => self.run_together(&mut session, &mut group),
+            };
+            for mut job in group {
+                let outcome = match &together {
+                    Some(outcome) => outcome.clone(),
+                    None => self.run(&mut session, job.as_mut()),
+                };
+                self.commands.fetch_add(1, Ordering::Relaxed);
+                if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
+                    tracing::error!("a hook after a commit panicked");
+                }
+            }
+            lock(&self.queue).working -= 1;
+        }
+    }
+
+    /// Runs all in one transaction. `None` where each has to be run by itself, and nothing was changed.
+    fn run_together(&self, slot: &mut Option<Session>, group: &mut Group) -> Option<Result<(), Error>> {
+        let mut session = match slot.take() {
+            Some(session) => session,
+            None => match Session::open(&self.connector, Purpose::Commands) {
+                Ok(session) => session,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        session.begin();
+        let all_kept = group.iter_mut().all(|job| {
+            let before = session.changes();
+            let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
+            let is_good = match verdict {
+                Ok(Verdict::Keep) => true,
+                // It only looked, and has seen what the others commit with it.
+                Ok(Verdict::Undo) => session.changes() == before,
+                Err(_) => false,
+            };
+            is_good && session.trouble().is_none()
+        });
+        if all_kept && Work::finish(&mut session).is_ok() && session.trouble().is_none() {
+            match session.commit() {
+                Ok(()) => {
+                    self.commits.fetch_add(1, Ordering::Relaxed);
+                    *slot = Some(session);
+                    return Some(Ok(()));
+                }
+                // The server says that it did not.
+                Err(Failure::Deadlock) => {}
+                Err(failure) => {
+                    tracing::warn!(error = %failure.error(), "the outcome of a commit is not known");
+                    return Some(Err(Error::OutcomeUnknown));
+                }
             }
         }
+        if session.rollback().is_ok() {
+            *slot = Some(session);
+        }
+        None
     }
 
     /// Runs one command until it is committed, undone, or has no chance.
@@ -178,6 +265,11 @@ impl Commands {
             };
             session.begin();
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
+            let ended = match &verdict {
+                Ok(Verdict::Keep) => Work::finish(&mut session),
+                _ => Ok(()),
+            };
+            let verdict = if ended.is_ok() { verdict } else { Ok(Verdict::Undo) };
             let trouble = match (session.trouble(), &verdict) {
                 (Some(trouble), _) => Some(trouble.clone()),
                 (None, Ok(Verdict::Keep)) => match session.commit() {
@@ -204,7 +296,7 @@ impl Commands {
                     // The row came between the look and the insert: this time it is seen. A panic is not tried again.
                     let came_between = slot.as_ref().is_some_and(Session::met_duplicate);
                     if !came_between || duplicates > 0 || verdict.is_err() {
-                        return Ok(());
+                        return ended;
                     }
                     duplicates += 1;
                 }

@@ -18,7 +18,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a command waits for a row that others hold, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 /// Statements that the server keeps ready, per connection.
-const STATEMENTS_MAX: usize = 96;
+const STATEMENTS_MAX: usize = 128;
 /// How long nobody tries after a failure: doubled with each, up to the last.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(1);
@@ -119,6 +119,7 @@ impl Connector {
             .user(Some(self.address.user.clone()))
             .pass(password)
             .db_name((purpose != Purpose::Probe).then(|| self.address.schema.clone()))
+            .socket(self.address.socket.as_ref().map(|path| path.to_string_lossy().into_owned()))
             .prefer_socket(false)
             .tcp_connect_timeout(Some(CONNECT_TIMEOUT))
             .read_timeout(timeout)
@@ -146,7 +147,7 @@ impl Connector {
     fn greeting(&self, purpose: Purpose) -> Vec<String> {
         let isolation =
             if purpose == Purpose::Queries { "REPEATABLE READ, READ ONLY" } else { "READ COMMITTED" };
-        let by_itself = u8::from(matches!(purpose, Purpose::Schema | Purpose::Probe));
+        let by_itself = u8::from(purpose != Purpose::Commands);
         let mut greeting = vec![
             format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"),
             format!(

@@ -5,6 +5,8 @@
 //!   otherwise: what was written for one writer stays right with many;
 //! - a command that met a deadlock, or lost its connection before its COMMIT was sent, is run again; where the COMMIT was
 //!   under way it is [`db::Error::OutcomeUnknown`];
+//! - commands that wait together share a transaction and a commit; where one of them cannot be kept, or the transaction
+//!   fails, each runs in one of its own;
 //! - a query is one snapshot.
 
 mod address;
@@ -26,7 +28,7 @@ use mysql::prelude::Queryable;
 use address::Address;
 use commands::Commands;
 use connect::{Connector, Flavour, Purpose};
-use queries::Queries;
+use queries::{Queries, View};
 
 /// Answers the password of the moment.
 pub type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -41,8 +43,9 @@ pub struct Options {
 /// Opens the schema that `url` names, and makes it where it is missing and the user may. Waits for the server: not for
 /// a thread that drives others' work.
 ///
-/// `mysql://user[:password]@host[:port]/schema[?pool=8&tls=off|required|verify&ca=/path]`. `pool` is how many
-/// commands, and how many queries, run at once.
+/// `mysql://user[:password]@host[:port]/schema[?pool=8&tls=off|required|verify&ca=/path&socket=/path]`. `pool`
+/// is how many transactions of commands, and how many queries, run at once; `socket` is the server's on this machine, taken
+/// instead of its port.
 pub fn open(url: &str, options: Options) -> Result<Db, Error> {
     let connector = connect::probe(Address::parse(url)?, options.password)?;
     let engine = MySql {
@@ -77,7 +80,11 @@ impl Engine for MySql {
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
-        self.queries.run(query)
+        self.queries.run(View::Snapshot, query)
+    }
+
+    fn look_up(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+        self.queries.run(View::Moments, query)
     }
 
     fn reads_inline(&self) -> bool {

@@ -1,12 +1,28 @@
-//! Queries: a bounded pool of connections, each query on one snapshot.
+//! Queries: a bounded pool of connections, each query on one snapshot or, where it only looks by key, on none.
+//!
+//! Invariant: nobody waits for a connection longer than [`WAIT_MAX`].
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Duration;
 
 use db::{Connection, Error};
 use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::time::Instant;
 
 use crate::connect::{Connector, Purpose};
 use crate::session::Session;
+
+/// How long a query waits for a connection: beyond it the server, or who holds its connections, is too slow to be of use.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// What a query sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum View {
+    /// One moment.
+    Snapshot,
+    /// With each statement another one: no transaction is opened for it.
+    Moments,
+}
 
 #[derive(Default)]
 struct Idle {
@@ -47,6 +63,10 @@ impl Queries {
     }
 
     fn lend(&self) -> Result<Loan<'_>, Error> {
+        self.lend_until(Instant::now() + WAIT_MAX)
+    }
+
+    fn lend_until(&self, until: Instant) -> Result<Loan<'_>, Error> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             // The one that was used last is the least likely to have died.
@@ -56,7 +76,13 @@ impl Queries {
             if idle.open < self.connector.address.pool {
                 break;
             }
-            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                let (open, waited) = (idle.open, WAIT_MAX.as_secs());
+                let reason = format!("its {open} connections for queries were busy for {waited} s");
+                return Err(Error::Unreachable(reason));
+            }
+            idle = self.freed.wait_timeout(idle, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         idle.open += 1;
         drop(idle);
@@ -66,20 +92,41 @@ impl Queries {
         Ok(loan)
     }
 
-    fn run_here(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+    fn run_here(&self, view: View, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
         let mut loan = self.lend()?;
         let Some(session) = &mut loan.session else { return Err(Error::Closed) };
-        session.begin();
+        match view {
+            View::Snapshot => session.begin_snapshot()?,
+            View::Moments => session.begin(),
+        }
         query(session);
         loan.is_clean = session.trouble().is_none() && session.commit().is_ok();
         Ok(())
     }
 
     /// Runs a query on the calling thread. Where that thread also drives others' work, they are told that it waits.
-    pub fn run(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+    pub fn run(&self, view: View, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
         match Handle::try_current().map(|handle| handle.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.run_here(query)),
-            _ => self.run_here(query),
+            Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(|| self.run_here(view, query)),
+            _ => self.run_here(view, query),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::Address;
+    use crate::connect::Flavour;
+
+    #[test]
+    fn who_finds_all_connections_busy_is_told_so_in_the_end() {
+        let address = Address::parse("mysql://shop@127.0.0.1:1/rtc?pool=1").unwrap();
+        let queries = Queries::new(Arc::new(Connector::new(address, Flavour::MySql, None)));
+        queries.idle.lock().unwrap().open = 1;
+        let Err(error) = queries.lend_until(Instant::now()) else { panic!("there is none") };
+        assert!(
+            matches!(&error, Error::Unreachable(reason) if reason.contains("busy")) && error.is_transient()
+        );
     }
 }

@@ -9,7 +9,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use db::{Connection, Error, Param, Reads, Row, RowSource, ValueRef};
+use db::{Connection, End, Error, Param, Reads, Row, RowSource, ValueRef, Work};
 use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value};
@@ -30,8 +30,12 @@ pub(crate) struct Session {
     texts: HashMap<String, Arc<Translated>>,
     trouble: Option<Failure>,
     met_duplicate: bool,
-    /// Statements sent in this transaction.
+    work: Work,
+    /// Statements sent in this transaction, and those of them that may have changed something.
     sent: u64,
+    changes: u64,
+    /// Whether there is a transaction to end.
+    is_open: bool,
     /// Savepoints that are set with the first change after them.
     pending: Vec<u32>,
 }
@@ -103,7 +107,10 @@ impl Session {
             texts: HashMap::new(),
             trouble: None,
             met_duplicate: false,
+            work: Work::new(End::OfTransaction),
             sent: 0,
+            changes: 0,
+            is_open: false,
             pending: Vec::new(),
         })
     }
@@ -112,8 +119,34 @@ impl Session {
     pub fn begin(&mut self) {
         self.trouble = None;
         self.met_duplicate = false;
+        self.work.clear();
         self.sent = 0;
+        self.changes = 0;
+        self.is_open = false;
         self.pending.clear();
+    }
+
+    /// Begins a transaction that sees one moment. Its connection may have died while it was idle: then it has a new one.
+    pub fn begin_snapshot(&mut self) -> Result<(), Error> {
+        self.begin();
+        let sql = "START TRANSACTION READ ONLY";
+        if let Err(error) = self.conn.query_drop(sql) {
+            match failure::of(&error) {
+                Failure::Lost(_) => {
+                    self.conn = self.connector.connect(self.purpose)?;
+                    self.conn.query_drop(sql).map_err(|error| self.fail(&error))?;
+                }
+                failure => return Err(failure.error()),
+            }
+        }
+        self.sent = 1;
+        self.is_open = true;
+        Ok(())
+    }
+
+    /// How many statements so far may have changed something.
+    pub fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub fn trouble(&self) -> Option<&Failure> {
@@ -127,7 +160,7 @@ impl Session {
 
     /// `Err` where it is not certain that the transaction was committed.
     pub fn commit(&mut self) -> Result<(), Failure> {
-        if self.sent == 0 {
+        if !self.is_open {
             return Ok(());
         }
         self.conn.query_drop("COMMIT").map_err(|error| failure::of(&error))
@@ -135,7 +168,7 @@ impl Session {
 
     /// `Err` where the connection is of no use any more.
     pub fn rollback(&mut self) -> Result<(), Failure> {
-        if self.sent == 0 {
+        if !self.is_open {
             return Ok(());
         }
         self.conn.query_drop("ROLLBACK").map_err(|error| failure::of(&error))
@@ -178,14 +211,21 @@ impl Session {
 
     fn send(&mut self, sql: &str) -> Result<(), Error> {
         self.check()?;
-        self.sent += 1;
+        self.count();
+        self.changes += 1;
         self.conn.query_drop(sql).map_err(|error| self.fail(&error))
+    }
+
+    /// A statement is sent: outside of a query it opens a transaction.
+    fn count(&mut self) {
+        self.sent += 1;
+        self.is_open |= self.purpose == Purpose::Commands;
     }
 
     /// A query's connection may have died while it was idle: before anything was read a new one does as well.
     fn replace_if_stale(&mut self) -> bool {
         let is_lost = matches!(self.trouble, Some(Failure::Lost(_)));
-        if self.purpose != Purpose::Queries || self.sent != 1 || !is_lost {
+        if self.purpose != Purpose::Queries || self.is_open || self.sent != 1 || !is_lost {
             return false;
         }
         match self.connector.connect(self.purpose) {
@@ -204,7 +244,7 @@ impl Session {
         params: Params,
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
-        self.sent += 1;
+        self.count();
         let mut failed = None;
         let mut outcome = Ok(());
         match self.conn.exec_iter(sql, params) {
@@ -236,6 +276,10 @@ impl Session {
 }
 
 impl Connection for Session {
+    fn work(&mut self) -> &mut Work {
+        &mut self.work
+    }
+
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
         self.check()?;
         let translated = self.text(sql)?;
@@ -243,7 +287,8 @@ impl Connection for Session {
             return Err(Error::Other("a schema change would commit what was done before it".to_owned()));
         }
         self.set_savepoints()?;
-        self.sent += 1;
+        self.count();
+        self.changes += 1;
         let done = self.conn.exec_iter(translated.sql.as_str(), values(params)).map(|done| {
             let affected = usize::try_from(done.affected_rows()).unwrap_or(usize::MAX);
             (affected, done.info_str().into_owned())

@@ -1,6 +1,6 @@
 //! What a database engine must be able to do. SQLite is here; MySQL is an adapter that only the binary links.
 
-use crate::{Error, Migrations, Param, Row};
+use crate::{Error, Migrations, Param, Row, Work};
 
 /// What becomes of the rows that a command reads, where several commands run at once. With one writer it makes no
 /// difference, and in a query nothing is ever locked.
@@ -35,6 +35,9 @@ impl Dialect {
 
 /// A connection inside a transaction.
 pub trait Connection {
+    /// What the commands of the transaction have left for its end.
+    fn work(&mut self) -> &mut Work;
+
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error>;
 
     fn execute_batch(&mut self, sql: &str) -> Result<(), Error>;
@@ -72,8 +75,8 @@ pub enum Verdict {
     Undo,
 }
 
-/// A command on its way through an engine. `run` may be called again after a deadlock; `finish` is called
-/// once.
+/// A command on its way through an engine. `run` may be called again after a deadlock, or where it shared a transaction
+/// that could not be kept; `finish` is called once.
 pub trait Job: Send {
     fn run(&mut self, connection: &mut dyn Connection) -> Verdict;
 
@@ -87,6 +90,11 @@ pub trait Engine: Send + Sync {
     fn write_lazily(&self, job: Box<dyn Job>);
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error>;
+
+    /// As [`Engine::read`], but each statement may see another moment: for a look by key.
+    fn look_up(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+        self.read(query)
+    }
 
     /// Reads cost nothing to wait for, so they need no thread of their own.
     fn reads_inline(&self) -> bool;

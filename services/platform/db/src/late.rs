@@ -1,73 +1,133 @@
-//! What happens at the end of a command: rows that are written together, then, after the commit, hooks.
+//! What a transaction writes at its end: rows that commands have kept or added, all of a kind together.
 //!
-//! Invariant: both are kept in one list in the order in which they came, so undoing a part of the command forgets what
-//! that part has added, and nothing else.
+//! Invariants:
+//! - what a part of a command adds is listed in the order in which it came, so undoing the part forgets what it has added and
+//!   nothing else;
+//! - commands that share a transaction share its end: where it fails, each of them fails.
 
 use std::any::{Any, TypeId};
+use std::collections::HashMap;
 
-use crate::{Error, Param, Tx};
+use crate::kept::{Shelf, Shelves};
+use crate::{Connection, Error, Param, Tx};
 
-/// What a command writes once it has succeeded, all of a kind together: a statement for many rows where each would have
-/// cost one.
+/// What a transaction writes once its commands have succeeded, all of a kind together: a statement for many rows where
+/// each would have cost one.
 pub trait Late: Send + Sized + 'static {
     /// `items` are in the order in which they came. Failing fails the command.
     fn write(items: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), Error>;
 }
 
-type Writer = fn(Vec<Box<dyn Any + Send>>, &mut Tx<'_>) -> Result<(), Error>;
-
-pub(crate) enum Pending {
-    Hook(Box<dyn FnOnce() + Send>),
-    Late { kind: TypeId, item: Box<dyn Any + Send>, write: Writer },
+/// Who writes what is left to the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum End {
+    /// The command itself: it can be undone alone.
+    #[default]
+    OfCommand,
+    /// The engine, by [`Work::finish`], for all commands of the transaction.
+    OfTransaction,
 }
 
-impl Pending {
-    pub fn late<T: Late>(item: T) -> Self {
-        Pending::Late { kind: TypeId::of::<T>(), item: Box::new(item), write: write_all::<T> }
-    }
+type Writer = fn(Vec<Box<dyn Any + Send>>, &mut Tx<'_>) -> Result<(), Error>;
 
-    fn kind(&self) -> Option<TypeId> {
-        match self {
-            Pending::Hook(_) => None,
-            Pending::Late { kind, .. } => Some(*kind),
-        }
-    }
+enum Pending {
+    Late {
+        kind: TypeId,
+        item: Box<dyn Any + Send>,
+        write: Writer,
+    },
+    /// How to forget a change of a kept row.
+    Keep(Box<dyn FnOnce(&mut Shelves) + Send>),
 }
 
 fn write_all<T: Late>(items: Vec<Box<dyn Any + Send>>, tx: &mut Tx<'_>) -> Result<(), Error> {
     T::write(items.into_iter().filter_map(|item| item.downcast().ok()).map(|item| *item).collect(), tx)
 }
 
-/// Writes what waits, kind after kind. What that adds is written too.
-pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Error> {
-    while let Some(first) = tx.pending.iter().find_map(Pending::kind) {
-        let of_kind = tx.pending.extract_if(.., |pending| pending.kind() == Some(first));
-        let mut items = Vec::new();
-        let mut writer: Option<Writer> = None;
-        for pending in of_kind {
-            if let Pending::Late { item, write, .. } = pending {
-                items.push(item);
-                writer = Some(write);
+/// What the commands of one transaction have left for its end, and the rows that they know.
+#[derive(Default)]
+pub struct Work {
+    pub(crate) end: End,
+    pending: Vec<Pending>,
+    shelves: Shelves,
+    /// The fences that were found to hold, until the transaction ends.
+    pub(crate) passed: Vec<usize>,
+}
+
+impl Work {
+    pub fn new(end: End) -> Self {
+        Self { end, ..Self::default() }
+    }
+
+    /// Forgets the transaction before.
+    pub fn clear(&mut self) {
+        self.pending.clear();
+        self.shelves.clear();
+        self.passed.clear();
+    }
+
+    pub(crate) fn add<T: Late>(&mut self, item: T) {
+        let item = Box::new(item);
+        self.pending.push(Pending::Late { kind: TypeId::of::<T>(), item, write: write_all::<T> });
+    }
+
+    pub(crate) fn on_undo(&mut self, undo: impl FnOnce(&mut Shelves) + Send + 'static) {
+        self.pending.push(Pending::Keep(Box::new(undo)));
+    }
+
+    pub(crate) fn shelves(&mut self) -> &mut Shelves {
+        &mut self.shelves
+    }
+
+    /// A place to go back to.
+    pub(crate) fn mark(&self) -> usize {
+        self.pending.len()
+    }
+
+    pub(crate) fn undo_to(&mut self, mark: usize) {
+        while self.pending.len() > mark {
+            if let Some(Pending::Keep(undo)) = self.pending.pop() {
+                undo(&mut self.shelves);
             }
         }
-        if let Some(writer) = writer {
-            writer(items, tx)?;
-        }
+    }
+
+    /// Writes what was left to the end of the transaction that `connection` is in.
+    pub fn finish(connection: &mut dyn Connection) -> Result<(), Error> {
+        write(&mut Tx::new(connection, &mut Vec::new()))
+    }
+
+    /// The next kind that waits, with all that is there of it.
+    fn take_kind(&mut self) -> Option<(Writer, Vec<Box<dyn Any + Send>>)> {
+        let mut found: Option<(TypeId, Writer)> = None;
+        let of_kind = self.pending.extract_if(.., |pending| match pending {
+            Pending::Late { kind, write, .. } => found.get_or_insert((*kind, *write)).0 == *kind,
+            // What is written is not undone by parts any more.
+            Pending::Keep(_) => true,
+        });
+        let items = of_kind.filter_map(|pending| match pending {
+            Pending::Late { item, .. } => Some(item),
+            Pending::Keep(_) => None,
+        });
+        let items = items.collect();
+        found.map(|(_, write)| (write, items))
+    }
+}
+
+/// Writes what waits, kind after kind. What that adds is written too.
+pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Error> {
+    let shelves: HashMap<TypeId, Box<dyn Shelf>> = std::mem::take(tx.work().shelves());
+    for shelf in shelves.into_values() {
+        shelf.write(tx)?;
+    }
+    while let Some((write, items)) = tx.work().take_kind() {
+        write(items, tx)?;
     }
     Ok(())
 }
 
-/// The change is on disk.
-pub(crate) fn run_hooks(pending: &mut Vec<Pending>) {
-    for pending in pending.drain(..) {
-        if let Pending::Hook(hook) = pending {
-            hook();
-        }
-    }
-}
-
 /// Rows a statement. Few sizes, so that few statements are prepared.
-const PORTIONS: [usize; 4] = [64, 16, 4, 1];
+const PORTIONS: [usize; 12] = [128, 64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
 
 pub(crate) fn in_portions<'p>(
     mut values: &[Param<'p>],
@@ -79,6 +139,28 @@ pub(crate) fn in_portions<'p>(
             let (portion, rest) = values.split_at(rows * columns);
             each(portion)?;
             values = rest;
+        }
+    }
+    Ok(())
+}
+
+/// Keys that are asked for at once.
+const KEYS_MAX: usize = 128;
+
+/// As [`in_portions`], for keys: the last portion is filled up with its last key, which makes no difference to a question.
+pub(crate) fn in_filled_portions<'p>(
+    keys: &[Param<'p>],
+    mut each: impl FnMut(&[Param<'p>]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    for portion in keys.chunks(KEYS_MAX) {
+        let size = portion.len().next_power_of_two();
+        match portion.last() {
+            Some(last) if size > portion.len() => {
+                let mut filled = portion.to_vec();
+                filled.resize(size, last.clone());
+                each(&filled)?;
+            }
+            _ => each(portion)?,
         }
     }
     Ok(())

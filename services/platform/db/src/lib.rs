@@ -14,6 +14,7 @@
 mod engine;
 mod error;
 pub mod fence;
+mod kept;
 mod late;
 mod migrate;
 mod sqlite;
@@ -24,12 +25,12 @@ mod value;
 use std::path::Path;
 use std::sync::Arc;
 
-use late::Pending;
 use tokio::sync::oneshot;
 
 pub use engine::{Connection, Dialect, Engine, Job, Reads, Stats, Verdict};
 pub use error::Error;
-pub use late::Late;
+pub use kept::Kept;
+pub use late::{End, Late, Work};
 pub use migrate::{Migration, Migrations};
 pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
 
@@ -38,6 +39,11 @@ pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
 macro_rules! params {
     ($($value:expr),* $(,)?) => { &[$($crate::ToParam::to_param(&$value)),*] as &[$crate::Param<'_>] };
 }
+
+/// How an engine is asked.
+type Way = fn(&dyn Engine, &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error>;
+
+type Hook = Box<dyn FnOnce() + Send>;
 
 /// A handle on one service's database. Cheap to clone.
 #[derive(Clone)]
@@ -89,7 +95,7 @@ impl Db {
         self.engine.write(Box::new(Command {
             command,
             outcome: None,
-            pending: Vec::new(),
+            hooks: Vec::new(),
             fence: fence::of(&self.engine),
             reply: Some(reply),
         }));
@@ -103,7 +109,7 @@ impl Db {
         F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
     {
         let fence = fence::of(&self.engine);
-        let job = Command { command, outcome: None, pending: Vec::new(), fence, reply: None };
+        let job = Command { command, outcome: None, hooks: Vec::new(), fence, reply: None };
         self.engine.write_lazily(Box::new(job));
     }
 
@@ -125,7 +131,7 @@ impl Db {
     }
 
     /// Runs a query that takes microseconds where the database is in this process: at once there, and on a thread of
-    /// its own where a server must be asked.
+    /// its own where a server must be asked. Each of its statements may see another moment.
     pub async fn look_up<T, E, F>(&self, query: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -135,7 +141,12 @@ impl Db {
         if self.engine.is_commit_ordered() {
             return self.read_now(query);
         }
-        self.read(query).await
+        let db = self.clone();
+        match tokio::task::spawn_blocking(move || db.ask(query, |engine, query| engine.look_up(query))).await
+        {
+            Ok(result) => result,
+            Err(_) => Err(Error::Closed.into()),
+        }
     }
 
     /// Runs a query on the calling thread. Only for look-ups by key that take microseconds.
@@ -144,9 +155,17 @@ impl Db {
         F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
         E: From<Error>,
     {
+        self.ask(query, |engine, query| engine.read(query))
+    }
+
+    fn ask<T, E, F>(&self, query: F, way: Way) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E>,
+        E: From<Error>,
+    {
         let mut query = Some(query);
         let mut result = None;
-        self.engine.read(&mut |connection| {
+        way(&*self.engine, &mut |connection| {
             if let Some(query) = query.take() {
                 result = Some(query(&mut Tx::new(connection, &mut Vec::new())));
             }
@@ -172,20 +191,24 @@ impl Db {
 /// A transaction under way.
 pub struct Tx<'c> {
     connection: &'c mut dyn Connection,
-    pending: &'c mut Vec<Pending>,
+    hooks: &'c mut Vec<Hook>,
     reads: Reads,
     depth: u32,
 }
 
 impl<'c> Tx<'c> {
-    fn new(connection: &'c mut dyn Connection, pending: &'c mut Vec<Pending>) -> Self {
-        Self { connection, pending, reads: Reads::Locked, depth: 0 }
+    fn new(connection: &'c mut dyn Connection, hooks: &'c mut Vec<Hook>) -> Self {
+        Self { connection, hooks, reads: Reads::Locked, depth: 0 }
     }
 }
 
 impl Tx<'_> {
     fn reading(&mut self, reads: Reads) -> Tx<'_> {
-        Tx { connection: &mut *self.connection, pending: &mut *self.pending, reads, depth: self.depth }
+        Tx { connection: &mut *self.connection, hooks: &mut *self.hooks, reads, depth: self.depth }
+    }
+
+    pub(crate) fn work(&mut self) -> &mut Work {
+        self.connection.work()
     }
 
     /// The same transaction, whose reads hold up nobody and are not held up: for rows that this command does not decide
@@ -224,6 +247,16 @@ impl Tx<'_> {
         Ok(rows)
     }
 
+    /// Calls `each` for one row after the other until it answers `false`.
+    pub fn query_while(
+        &mut self,
+        sql: &str,
+        params: &[Param<'_>],
+        mut each: impl FnMut(&Row<'_>) -> Result<bool, Error>,
+    ) -> Result<(), Error> {
+        self.connection.query(sql, params, self.reads, &mut each)
+    }
+
     /// The first row, if there is one.
     pub fn query_opt<T>(
         &mut self,
@@ -254,14 +287,15 @@ impl Tx<'_> {
         &mut self,
         part: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        let (pending, depth) = (self.pending.len(), self.depth);
+        let (mark, hooks, depth) = (self.work().mark(), self.hooks.len(), self.depth);
         self.connection.savepoint(depth)?;
         let (connection, reads) = (&mut *self.connection, self.reads);
-        let result = part(&mut Tx { connection, pending: &mut *self.pending, reads, depth: depth + 1 });
+        let result = part(&mut Tx { connection, hooks: &mut *self.hooks, reads, depth: depth + 1 });
         if result.is_ok() {
             self.connection.release(depth)?;
         } else {
-            self.pending.truncate(pending);
+            self.work().undo_to(mark);
+            self.hooks.truncate(hooks);
             self.connection.undo_to(depth)?;
         }
         result
@@ -283,31 +317,32 @@ impl Tx<'_> {
         })
     }
 
-    /// Asks for many keys with as few statements as may be: `each` is given a portion of them.
+    /// Asks for many keys with as few statements as may be: `each` is given a portion of them, in which the last one may
+    /// be repeated.
     pub fn for_each_portion<'p>(
         &mut self,
         keys: &[Param<'p>],
         mut each: impl FnMut(&mut Tx<'_>, &[Param<'p>]) -> Result<(), Error>,
     ) -> Result<(), Error> {
-        late::in_portions(keys, 1, |portion| each(self, portion))
+        late::in_filled_portions(keys, |portion| each(self, portion))
     }
 
     /// Keeps `item` until the command has succeeded, and writes it in the same transaction with all others of its kind;
     /// where the part that it belongs to is undone, so is it.
     pub fn at_the_end<T: Late>(&mut self, item: T) {
-        self.pending.push(Pending::late(item));
+        self.work().add(item);
     }
 
     /// Runs `hook` once the change is on disk; never where it is rolled back.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
-        self.pending.push(Pending::Hook(Box::new(hook)));
+        self.hooks.push(Box::new(hook));
     }
 }
 
 struct Command<F, T, E> {
     command: F,
     outcome: Option<Result<T, E>>,
-    pending: Vec<Pending>,
+    hooks: Vec<Hook>,
     fence: Option<fence::Fence>,
     reply: Option<oneshot::Sender<Result<T, E>>>,
 }
@@ -319,18 +354,25 @@ where
     E: From<Error> + Send,
 {
     fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
-        self.pending.clear();
+        self.hooks.clear();
         self.outcome = None;
         // The caller gave up before it began: nothing is done, and nobody waits for an answer (R93).
         if self.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
             return engine::Verdict::Undo;
         }
-        let tx = &mut Tx::new(connection, &mut self.pending);
+        let tx = &mut Tx::new(connection, &mut self.hooks);
+        let (mark, end) = (tx.work().mark(), tx.work().end);
         let outcome = match self.fence.as_ref().map_or(Ok(()), |fence| fence.check(tx)) {
-            Ok(()) => (self.command)(tx).and_then(|done| late::write(tx).map(|()| done).map_err(E::from)),
+            Ok(()) => (self.command)(tx).and_then(|done| match end {
+                End::OfCommand => late::write(tx).map(|()| done).map_err(E::from),
+                End::OfTransaction => Ok(done),
+            }),
             Err(error) => Err(error.into()),
         };
         let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
+        if verdict == engine::Verdict::Undo {
+            connection.work().undo_to(mark);
+        }
         self.outcome = Some(outcome);
         verdict
     }
@@ -342,7 +384,8 @@ where
             (Err(error), _) => Err(error.into()),
         };
         if result.is_ok() {
-            late::run_hooks(&mut self.pending);
+            // The change is on disk.
+            self.hooks.drain(..).for_each(|hook| hook());
         }
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more: the caller gave up, the change stays.

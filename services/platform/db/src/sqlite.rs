@@ -14,7 +14,7 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqlValue};
 use rusqlite::{CachedStatement, Connection as Sqlite, params_from_iter};
 
 use crate::engine::{Connection, Engine, Job, Reads, Stats, Verdict};
-use crate::{Error, Param, Row, RowSource, ValueRef};
+use crate::{Error, Param, Row, RowSource, ValueRef, Work};
 
 /// How many commands share a transaction at most: bounds the memory of one commit and the wait of the first.
 const GROUP_MAX: usize = 512;
@@ -26,7 +26,7 @@ const READERS_MAX: usize = 8;
 const QUEUE_MAX: usize = 8_192;
 
 fn configure(connection: &Sqlite) -> Result<(), Error> {
-    connection.set_prepared_statement_cache_capacity(128);
+    connection.set_prepared_statement_cache_capacity(256);
     connection.busy_timeout(Duration::from_secs(5))?;
     connection
         .execute_batch("PRAGMA foreign_keys = ON; PRAGMA temp_store = MEMORY; PRAGMA cache_size = -4000;")?;
@@ -45,7 +45,7 @@ struct Counters {
 
 // ---- the connection -------------------------------------------------------------------------------------------
 
-struct Handle<'a>(&'a Sqlite);
+struct Handle<'a>(&'a Sqlite, Work);
 
 impl rusqlite::ToSql for Param<'_> {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -75,13 +75,21 @@ impl RowSource for SqliteRow<'_, '_> {
     }
 }
 
-impl Handle<'_> {
+impl<'a> Handle<'a> {
+    fn new(connection: &'a Sqlite) -> Self {
+        Self(connection, Work::default())
+    }
+
     fn statement(&self, sql: &str) -> Result<CachedStatement<'_>, Error> {
         Ok(self.0.prepare_cached(sql)?)
     }
 }
 
 impl Connection for Handle<'_> {
+    fn work(&mut self) -> &mut Work {
+        &mut self.1
+    }
+
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
         Ok(self.statement(sql)?.execute(params_from_iter(params))?)
     }
@@ -116,7 +124,7 @@ impl Connection for Handle<'_> {
 
 /// Runs one command in a savepoint. `Err` where SQLite has given up the whole transaction.
 fn run_in_savepoint(connection: &Sqlite, job: &mut dyn Job) -> Result<(), Error> {
-    let mut handle = Handle(connection);
+    let mut handle = Handle::new(connection);
     handle.execute_batch("SAVEPOINT command")?;
     let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut handle)));
     // A full disk or an I/O error can end the transaction behind the command's back.
@@ -139,7 +147,7 @@ fn run_group(
     let mut done: Vec<Box<dyn Job>> = Vec::with_capacity(first.len());
     let mut waiting: VecDeque<Box<dyn Job>> = first.into();
     let result = (|| {
-        Handle(connection).execute_batch("BEGIN IMMEDIATE")?;
+        Handle::new(connection).execute_batch("BEGIN IMMEDIATE")?;
         while let Some(mut job) =
             waiting.pop_front().or_else(|| (done.len() < GROUP_MAX).then(&mut more).flatten())
         {
@@ -147,11 +155,11 @@ fn run_group(
             done.push(job);
             ran?;
         }
-        Handle(connection).execute_batch("COMMIT")
+        Handle::new(connection).execute_batch("COMMIT")
     })();
     if result.is_err() && !connection.is_autocommit() {
         // The connection is good for the next group only when this one is really gone.
-        if let Err(error) = Handle(connection).execute_batch("ROLLBACK") {
+        if let Err(error) = Handle::new(connection).execute_batch("ROLLBACK") {
             tracing::error!(%error, "rollback failed");
         }
     }
@@ -333,7 +341,7 @@ impl Engine for FileEngine {
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
         let mut loan = self.readers.lend(|| self.open_reader())?;
         let Some(connection) = &loan.connection else { return Err(Error::Closed) };
-        let mut handle = Handle(connection);
+        let mut handle = Handle::new(connection);
         handle.execute_batch("BEGIN")?;
         query(&mut handle);
         handle.execute_batch("COMMIT")?;
@@ -415,7 +423,7 @@ impl Engine for MemoryEngine {
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
-        query(&mut Handle(&lock(&self.connection)));
+        query(&mut Handle::new(&lock(&self.connection)));
         // A write that came meanwhile was left to whoever held the connection.
         self.drain();
         Ok(())

@@ -4,14 +4,16 @@
 //! transient failure leaves the offset where it is and is tried again later: a database that is down fills no dead
 //! letters.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{Bus, Delivery, Subscription};
 use contracts::topics::Topic;
-use db::{Db, Tx, params};
+use db::{Db, Late, Param, ToParam, Tx, params};
 use kernel::envelope::Event;
 use kernel::{Clock, Envelope, Timestamp};
 use tokio::sync::{Mutex, Notify};
@@ -21,10 +23,14 @@ use crate::rebuild::{self, Origin, Projection};
 use crate::{Progress, Pump};
 
 pub(crate) const BATCH_MAX: usize = 256;
+/// After so many steps with messages it is looked for dead letters that are to be replayed.
+const REPLAY_EVERY: u32 = 16;
 /// How often a message that fails for a reason of its own is tried before it is parked.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest subject and the longest type of a message.
 const NAME_CHARS_MAX: usize = 128;
+
+type AheadFn = Box<dyn Fn(&mut Tx<'_>, &[&Envelope]) -> kernel::Result<()> + Send + Sync>;
 
 pub(crate) type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
 
@@ -57,13 +63,31 @@ pub struct Consumer {
     group: String,
     topics: Vec<Topic>,
     pub(crate) handlers: HashMap<&'static str, HandlerFn>,
+    ahead: Option<AheadFn>,
     pub(crate) projection: Option<Projection>,
 }
 
 impl Consumer {
     /// `group` is the consumer group, and the inbox's name for it: `<service>.<what>`.
     pub fn new(group: impl Into<String>, topics: &[Topic]) -> Self {
-        Self { group: group.into(), topics: topics.to_vec(), handlers: HashMap::new(), projection: None }
+        Self {
+            group: group.into(),
+            topics: topics.to_vec(),
+            handlers: HashMap::new(),
+            ahead: None,
+            projection: None,
+        }
+    }
+
+    /// Looks ahead at the messages that are about to be handled in one transaction: reads what they need with few statements
+    /// ([`Tx::note`]) where each would have read it by itself. Their handlers do not depend on it.
+    #[must_use]
+    pub fn ahead(
+        mut self,
+        look: impl Fn(&mut Tx<'_>, &[&Envelope]) -> kernel::Result<()> + Send + Sync + 'static,
+    ) -> Self {
+        self.ahead = Some(Box::new(look));
+        self
     }
 
     /// Handles one type of message inside the transaction that also marks it as handled.
@@ -82,27 +106,6 @@ impl Consumer {
         self
     }
 
-    /// A pump that joins the group at its first step and leaves it at its end.
-    pub fn start(self, db: Db, bus: Arc<dyn Bus>, clock: Arc<dyn Clock>) -> ConsumerPump {
-        ConsumerPump {
-            name: self.group.clone(),
-            topics: self.topics,
-            shared: Arc::new(Shared {
-                group: self.group,
-                handlers: self.handlers,
-                projection: self.projection,
-                clock,
-            }),
-            db,
-            bus,
-            subscription: Mutex::new(None),
-            wake: Arc::new(Notify::new()),
-        }
-    }
-}
-
-pub(crate) struct Shared {
-    pub group: String,
     pub fn group(&self) -> &str {
         &self.group
     }
@@ -111,7 +114,34 @@ pub(crate) struct Shared {
         &self.topics
     }
 
+    /// A pump that joins the group at its first step and leaves it at its end.
+    pub fn start(self, db: Db, bus: Arc<dyn Bus>, clock: Arc<dyn Clock>) -> ConsumerPump {
+        ConsumerPump {
+            name: self.group.clone(),
+            topics: self.topics,
+            shared: Arc::new(Shared {
+                beside: rebuild::beside(&self.group),
+                group: self.group,
+                handlers: self.handlers,
+                ahead: self.ahead,
+                projection: self.projection,
+                clock,
+            }),
+            db,
+            bus,
+            subscription: Mutex::new(None),
+            wake: Arc::new(Notify::new()),
+            steps: AtomicU32::new(0),
+        }
+    }
+}
+
+pub(crate) struct Shared {
+    pub group: String,
+    /// The name of what a rebuild does.
+    beside: String,
     handlers: HashMap<&'static str, HandlerFn>,
+    ahead: Option<AheadFn>,
     /// Set where the consumer fills a read model that can be rebuilt.
     pub projection: Option<Projection>,
     clock: Arc<dyn Clock>,
@@ -127,6 +157,8 @@ pub struct ConsumerPump {
     /// `None` until the first step: who only looks at a service joins no group.
     subscription: Mutex<Option<Box<dyn Subscription>>>,
     wake: Arc<Notify>,
+    /// Steps that found messages.
+    steps: AtomicU32,
 }
 
 /// A message, read or unreadable.
@@ -161,11 +193,73 @@ impl Incoming {
     }
 }
 
+/// A mark that a message is handled. They are inserted plainly: where another member has handled it in the meantime, the
+/// key is taken and nothing of this transaction takes effect.
+struct Handled {
+    consumer: String,
+    event: String,
+    at: Timestamp,
+}
+
+impl Late for Handled {
+    fn write(handled: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        let values: Vec<Param<'_>> = handled
+            .iter()
+            .flat_map(|one| [one.consumer.to_param(), one.event.to_param(), one.at.to_param()])
+            .collect();
+        tx.insert_rows("INSERT INTO inbox (consumer, event_id, handled_at)", 3, &values, "")
+    }
+}
+
+/// The messages of one transaction on their way to their handlers.
+struct Round<'a> {
+    origin: &'a Origin,
+    now: Timestamp,
+    some_parked: bool,
+    /// Handled before, or in this round.
+    handled: HashSet<String>,
+}
+
 impl Shared {
-    /// Marks the message as handled; `false` where it was handled before.
-    fn receive(&self, tx: &mut Tx<'_>, envelope: &Envelope, now: Timestamp) -> Result<bool, db::Error> {
-        let sql = "INSERT OR IGNORE INTO inbox (consumer, event_id, handled_at) VALUES (?, ?, ?)";
-        Ok(tx.execute(sql, params![self.group, envelope.id.to_string(), now])? == 1)
+    /// Under which name messages from there are marked as handled, or parked.
+    fn name(&self, origin: &Origin) -> &str {
+        match origin {
+            Origin::Group => &self.group,
+            Origin::Log(_) => &self.beside,
+        }
+    }
+
+    /// Which of these messages were handled before. Nobody handles one of ours meanwhile, or the marks collide.
+    fn handled_of(
+        &self,
+        tx: &mut Tx<'_>,
+        envelopes: &[&Envelope],
+        origin: &Origin,
+    ) -> Result<HashSet<String>, db::Error> {
+        let ids: Vec<String> = envelopes.iter().map(|envelope| envelope.id.to_string()).collect();
+        let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
+        let mut handled = HashSet::new();
+        tx.for_each_portion(&keys, |tx, portion| {
+            let places = vec!["?"; portion.len()].join(", ");
+            let sql = format!("SELECT event_id FROM inbox WHERE consumer = ? AND event_id IN ({places})");
+            let mut params = vec![self.name(origin).to_param()];
+            params.extend_from_slice(portion);
+            handled.extend(tx.unlocked().query(&sql, &params, |row| row.get::<String>(0))?);
+            Ok(())
+        })?;
+        Ok(handled)
+    }
+
+    /// Whether any message is parked that others may have to wait behind.
+    fn some_parked(&self, tx: &mut Tx<'_>, origin: &Origin) -> Result<bool, db::Error> {
+        Ok(dead_letters::any(tx, self.name(origin))?
+            || matches!(origin, Origin::Log(_)) && dead_letters::any(tx, &self.group)?)
+    }
+
+    /// Whether an earlier message of this key is parked, or this very one.
+    fn is_parked(&self, tx: &mut Tx<'_>, key: &str, origin: &Origin) -> Result<bool, db::Error> {
+        Ok(dead_letters::is_parked(tx, self.name(origin), key)?
+            || matches!(origin, Origin::Log(_)) && dead_letters::is_kept(tx, &self.group, key)?)
     }
 
     /// Whether it is the turn of messages that come from there, until the transaction ends.
@@ -185,24 +279,46 @@ impl Shared {
         aside.unwrap_or(&self.handlers).get(event_type)
     }
 
-    fn handle(
-        &self,
-        tx: &mut Tx<'_>,
-        envelope: &Envelope,
-        origin: &Origin,
-        now: Timestamp,
-    ) -> kernel::Result<()> {
-        let Some(handler) = self.handler(&envelope.event_type, origin) else { return Ok(()) };
-        if self.receive(tx, envelope, now)? {
-            handler(tx, envelope)?;
+    fn handle(&self, tx: &mut Tx<'_>, envelope: &Envelope, round: &mut Round<'_>) -> kernel::Result<()> {
+        let Some(handler) = self.handler(&envelope.event_type, round.origin) else { return Ok(()) };
+        let event = envelope.id.to_string();
+        if round.handled.contains(&event) {
+            return Ok(());
         }
+        handler(tx, envelope)?;
+        let consumer = self.name(round.origin).to_owned();
+        tx.at_the_end(Handled { consumer, event: event.clone(), at: round.now });
+        round.handled.insert(event);
         Ok(())
+    }
+
+    /// Handles messages that came from `origin`, all or none of them.
+    fn take_some(&self, tx: &mut Tx<'_>, some: &[Incoming], origin: &Origin) -> kernel::Result<Taken> {
+        if !self.admit(tx, origin)? {
+            return Ok(Taken::Held);
+        }
+        let some_parked = self.some_parked(tx, origin)?;
+        let is_wanted = |envelope: &&Envelope| self.handler(&envelope.event_type, origin).is_some();
+        let wanted: Vec<&Envelope> =
+            some.iter().filter_map(|incoming| incoming.envelope.as_ref().ok()).filter(is_wanted).collect();
+        let handled = self.handled_of(tx, &wanted, origin)?;
+        if let (Some(ahead), Origin::Group) = (&self.ahead, origin) {
+            let is_new = |envelope: &&Envelope| !handled.contains(&envelope.id.to_string());
+            let new: Vec<&Envelope> = wanted.into_iter().filter(is_new).collect();
+            if new.len() > 1 {
+                ahead(tx, &new)?;
+            }
+        }
+        let mut round = Round { origin, now: self.clock.now(), some_parked, handled };
+        some.iter().try_for_each(|incoming| self.take(tx, incoming, &mut round))?;
+        Ok(Taken::Done)
     }
 
     fn park(
         &self,
         tx: &mut Tx<'_>,
         incoming: &Incoming,
+        origin: &Origin,
         state: DeadLetterState,
         error: &str,
         now: Timestamp,
@@ -216,7 +332,7 @@ impl Shared {
             }
         };
         let parked = Parked {
-            consumer: &self.group,
+            consumer: self.name(origin),
             delivery: &incoming.delivery,
             key: &key,
             event_id: &event_id,
@@ -230,34 +346,30 @@ impl Shared {
     }
 
     /// One message with all its ways out, apart from failing.
-    fn take(
-        &self,
-        tx: &mut Tx<'_>,
-        incoming: &Incoming,
-        origin: &Origin,
-        some_parked: bool,
-    ) -> kernel::Result<()> {
-        let now = self.clock.now();
+    fn take(&self, tx: &mut Tx<'_>, incoming: &Incoming, round: &mut Round<'_>) -> kernel::Result<()> {
+        let now = round.now;
         match &incoming.envelope {
             Err(error) => Ok(self.park(
                 tx,
                 incoming,
+                round.origin,
                 DeadLetterState::Dead,
                 &format!("not an envelope: {error}"),
                 now,
             )?),
             Ok(envelope) => {
-                let wanted = self.handler(&envelope.event_type, origin).is_some();
-                if wanted && some_parked && dead_letters::is_parked(tx, &self.group, &envelope.subject)? {
+                let wanted = self.handler(&envelope.event_type, round.origin).is_some();
+                if wanted && round.some_parked && self.is_parked(tx, &envelope.subject, round.origin)? {
                     return Ok(self.park(
                         tx,
                         incoming,
+                        round.origin,
                         DeadLetterState::Waiting,
                         "waits behind a parked message",
                         now,
                     )?);
                 }
-                self.handle(tx, envelope, origin, now)
+                self.handle(tx, envelope, round)
             }
         }
     }
@@ -265,17 +377,20 @@ impl Shared {
 
 impl ConsumerPump {
     pub(crate) async fn take_all(&self, batch: &Arc<Vec<Incoming>>, origin: Origin) -> kernel::Result<Taken> {
+        self.take_range(batch, 0..batch.len(), origin).await
+    }
+
+    async fn take_range(
+        &self,
+        batch: &Arc<Vec<Incoming>>,
+        range: Range<usize>,
+        origin: Origin,
+    ) -> kernel::Result<Taken> {
         let (shared, batch) = (self.shared.clone(), batch.clone());
-        self.db
-            .write(move |tx| -> kernel::Result<Taken> {
-                if !shared.admit(tx, &origin)? {
-                    return Ok(Taken::Held);
-                }
-                let some_parked = dead_letters::any(tx, &shared.group)?;
-                batch.iter().try_for_each(|incoming| shared.take(tx, incoming, &origin, some_parked))?;
-                Ok(Taken::Done)
-            })
-            .await
+        let take = move |tx: &mut Tx<'_>| {
+            shared.take_some(tx, batch.get(range.clone()).unwrap_or_default(), &origin)
+        };
+        self.db.write(take).await
     }
 
     /// `Err` only where trying later may help; a message that is at fault itself is parked.
@@ -287,20 +402,7 @@ impl ConsumerPump {
     ) -> kernel::Result<Taken> {
         let mut attempt = 1;
         loop {
-            let (shared, all, from) = (self.shared.clone(), batch.clone(), origin.clone());
-            let taken = self
-                .db
-                .write(move |tx| -> kernel::Result<Taken> {
-                    if !shared.admit(tx, &from)? {
-                        return Ok(Taken::Held);
-                    }
-                    let some_parked = dead_letters::any(tx, &shared.group)?;
-                    if let Some(incoming) = all.get(index) {
-                        shared.take(tx, incoming, &from, some_parked)?;
-                    }
-                    Ok(Taken::Done)
-                })
-                .await;
+            let taken = self.take_range(batch, index..index + 1, origin.clone()).await;
             let error = match taken {
                 Ok(taken) => return Ok(taken),
                 Err(error) => error,
@@ -323,7 +425,7 @@ impl ConsumerPump {
                     }
                     let now = shared.clock.now();
                     if let Some(incoming) = all.get(index) {
-                        shared.park(tx, incoming, DeadLetterState::Dead, &reason, now)?;
+                        shared.park(tx, incoming, &origin, DeadLetterState::Dead, &reason, now)?;
                     }
                     Ok(Taken::Done)
                 })
@@ -348,7 +450,10 @@ impl ConsumerPump {
                 }
                 let envelope: Envelope = serde_json::from_str(&again.payload)
                     .map_err(|error| kernel::Error::invalid("event_unreadable", error.to_string()))?;
-                shared.handle(tx, &envelope, &Origin::Group, shared.clock.now())?;
+                let handled = shared.handled_of(tx, &[&envelope], &Origin::Group)?;
+                let mut round =
+                    Round { origin: &Origin::Group, now: shared.clock.now(), some_parked: true, handled };
+                shared.handle(tx, &envelope, &mut round)?;
                 Ok(dead_letters::remove(tx, &again)?)
             })
             .await;
@@ -384,9 +489,6 @@ impl Pump for ConsumerPump {
         if let Some(progress) = self.rebuild_step().await? {
             return Ok(progress);
         }
-        if self.replay_one().await? == Progress::Worked {
-            return Ok(Progress::Worked);
-        }
         let polled = match subscription.poll(BATCH_MAX).await {
             Ok(polled) => polled,
             Err(error) => {
@@ -395,7 +497,11 @@ impl Pump for ConsumerPump {
             }
         };
         if polled.is_empty() {
-            return Ok(Progress::Idle);
+            return self.replay_one().await;
+        }
+        // Also where there is always something to do, an operator does not wait for ever.
+        if self.steps.fetch_add(1, Ordering::Relaxed) % REPLAY_EVERY == 0 {
+            self.replay_one().await?;
         }
         let batch: Arc<Vec<Incoming>> = Arc::new(polled.into_iter().map(Incoming::read).collect());
         let mut taken = self.take_all(&batch, Origin::Group).await;

@@ -33,6 +33,10 @@ impl Outbox {
         self.wake.clone()
     }
 
+    pub(crate) fn clock(&self) -> Arc<dyn Clock> {
+        self.clock.clone()
+    }
+
     /// Sends `event` with `subject` as its key. `cause` is the message that is being handled, if one is.
     pub fn send<E: Event>(
         &self,

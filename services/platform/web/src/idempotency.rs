@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use db::{Migration, Migrations, Tx, params};
+use db::{Late, Migration, Migrations, Param, ToParam, Tx, params};
 use kernel::{Error, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -247,23 +247,39 @@ pub fn once(
         Err(error) if is_stored(&error) => Answer::problem(&error)?,
         Err(error) => return Err(error),
     };
-    tx.execute(
-        "INSERT INTO idempotent_answers (principal, route, request_key, fingerprint, status, location, etag, \
-         content_type, body, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-        params![
-            key.principal,
-            key.route,
-            key.key,
-            key.fingerprint,
-            answer.status,
-            answer.location,
-            answer.etag,
-            answer.content_type,
-            answer.body,
-            now
-        ],
-    )?;
+    tx.at_the_end(Stored { key: key.clone(), answer: answer.clone(), at: now });
     Ok(answer)
+}
+
+/// An answer on its way to its row. Of two for one key the second is refused, with all that its transaction has done, and
+/// finds the first when it is run again.
+struct Stored {
+    key: RequestKey,
+    answer: Answer,
+    at: Timestamp,
+}
+
+impl Late for Stored {
+    fn write(stored: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        fn values(stored: &Stored) -> [Param<'_>; 10] {
+            let (key, answer) = (&stored.key, &stored.answer);
+            [
+                key.principal.to_param(),
+                key.route.to_param(),
+                key.key.to_param(),
+                key.fingerprint.to_param(),
+                answer.status.to_param(),
+                answer.location.to_param(),
+                answer.etag.to_param(),
+                answer.content_type.to_param(),
+                answer.body.to_param(),
+                stored.at.to_param(),
+            ]
+        }
+        let into = "INSERT INTO idempotent_answers (principal, route, request_key, fingerprint, status, location, \
+                    etag, content_type, body, created_at)";
+        tx.insert_rows(into, 10, &stored.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
 }
 
 fn find(tx: &mut Tx<'_>, key: &RequestKey) -> Result<Option<Answer>, Error> {

@@ -24,6 +24,15 @@ impl Counts {
             active: measures.db_active.get_or_create_owned(&labels),
         }
     }
+
+    fn time<T>(&self, work: impl FnOnce() -> T) -> T {
+        let began = Instant::now();
+        self.active.inc();
+        let outcome = work();
+        self.active.dec();
+        self.duration.observe(began.elapsed().as_secs_f64());
+        outcome
+    }
 }
 
 struct Measured {
@@ -106,12 +115,11 @@ impl Engine for Measured {
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
-        let began = Instant::now();
-        self.reads.active.inc();
-        let outcome = self.inner.read(query);
-        self.reads.active.dec();
-        self.reads.duration.observe(began.elapsed().as_secs_f64());
-        outcome
+        self.reads.time(|| self.inner.read(query))
+    }
+
+    fn look_up(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+        self.reads.time(|| self.inner.look_up(query))
     }
 
     fn reads_inline(&self) -> bool {

@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use messaging::RelayLag;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
@@ -117,6 +118,7 @@ pub(crate) struct Measures {
     pub db_size: Family<ServiceLabel, Gauge>,
     pub history_series: Gauge,
     pub history_refused: Counter,
+    pub relay_lag: RelayLag,
 }
 
 fn work_histogram() -> Histogram {
@@ -127,6 +129,7 @@ impl Measures {
     pub fn register(registry: &mut Registry) -> Self {
         let histogram = work_histogram as fn() -> Histogram;
         let m = Self {
+            relay_lag: RelayLag::register(registry),
             process_duration: Family::new_with_constructor(histogram),
             consumed: Family::default(),
             sent: Family::default(),
