@@ -6,6 +6,8 @@ are compared with the document too and not refusals alone.
 
 import json
 import os
+import threading
+import time
 import urllib.request
 import zlib
 
@@ -26,23 +28,39 @@ def is_helped(drawn):
     return number_of(drawn) % 2 == 0
 
 
-class SignIn:
-    """The caller's token: got anew well before it expires, and where it is no good any more."""
+class Session:
+    """The caller's token, got anew well before it expires. Not an auth provider of schemathesis: that would have most requests
+    refused for want of a good token, which is looked at as nobody."""
 
-    def get(self, case, ctx):
-        said = json.dumps({"email": CALLER["email"], "password": CALLER["password"]}).encode()
-        request = urllib.request.Request(
-            f"{CALLER['api']}/api/v1/sessions", data=said, headers={"content-type": "application/json"}
-        )
-        with urllib.request.urlopen(request, timeout=30) as answer:
-            return json.load(answer)["access_token"]
+    def __init__(self):
+        self.lock = threading.Lock()
+        self.value = None
+        self.good_until = 0.0
 
-    def set(self, case, data, ctx):
-        case.headers["Authorization"] = f"Bearer {data}"
+    def token(self):
+        with self.lock:
+            if time.monotonic() >= self.good_until:
+                self.value = sign_in()
+                self.good_until = time.monotonic() + RENEW_AFTER_S
+            return self.value
 
 
-if CALLER is not None:
-    schemathesis.auth(SignIn, refresh_interval=RENEW_AFTER_S)
+def sign_in():
+    said = json.dumps({"email": CALLER["email"], "password": CALLER["password"]}).encode()
+    request = urllib.request.Request(
+        f"{CALLER['api']}/api/v1/sessions", data=said, headers={"content-type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=30) as answer:
+        return json.load(answer)["access_token"]
+
+
+SESSION = Session()
+
+
+@schemathesis.hook
+def before_call(ctx, case, kwargs):
+    if CALLER is not None:
+        case.headers["Authorization"] = f"Bearer {SESSION.token()}"
 
 
 @schemathesis.hook
