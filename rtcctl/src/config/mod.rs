@@ -210,7 +210,8 @@ impl Config {
     pub fn operator(&self) -> String {
         let variable =
             |name: &str| self.variables.0.get(name).map(String::as_str).filter(|text| !text.is_empty());
-        let user = variable("USER").or_else(|| variable("LOGNAME")).unwrap_or("unknown");
+        let user = variable("USER").or_else(|| variable("LOGNAME")).map(str::to_owned);
+        let user = user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         format!("{user}@{host}")
     }

@@ -21,6 +21,7 @@ use crate::codes;
 use crate::commands::runs::told;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
+use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
@@ -289,7 +290,11 @@ fn slowest(watch: &Watch) -> Table {
     steps.sort_by_key(|step| std::cmp::Reverse(step.elapsed_s));
     let mut table = Table::new([Column::left("slowest"), Column::left("action"), Column::right("took")]);
     for step in steps.into_iter().take(5) {
-        let took = human::duration(Duration::from_secs(step.elapsed_s));
+        // Terraform counts whole seconds.
+        let took = match step.elapsed_s {
+            0 => "under 1 s".to_owned(),
+            seconds => human::duration(Duration::from_secs(seconds)),
+        };
         table.push([step.address.clone(), step.action.clone(), took]);
     }
     table
@@ -314,10 +319,10 @@ pub async fn account_for_earlier(site: &Site<'_>) -> Result<Vec<Finding>> {
                 format!("the run {id} lost its rtcctl, and terraform still works on it"),
             ));
         }
-        let far = how_far_alone(&record);
+        let (exit, far) = how_far_alone(&record);
         let (mut run, _) = journal.resume(&id).map_err(told)?;
         append(&mut run, Entry::Resumed { by: site.context.config.operator() })?;
-        append(&mut run, Entry::Ended { exit: codes::INF004.exit.code(), summary: far.clone() })?;
+        append(&mut run, Entry::Ended { exit: exit.code(), summary: far.clone() })?;
         findings.push(
             Finding::new(&codes::INF031, Severity::Warning, format!("the run {id} was cut off: {far}"))
                 .with_hint(format!("rtcctl runs show {id}")),
@@ -327,16 +332,16 @@ pub async fn account_for_earlier(site: &Site<'_>) -> Result<Vec<Finding>> {
 }
 
 /// From the lines that Terraform wrote after its rtcctl was gone.
-fn how_far_alone(record: &Record) -> String {
+fn how_far_alone(record: &Record) -> (Exit, String) {
     let Ok(text) = std::fs::read(record.folder().join(LINES)) else {
-        return "terraform had not begun".to_owned();
+        return (exit::TERRAFORM_FAILED, "terraform had not begun".to_owned());
     };
     let mut watch = Watch::default();
     let mut is_complete = false;
     let mut lines = terraform::stream::Lines::default();
     let mut see = |line: Line| {
         if let Line::Event(event) = line {
-            // The summary of an apply is its last word.
+            // The summary of an apply is its last word, and it says none when something failed.
             is_complete |= matches!(&event, Event::ChangeSummary(_));
             watch.saw(&event);
         }
@@ -344,8 +349,8 @@ fn how_far_alone(record: &Record) -> String {
     lines.feed(&text, &mut see);
     lines.finish(&mut see);
     let far = following::how_far(&watch);
-    match is_complete {
-        true => format!("terraform finished by itself, {far}"),
-        false => format!("terraform did not finish, {far}"),
+    match is_complete && watch.tally().failed == 0 {
+        true => (exit::DONE, format!("terraform finished by itself, {far}")),
+        false => (exit::TERRAFORM_FAILED, format!("terraform did not finish, {far}")),
     }
 }
