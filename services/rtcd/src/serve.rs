@@ -232,6 +232,9 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let router = entrance(&context, services, elsewhere, selection.entry);
 
     let stop = CancellationToken::new();
+    if let Err(error) = context.edge.admission().hire(None) {
+        tracing::warn!(%error, "no threads for work under overload: whoever is refused waits behind it");
+    }
     tokio::spawn(context.edge.admission().clone().run(stop.clone()));
     tokio::spawn(context.reload.clone().watch(stop.clone()));
     tokio::spawn(host::observe::follow(context.clone(), stop.clone()));

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use kernel::{Clock, Error, IdSource, Kind};
 use tokio::time::Instant;
 
-use crate::admission::{AdmissionConfig, Gate, Priority};
+use crate::admission::{AdmissionConfig, Gate, Priority, overloaded};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits, Quotas};
@@ -259,7 +259,15 @@ pub(crate) async fn guard(
     let id = request_id(request.headers(), &edge.ids);
     request.extensions_mut().insert(RequestId(id.clone()));
     let mut response = match edge.gate.enter(guard.priority).await {
-        Ok(_permit) => admit(&edge, guard, started, request, next).await,
+        Ok(_permit) => match edge.gate.workers() {
+            None => admit(&edge, guard, started, request, next).await,
+            Some(workers) => {
+                let over_there = edge.clone();
+                let work = async move { admit(&over_there, guard, started, request, next).await };
+                let refused = || Problem(overloaded()).into_response();
+                workers.work(guard.priority, work).await.unwrap_or_else(refused)
+            }
+        },
         Err(error) => {
             edge.metrics.shed(guard.service, Shed::Overloaded);
             Problem(error).into_response()

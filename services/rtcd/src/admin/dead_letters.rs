@@ -113,7 +113,8 @@ pub async fn discard(State(operator): State<Operator>, Json(body): Json<DropBody
     }
     let (mut dropped, mut remaining) = (0, 0);
     for (name, db) in chosen(&operator, Some(&body.service))? {
-        dropped += messaging::discard_dead_letters(db, body.ids.clone(), operator.context.clock.now()).await?;
+        dropped +=
+            messaging::discard_dead_letters(db, body.ids.clone(), operator.context.clock.now()).await?;
         remaining += messaging::count_dead_letters(db).await?;
         tracing::warn!(service = name, ids = ?body.ids, dropped, "dead letters were given up");
     }

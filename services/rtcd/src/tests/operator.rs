@@ -90,23 +90,37 @@ async fn read_models_are_listed_and_rebuilt() {
     desk.house.settle().await;
     let listed = desk.get("/admin/consumers").await;
     let of = |group: &str| {
-        listed.as_array().unwrap().iter().find(|view| view["consumer"] == group).cloned().expect("a read model")
+        listed
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|view| view["consumer"] == group)
+            .cloned()
+            .expect("a read model")
     };
     let products = of("orders.products");
     assert_eq!((&products["service"], &products["stage"]), (&json!("orders"), &json!("live")));
-    assert_eq!((&products["topics"], &products["can_be_abandoned"]), (&json!(["rtc.catalog"]), &json!(false)));
+    assert_eq!(
+        (&products["topics"], &products["can_be_abandoned"]),
+        (&json!(["rtc.catalog"]), &json!(false))
+    );
 
     let spoil = "UPDATE products SET price = 1";
     desk.house.service("orders").db.write(|tx| tx.execute(spoil, &[])).await.unwrap();
     let asked = desk.rebuild(Method::POST, "orders.products").await.expect(202);
-    assert_eq!((&asked["data"]["stage"], &asked["data"]["can_be_abandoned"]), (&json!("requested"), &json!(true)));
+    assert_eq!(
+        (&asked["data"]["stage"], &asked["data"]["can_be_abandoned"]),
+        (&json!("requested"), &json!(true))
+    );
     desk.rebuild(Method::POST, "orders.products").await.expect_problem(409, "rebuild_under_way");
     desk.house.settle().await;
     assert_eq!(desk.get("/admin/consumers").await, listed_after(&listed, &asked["data"]));
     let price = "SELECT price FROM products";
     let db = &desk.house.service("orders").db;
-    let price: i64 =
-        db.read_now(|tx| tx.query_one(price, &[], |row| row.get(0))).map_err(|error: db::Error| error).unwrap();
+    let price: i64 = db
+        .read_now(|tx| tx.query_one(price, &[], |row| row.get(0)))
+        .map_err(|error: db::Error| error)
+        .unwrap();
     assert_eq!(price, 900);
 }
 
@@ -183,8 +197,10 @@ async fn a_dead_letter_is_shown_with_what_it_holds_and_given_up() {
     assert_eq!(desk.get("/admin/dead-letters?service=orders").await, json!([]));
     let known = "SELECT COUNT(*) FROM products";
     let db = &desk.house.service("orders").db;
-    let known: i64 =
-        db.read_now(|tx| tx.query_one(known, &[], |row| row.get(0))).map_err(|error: db::Error| error).unwrap();
+    let known: i64 = db
+        .read_now(|tx| tx.query_one(known, &[], |row| row.get(0)))
+        .map_err(|error: db::Error| error)
+        .unwrap();
     assert_eq!(known, 1, "the one behind it was handled");
     let gone = desk.ask(Method::GET, &format!("/admin/dead-letters/orders/{id}")).send().await;
     gone.expect_problem(404, "no_such_dead_letter");

@@ -3,7 +3,9 @@
 //! Invariants:
 //! - the work in progress is bounded, and so is the queue before it;
 //! - who is refused is refused before anything was done for them, and the least important first;
-//! - while there is no overload, a request costs a few uncontended atomics and no lock.
+//! - while there is no overload, a request costs a few uncontended atomics and no lock;
+//! - under overload those who are let in are worked for by threads of their own, so that whoever is refused does not wait
+//!   behind them: what reads requests and answers refusals has nothing else to do.
 
 mod controller;
 #[cfg(test)]
@@ -11,10 +13,11 @@ mod flood;
 mod lanes;
 #[cfg(test)]
 mod tests;
+mod workers;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::Method;
@@ -25,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use controller::{Controller, Interval};
 use lanes::{Lanes, Pushed};
+use workers::Workers;
 
 /// What a request is worth; the last one the most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,6 +85,8 @@ const INTERVAL: Duration = Duration::from_millis(100);
 /// A flood is not watched for a whole interval.
 const INTERVAL_MIN: Duration = Duration::from_millis(20);
 const FLOOD: u32 = 4;
+/// So many intervals after the last refusal there is no overload any more.
+const CALM: u32 = 100;
 
 /// Gathers what probes see until it is time to steer by it.
 struct Watch {
@@ -126,11 +132,16 @@ pub struct Gate {
     queued_micros: AtomicU64,
     controller: Mutex<Steering>,
     pressures: RwLock<HashMap<&'static str, Pressure>>,
+    workers: OnceLock<Workers>,
+    /// There is overload, or was a moment ago: it comes and goes, and must not come back to where requests are read.
+    work_there: AtomicBool,
 }
 
 struct Steering {
     controller: Controller,
     work_before: u32,
+    /// How many intervals in a row everybody was let in.
+    calm: u32,
 }
 
 struct Waiter {
@@ -191,8 +202,10 @@ impl Gate {
             waiting: AtomicUsize::new(0),
             lanes: Mutex::new(Lanes::new(config.queue_max)),
             queued_micros: AtomicU64::new(u64::MAX),
-            controller: Mutex::new(Steering { controller, work_before: 0 }),
+            controller: Mutex::new(Steering { controller, work_before: 0, calm: CALM }),
             pressures: RwLock::default(),
+            workers: OnceLock::new(),
+            work_there: AtomicBool::new(false),
         })
     }
 
@@ -314,8 +327,11 @@ impl Gate {
             u64::MAX => 0,
             micros => micros,
         });
+        let queued = queued.max(self.workers.get().map_or(Duration::ZERO, Workers::waited));
         let before = floor(self.state.load(Ordering::Relaxed));
         let after = steering.controller.next(&Interval { offered, done, delay: delay.max(queued) });
+        steering.calm = if after > 0 { 0 } else { steering.calm.saturating_add(1) };
+        self.work_there.store(steering.calm < CALM, Ordering::Relaxed);
         if before == after {
             return;
         }
@@ -332,14 +348,29 @@ impl Gate {
         let _ = self.state.fetch_update(Ordering::SeqCst, Ordering::SeqCst, set);
     }
 
+    /// Threads that work under overload; so many, or as many as the machine can run at once.
+    pub fn hire(&self, threads: Option<usize>) -> std::io::Result<()> {
+        if self.workers.get().is_none() {
+            let _ = self.workers.set(Workers::hire(threads)?);
+        }
+        Ok(())
+    }
+
+    /// Where work is to be done, if it is not to be done here.
+    pub(crate) fn workers(&self) -> Option<&Workers> {
+        self.workers.get().filter(|_| self.work_there.load(Ordering::Relaxed))
+    }
+
     /// Looks how long work waits, and steers by it. Without it nothing but the bounds holds.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut watch = Watch::new(self.config.delay_target);
+        let beats = self.workers.get().map(|workers| workers.beat(PROBE, stop.clone()));
         while !stop.is_cancelled() {
             let asleep = Instant::now();
             tokio::time::sleep(PROBE).await;
             let passed = asleep.elapsed();
-            if let Some(delay) = watch.saw(passed.saturating_sub(PROBE), passed) {
+            let theirs = beats.as_ref().map_or(Duration::ZERO, |beats| beats.late(PROBE));
+            if let Some(delay) = watch.saw(passed.saturating_sub(PROBE).max(theirs), passed) {
                 self.steer(delay);
             }
         }
