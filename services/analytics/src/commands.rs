@@ -6,7 +6,7 @@ use db::Tx;
 use kernel::{Error, Result, Timestamp};
 
 use crate::domain::{Deltas, Gross, Outcome, Refusal, RefusalCode, Source, Transaction, minute_of};
-use crate::store::{totals, transactions};
+use crate::store::{totals, transactions, windows};
 
 /// A line that could be read, or why it could not.
 pub type Line = Result<Transaction, Refusal>;
@@ -33,6 +33,7 @@ pub fn ingest(tx: &mut Tx<'_>, source: &Source, lines: &[Line], now: Timestamp) 
     }
     totals::add(tx, source, &deltas)?;
     totals::count_ingest(tx, minute_of(now), &results)?;
+    windows::raise_revision(tx)?;
     Ok(outcomes)
 }
 

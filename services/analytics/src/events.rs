@@ -1,42 +1,74 @@
-//! What the orders service says, folded into minutes.
+//! What the shop's services say.
 //!
-//! Invariant: three statements an order, the inbox's among them; the inbox makes a second delivery change nothing. While
-//! the minutes are rebuilt they count what is read of the log so far.
+//! Invariant: one consumer hears all of it, so that one rebuild makes all of it anew. While it is rebuilt the windows count
+//! what is read of the log so far.
 
+use std::sync::Arc;
+
+use contracts::catalog::ProductsVisited;
+use contracts::inventory::{
+    StockAdjusted, StockCommitted, StockExpired, StockReleased, StockReserved, StockReturned,
+};
 use contracts::orders::{OrderCancelled, OrderConfirmed, OrderRejected};
-use contracts::topics;
-use kernel::{Error, Money};
-use messaging::Consumer;
+use contracts::payments::{PaymentCaptured, PaymentDeclined, PaymentRefunded};
+use contracts::topics::{self, Topic};
+use db::Tx;
+use kernel::{Envelope, Result};
+use messaging::{Cleared, Consumer};
 
-use crate::store::orders::{self, Ending};
+use crate::domain::News;
+use crate::projector::Projector;
+use crate::store::{products, windows};
 
-pub fn orders() -> Consumer {
-    Consumer::new("analytics.orders", &[topics::ORDERS])
-        .on::<OrderConfirmed>(|tx, event, envelope| {
-            orders::add(tx, event.order.placed_at, 1, event.order.total, envelope.time)
-        })
-        .on::<OrderRejected>(|tx, event, envelope| {
-            let reason = reason(&event.reason);
-            orders::count_ending(tx, Ending::Rejected, reason, event.order.placed_at, envelope.time)
-        })
-        .on::<OrderCancelled>(|tx, event, envelope| {
-            if event.was_confirmed {
-                let order = &event.order;
-                orders::add(tx, order.placed_at, -1, negated(order.total)?, envelope.time)?;
+/// The consumer group.
+pub const GROUP: &str = "analytics.shop";
+
+/// A handler: reads an event, and gives what it says to the projector.
+fn heard<E>(
+    projector: &Arc<Projector>,
+    topic: Topic,
+    read: impl Fn(&E, &Envelope) -> Result<News> + Send + Sync + 'static,
+) -> impl Fn(&mut Tx<'_>, &E, &Envelope) -> Result<()> + Send + Sync + 'static {
+    let projector = projector.clone();
+    move |tx: &mut Tx<'_>, event: &E, envelope: &Envelope| {
+        let news = read(event, envelope)?;
+        projector.take(tx, topic, envelope, news);
+        Ok(())
+    }
+}
+
+pub fn shop(p: &Arc<Projector>) -> Consumer {
+    let of = [topics::ORDERS, topics::PAYMENTS, topics::INVENTORY, topics::CATALOG_VISITS];
+    let [orders, payments, stock, visits] = of;
+    Consumer::new(GROUP, &of)
+        .on(heard(p, orders, |event: &OrderConfirmed, envelope| News::confirmed(&event.order, envelope.time)))
+        .on(heard(p, orders, |event: &OrderRejected, envelope| {
+            News::rejected(&event.order, &event.reason, envelope.time)
+        }))
+        .on(heard(p, orders, |event: &OrderCancelled, envelope| {
+            News::cancelled(&event.order, &event.reason, event.was_confirmed, envelope.time)
+        }))
+        .on(heard(p, payments, |event: &PaymentCaptured, envelope| {
+            News::captured(event.amount, envelope.time)
+        }))
+        .on(heard(p, payments, |event: &PaymentRefunded, envelope| {
+            News::refunded(event.amount, envelope.time)
+        }))
+        .on(heard(p, payments, |event: &PaymentDeclined, envelope| {
+            Ok(News::declined(&event.code, envelope.time))
+        }))
+        .on(heard(p, stock, |event: &StockReserved, _| Ok(News::levels(&event.levels))))
+        .on(heard(p, stock, |event: &StockCommitted, _| Ok(News::levels(&event.levels))))
+        .on(heard(p, stock, |event: &StockReleased, _| Ok(News::levels(&event.levels))))
+        .on(heard(p, stock, |event: &StockReturned, _| Ok(News::levels(&event.levels))))
+        .on(heard(p, stock, |event: &StockExpired, _| Ok(News::levels(&event.levels))))
+        .on(heard(p, stock, |event: &StockAdjusted, _| Ok(News::adjusted(event))))
+        .on(heard(p, visits, |event: &ProductsVisited, _| News::visited(event)))
+        .rebuilds(|tx| {
+            windows::raise_revision(tx)?;
+            if windows::clear(tx)? == Cleared::Partly {
+                return Ok(Cleared::Partly);
             }
-            let reason = reason(&event.reason);
-            orders::count_ending(tx, Ending::Cancelled, reason, envelope.time, envelope.time)
+            Ok(products::clear(tx)?)
         })
-        .rebuilds(|tx| Ok(orders::clear(tx)?))
-}
-
-fn negated(money: Money) -> Result<Money, Error> {
-    Money::zero(money.currency)
-        .minus(money)
-        .map_err(|error| Error::conflict("total_overflow", error.to_string()))
-}
-
-/// Reasons are few and short; one that is neither must not make the table wide.
-fn reason(text: &str) -> &str {
-    if (1..=64).contains(&text.len()) { text } else { "other" }
 }

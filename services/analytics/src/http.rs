@@ -15,12 +15,15 @@ use tokio_util::sync::CancellationToken;
 use web::{Answer, ApiResult, Json, MaybeKeyed, Op, Page, PageParams, Pages, Policy, Query, Routes};
 
 use crate::commands::{self, Line};
+use crate::domain::tumble::Size;
 use crate::domain::{
-    Outcome, RefusalCode, Source, Submission, SubmissionSchema, Transaction, TransactionInput, Window,
+    Outcome, RefusalCode, Source, Submission, SubmissionSchema, Transaction, TransactionInput, year_in_zone,
 };
-use crate::queries::{
-    self, CategoryView, MonthView, SummaryView, TopProductsView, TotalsView, TransactionView,
-};
+use crate::http_shop;
+use crate::live::Live;
+use crate::projector::TOP_SIZES;
+use crate::queries::{self, CategoryView, MonthView, TopProductsView, TotalsView, TransactionView};
+use crate::report::{self, Rules, ShopCategoryView, ShopMonthView, ShopTopView};
 use crate::store::totals::{self, Rank};
 use crate::store::transactions::{self, Filter};
 use crate::stream::{self, LineAnswer};
@@ -31,7 +34,7 @@ const TOTALS_DEFAULT: u32 = 50;
 const TOP_DEFAULT: u32 = 10;
 const NDJSON: &str = "application/x-ndjson";
 
-const ANALYSTS: Policy = Policy::Roles(&[Role::Analyst, Role::Admin]);
+pub const ANALYSTS: Policy = Policy::Roles(&[Role::Analyst, Role::Admin]);
 
 #[derive(Clone)]
 pub struct App {
@@ -41,10 +44,14 @@ pub struct App {
     pub streams: Arc<Semaphore>,
     pub stream_idle: Duration,
     pub stopping: CancellationToken,
+    pub rules: Rules,
+    pub live: Arc<Live>,
+    pub listeners: Arc<Semaphore>,
+    pub listen_max: Duration,
 }
 
 pub fn routes() -> Routes<App> {
-    Routes::new("analytics")
+    let routes = Routes::new("analytics")
         .post(
             "/api/v1/transactions",
             ANALYSTS,
@@ -84,35 +91,33 @@ pub fn routes() -> Routes<App> {
         .get(
             "/api/v1/analytics/monthly-total",
             ANALYSTS,
-            Op::new("A source's totals by month and currency; months are those of Asia/Seoul")
-                .query::<MonthParams>()
-                .answers::<Page<MonthView>>(200, "A page"),
+            Op::new(
+                "Totals by month and currency, of the shop or of a source; months are those of Asia/Seoul",
+            )
+            .query::<MonthParams>()
+            .answers::<OfSourceOrShop<Page<MonthView>, Page<ShopMonthView>>>(200, "A page"),
             monthly_total,
         )
         .get(
             "/api/v1/analytics/categories",
             ANALYSTS,
-            Op::new("A source's totals by category and currency")
+            Op::new("Totals by category and currency, of the shop or of a source")
                 .query::<CategoryParams>()
-                .answers::<Page<CategoryView>>(200, "A page"),
+                .answers::<OfSourceOrShop<Page<CategoryView>, Page<ShopCategoryView>>>(200, "A page"),
             categories,
         )
         .get(
             "/api/v1/analytics/top-products",
             ANALYSTS,
-            Op::new("A source's products with the most revenue or quantity")
+            Op::new("The products with the most revenue or quantity, of the shop or of a source")
                 .query::<TopParams>()
-                .answers::<TopProductsView>(200, "The products, the greatest first"),
+                .answers::<OfSourceOrShop<TopProductsView, ShopTopView>>(
+                    200,
+                    "The products, the greatest first",
+                ),
             top_products,
-        )
-        .get(
-            "/api/v1/analytics/summary",
-            ANALYSTS,
-            Op::new("The shop's own orders and what came from outside, in this window and in the one before")
-                .query::<SummaryParams>()
-                .answers::<SummaryView>(200, "Both windows"),
-            summary,
-        )
+        );
+    http_shop::routes(routes)
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -236,7 +241,7 @@ pub struct ListParams {
 }
 
 /// The limit within its range; the bounds are those of every list.
-fn limit_of(limit: Option<u32>, default: u32) -> Result<u32, Error> {
+pub fn limit_of(limit: Option<u32>, default: u32) -> Result<u32, Error> {
     PageParams { limit, cursor: None }.limit_or(default)
 }
 
@@ -265,62 +270,120 @@ async fn totals_of(
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 pub struct MonthParams {
-    source: String,
+    /// Lines of this source; the shop's own orders where it is absent.
+    source: Option<String>,
     /// 1970–2200; all years where it is absent.
-    year: Option<i64>,
+    year: Option<i16>,
     /// 1–250, default 50.
     limit: Option<u32>,
     cursor: Option<String>,
 }
+
+/// Lines of a source, or the shop's own orders.
+#[derive(Debug, Serialize, schemars::JsonSchema)]
+#[serde(untagged)]
+pub enum OfSourceOrShop<S, T> {
+    Source(S),
+    Shop(T),
+}
+
+type Either<S, T> = ApiResult<Json<OfSourceOrShop<S, T>>>;
 
 async fn monthly_total(
     State(app): State<App>,
     Query(params): Query<MonthParams>,
-) -> ApiResult<Json<Page<MonthView>>> {
+) -> Either<Page<MonthView>, Page<ShopMonthView>> {
     let limit = limit_of(params.limit, TOTALS_DEFAULT)?;
-    let source: Source = params.source.parse()?;
-    let months = match params.year {
-        None => 0..=i64::MAX,
-        Some(year) if (1970..=2200).contains(&year) => year * 100 + 1..=year * 100 + 12,
-        Some(_) => return Err(Error::field("/year", "out_of_range", "year is 1970 to 2200").into()),
-    };
+    let source: Option<Source> = params.source.as_deref().map(str::parse).transpose()?;
+    if params.year.is_some_and(|year| !(1970..=2200).contains(&year)) {
+        return Err(Error::field("/year", "out_of_range", "year is 1970 to 2200").into());
+    }
     let scope = format!("months {source:?} {:?}", params.year);
+    let Some(source) = source else {
+        let range = params.year.map_or(Some(i64::MIN..i64::MAX), year_in_zone);
+        let range = range.ok_or_else(|| Error::internal("a year outside the calendar"))?;
+        let after: Option<(i64, String)> = app.pages.decode(&scope, params.cursor.as_deref())?;
+        let after = after.unwrap_or((i64::MIN, String::new()));
+        let rows =
+            app.db.read(move |tx| report::months(tx, range.clone(), (after.0, &after.1), limit + 1)).await?;
+        let key = |row: &ShopMonthView| (row.start, row.revenue.currency);
+        return Ok(Json(OfSourceOrShop::Shop(app.pages.page(&scope, limit, rows, key)?)));
+    };
+    let months = params.year.map(i64::from).map_or(0..=i64::MAX, |year| year * 100 + 1..=year * 100 + 12);
     let after = app.pages.decode(&scope, params.cursor.as_deref())?;
     let rows = app.db.read(move |tx| totals::months(tx, &source, months.clone(), &after, limit + 1)).await?;
     let rows = rows.into_iter().map(MonthView::from).collect();
     let key = |row: &MonthView| (row.key, row.total.currency);
-    Ok(Json(app.pages.page(&scope, limit, rows, key)?))
+    Ok(Json(OfSourceOrShop::Source(app.pages.page(&scope, limit, rows, key)?)))
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 pub struct CategoryParams {
-    source: String,
+    /// Lines of this source; the shop's own orders where it is absent.
+    source: Option<String>,
+    /// `1h`, `1d` or `1M`: the running one; everything ever where it is absent. Of the shop's own orders alone.
+    window: Option<Size>,
+    /// Another window than the running one: the one that holds this instant.
+    at: Option<Timestamp>,
     /// 1–250, default 50.
     limit: Option<u32>,
     cursor: Option<String>,
+}
+
+/// The window that is asked for.
+fn window_of(
+    app: &App,
+    size: Option<Size>,
+    at: Option<Timestamp>,
+    allowed: &[Size],
+    is_of_shop: bool,
+) -> Result<Option<(Size, i64)>, Error> {
+    let Some(size) = size else { return Ok(None) };
+    if !is_of_shop {
+        let detail = "sources are added up as a whole; their windows are at /api/v1/analytics/series";
+        return Err(Error::field("/window", "invalid_value", detail));
+    }
+    if !allowed.contains(&size) {
+        let sizes: Vec<&str> = allowed.iter().map(|size| size.as_str()).collect();
+        return Err(Error::field("/window", "out_of_range", format!("window is {}", sizes.join(", "))));
+    }
+    Ok(Some((size, size.start_of(at.unwrap_or_else(|| app.clock.now())))))
 }
 
 async fn categories(
     State(app): State<App>,
     Query(params): Query<CategoryParams>,
-) -> ApiResult<Json<Page<CategoryView>>> {
+) -> Either<Page<CategoryView>, Page<ShopCategoryView>> {
     let limit = limit_of(params.limit, TOTALS_DEFAULT)?;
-    let source: Source = params.source.parse()?;
-    let scope = format!("categories {source:?}");
+    let source: Option<Source> = params.source.as_deref().map(str::parse).transpose()?;
+    let sizes = [Size::Hour, Size::Day, Size::Month];
+    let window = window_of(&app, params.window, params.at, &sizes, source.is_none())?;
+    let scope = format!("categories {source:?} {window:?}");
+    let Some(source) = source else {
+        let after: String = app.pages.decode(&scope, params.cursor.as_deref())?.unwrap_or_default();
+        let rows = app.db.read(move |tx| report::categories(tx, window, &after, limit + 1)).await?;
+        let key = |row: &ShopCategoryView| row.label.clone();
+        return Ok(Json(OfSourceOrShop::Shop(app.pages.page(&scope, limit, rows, key)?)));
+    };
     let after = app.pages.decode(&scope, params.cursor.as_deref())?;
     let rows = app.db.read(move |tx| totals::categories(tx, &source, &after, limit + 1)).await?;
     let rows = rows.into_iter().map(CategoryView::from).collect();
     let key = |row: &CategoryView| (row.category.clone(), row.total.currency);
-    Ok(Json(app.pages.page(&scope, limit, rows, key)?))
+    Ok(Json(OfSourceOrShop::Source(app.pages.page(&scope, limit, rows, key)?)))
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
 pub struct TopParams {
-    source: String,
+    /// Lines of this source; the shop's own orders where it is absent.
+    source: Option<String>,
     #[serde(default)]
     by: Rank,
-    /// Where it is absent, the one in which the source has the most lines.
+    /// Where it is absent, the one with the most lines or orders.
     currency: Option<Currency>,
+    /// `1h` or `1d`: the running one, by revenue; everything ever where it is absent. Of the shop's own orders alone.
+    window: Option<Size>,
+    /// Another window than the running one: the one that holds this instant.
+    at: Option<Timestamp>,
     /// 1–250, default 10.
     limit: Option<u32>,
 }
@@ -328,24 +391,21 @@ pub struct TopParams {
 async fn top_products(
     State(app): State<App>,
     Query(params): Query<TopParams>,
-) -> ApiResult<Json<TopProductsView>> {
+) -> Either<TopProductsView, ShopTopView> {
     let limit = limit_of(params.limit, TOP_DEFAULT)?;
-    let source: Source = params.source.parse()?;
+    let source: Option<Source> = params.source.as_deref().map(str::parse).transpose()?;
     let (currency, by) = (params.currency, params.by);
-    Ok(Json(app.db.read(move |tx| queries::top_products(tx, &source, currency, by, limit)).await?))
-}
-
-#[derive(Debug, Deserialize, schemars::JsonSchema)]
-pub struct SummaryParams {
-    /// Default `1h`.
-    window: Option<Window>,
-}
-
-async fn summary(
-    State(app): State<App>,
-    Query(params): Query<SummaryParams>,
-) -> ApiResult<Json<SummaryView>> {
-    let window = params.window.unwrap_or(Window::Hour);
-    let now = app.clock.now();
-    Ok(Json(app.db.read(move |tx| queries::summary(tx, window, now)).await?))
+    let window = window_of(&app, params.window, params.at, &TOP_SIZES, source.is_none())?;
+    let view = match source {
+        Some(source) => OfSourceOrShop::Source(
+            app.db.read(move |tx| queries::top_products(tx, &source, currency, by, limit)).await?,
+        ),
+        None if window.is_some() && by != Rank::Revenue => {
+            return Err(Error::field("/by", "out_of_range", "windows are ranked by revenue").into());
+        }
+        None => OfSourceOrShop::Shop(
+            app.db.read(move |tx| report::top_products(tx, window, by, currency, limit)).await?,
+        ),
+    };
+    Ok(Json(view))
 }

@@ -1,11 +1,10 @@
-//! Reads: rows as views. Every answer is one snapshot.
+//! Reads of what came from outside: rows as views. Every answer is one snapshot.
 
 use db::Tx;
-use kernel::{Currency, Error, Money, Result, Timestamp};
+use kernel::{Currency, Money, Result, Timestamp};
 use serde::Serialize;
 
-use crate::domain::{Minutes, Source, Window, ZONE, average, minute_start};
-use crate::store::orders::{self, Ending};
+use crate::domain::Source;
 use crate::store::totals::{self, Rank, Total};
 use crate::store::transactions::Stored;
 
@@ -162,100 +161,4 @@ pub fn top_products(
         })
         .collect();
     Ok(TopProductsView { source: source.as_str().to_owned(), by, currency, data })
-}
-
-/// How many, and why.
-#[derive(Debug, Clone, Serialize, schemars::JsonSchema)]
-pub struct ReasonView {
-    pub reason: String,
-    pub count: i64,
-}
-
-/// One window of the summary.
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct PeriodView {
-    pub from: Timestamp,
-    /// Not part of the window.
-    pub to: Timestamp,
-    /// Confirmed orders that were placed in the window and are not cancelled.
-    pub orders: i64,
-    /// What they are worth, by currency.
-    pub revenue: Vec<Money>,
-    /// Revenue ÷ orders by currency, rounded half up to minor units.
-    pub average_order_value: Vec<Money>,
-    /// Orders cancelled within the window.
-    pub cancellations: i64,
-    /// Orders that were placed in the window and rejected.
-    pub rejected: Vec<ReasonView>,
-    /// Lines from outside that were taken in within the window.
-    pub external_transactions: i64,
-    /// Lines from outside that came again.
-    pub external_duplicates: i64,
-    /// Lines from outside that were not taken.
-    pub external_rejected: Vec<ReasonView>,
-}
-
-#[derive(Debug, Serialize, schemars::JsonSchema)]
-pub struct SummaryView {
-    pub window: Window,
-    /// The zone of days and months; windows are whole minutes and need none.
-    pub zone: &'static str,
-    /// When these numbers were read.
-    pub as_of: Timestamp,
-    /// The time of the latest order event in them; absent where there is none.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_event_at: Option<Timestamp>,
-    /// Ends with the running minute.
-    pub current: PeriodView,
-    pub previous: PeriodView,
-}
-
-pub fn summary(tx: &mut Tx<'_>, window: Window, now: Timestamp) -> Result<SummaryView> {
-    let mut last_event_at = None;
-    let current = period(tx, &window.current(now), &mut last_event_at)?;
-    let previous = period(tx, &window.previous(now), &mut last_event_at)?;
-    Ok(SummaryView { window, zone: ZONE, as_of: now, last_event_at, current, previous })
-}
-
-fn period(tx: &mut Tx<'_>, minutes: &Minutes, last: &mut Option<Timestamp>) -> Result<PeriodView> {
-    let mut sums: std::collections::BTreeMap<Currency, (i64, Money)> = std::collections::BTreeMap::new();
-    for minute in orders::minutes(tx, minutes)? {
-        let currency = minute.revenue.currency;
-        let (orders, revenue) = sums.entry(currency).or_insert((0, Money::zero(currency)));
-        *orders += minute.orders;
-        *revenue = revenue
-            .plus(minute.revenue)
-            .map_err(|error| Error::conflict("total_overflow", error.to_string()))?;
-        *last = (*last).max(Some(minute.last_event_at));
-    }
-    let mut ended = |ending| -> Result<Vec<ReasonView>> {
-        let rows = orders::endings(tx, ending, minutes)?;
-        *last = rows.iter().map(|(_, _, at)| *at).max().max(*last);
-        Ok(rows.into_iter().map(|(reason, count, _)| ReasonView { reason, count }).collect())
-    };
-    let cancelled = ended(Ending::Cancelled)?;
-    let rejected = ended(Ending::Rejected)?;
-    let ingest = totals::ingest_counts(tx, minutes)?;
-    let ingested = |wanted: &str| {
-        ingest.iter().filter(|(result, _)| result == wanted).map(|(_, count)| *count).sum::<i64>()
-    };
-    let average_of = |(orders, revenue): &(i64, Money)| {
-        average(revenue.minor, *orders).map(|minor| Money::new(minor, revenue.currency))
-    };
-    Ok(PeriodView {
-        from: minute_start(minutes.start),
-        to: minute_start(minutes.end),
-        orders: sums.values().map(|(orders, _)| orders).sum(),
-        revenue: sums.values().map(|(_, revenue)| *revenue).collect(),
-        average_order_value: sums.values().filter_map(average_of).collect(),
-        cancellations: cancelled.iter().map(|row| row.count).sum(),
-        rejected,
-        external_transactions: ingested("accepted"),
-        external_duplicates: ingested("duplicate"),
-        external_rejected: ingest
-            .iter()
-            .filter(|(result, _)| result != "accepted" && result != "duplicate")
-            .map(|(result, count)| ReasonView { reason: result.clone(), count: *count })
-            .collect(),
-    })
 }

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use kernel::{Currency, Timestamp};
 
+use super::calendar::month_of;
 use super::transaction::{Transaction, TransactionInput};
-use super::window::month_of;
+use super::tumble::Size;
 
 /// Absolute amounts by currency and absolute quantities of one source, those of the batch under way included.
 #[derive(Debug, Default)]
@@ -81,6 +82,8 @@ pub struct Deltas<'a> {
     pub gross_quantity: i64,
     pub currencies: BTreeMap<Currency, Sum>,
     pub months: BTreeMap<(i64, Currency), Sum>,
+    /// Hours and days of Seoul, by size and beginning.
+    pub windows: BTreeMap<(Size, i64, Currency), Sum>,
     pub categories: BTreeMap<(&'a str, Currency), Sum>,
     pub products: BTreeMap<(Currency, &'a str), Product<'a>>,
     pub skus: BTreeSet<&'a str>,
@@ -96,6 +99,10 @@ impl<'a> Deltas<'a> {
         self.gross_quantity += absolute(quantity).unwrap_or(0);
         self.currencies.entry(line.currency).or_default().add(line);
         self.months.entry((month_of(line.occurred_at), line.currency)).or_default().add(line);
+        for size in [Size::Hour, Size::Day] {
+            let key = (size, size.start_of(line.occurred_at), line.currency);
+            self.windows.entry(key).or_default().add(line);
+        }
         self.categories.entry((&line.category, line.currency)).or_default().add(line);
         self.invoices.extend(line.invoice.as_deref());
         if let Some(sku) = &line.sku {

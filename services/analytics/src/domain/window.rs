@@ -1,15 +1,11 @@
-//! Minutes, months and the windows of the summary.
+//! Minutes and the windows of the summary.
 //!
-//! Invariants: a window is a whole number of minutes and ends with the minute that is running; months and days are those
-//! of Asia/Seoul.
+//! Invariant: a window is a whole number of minutes and ends with the minute that is running.
 
 use std::ops::Range;
 
 use kernel::Timestamp;
 use serde::{Deserialize, Serialize};
-
-/// The zone of all days and months.
-pub const ZONE: &str = "Asia/Seoul";
 
 const MINUTE_MS: i64 = 60_000;
 
@@ -22,11 +18,6 @@ pub fn minute_of(at: Timestamp) -> i64 {
 
 pub fn minute_start(minute: i64) -> Timestamp {
     Timestamp::from_millis(minute * MINUTE_MS)
-}
-
-/// `201012` for December 2010 in Seoul; 0 for an instant outside the calendar.
-pub fn month_of(at: Timestamp) -> i64 {
-    at.in_zone(ZONE).map_or(0, |local| i64::from(local.year()) * 100 + i64::from(local.month()))
 }
 
 /// How far the summary looks back.
@@ -87,14 +78,6 @@ mod tests {
         assert_eq!(average(i64::MIN, 1), Some(i64::MIN));
         assert_eq!(average(5, 0), None);
         assert_eq!(average(5, -1), None);
-    }
-
-    #[test]
-    fn a_month_begins_at_midnight_in_seoul() {
-        let month = |text: &str| month_of(text.parse().unwrap());
-        assert_eq!(month("2026-01-31T14:59:59.999Z"), 202_601);
-        assert_eq!(month("2026-01-31T15:00:00Z"), 202_602);
-        assert_eq!(month("2010-12-31T15:00:00Z"), 201_101);
     }
 
     #[test]

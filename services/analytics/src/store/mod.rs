@@ -1,9 +1,10 @@
 //! All SQL of the service.
 
-pub mod orders;
+pub mod products;
 mod rows;
 mod schema;
 pub mod totals;
 pub mod transactions;
+pub mod windows;
 
 pub use schema::MIGRATIONS;

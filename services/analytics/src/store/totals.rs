@@ -6,7 +6,8 @@ use db::{Param, Row, ToParam, Tx, params};
 use kernel::{Currency, Money};
 
 use super::rows;
-use crate::domain::{Deltas, Gross, Minutes, Source, Sum};
+use crate::domain::tumble::Size;
+use crate::domain::{Deltas, Gross, LineSum as Sum, Minutes, Source};
 
 /// What the source's sums have used of their range, for the currencies asked for.
 pub fn gross(
@@ -63,6 +64,28 @@ pub fn add(tx: &mut Tx<'_>, source: &Source, deltas: &Deltas<'_>) -> Result<(), 
         "INSERT INTO month_totals (source, month, currency, line_count, amount)",
         &format!("ON CONFLICT (source, month, currency) DO UPDATE SET {ADD}"),
         5,
+        &values,
+    )?;
+
+    let values: Vec<_> = deltas
+        .windows
+        .iter()
+        .flat_map(|((size, start, currency), sum)| {
+            [
+                source.to_param(),
+                size.as_str().to_param(),
+                start.to_param(),
+                currency.to_param(),
+                sum.lines.to_param(),
+                sum.amount.to_param(),
+            ]
+        })
+        .collect();
+    rows::insert(
+        tx,
+        "INSERT INTO source_windows (source, window_size, starts_at, currency, line_count, amount)",
+        &format!("ON CONFLICT (source, window_size, starts_at, currency) DO UPDATE SET {ADD}"),
+        6,
         &values,
     )?;
 
@@ -230,6 +253,19 @@ pub fn months(
                AND month <= ? AND (month > ? OR currency > ?) ORDER BY month, currency LIMIT ?";
     let from = month.max(*range.start());
     tx.query(sql, params![source.as_str(), from, *range.end(), month, currency, limit], read_total)
+}
+
+/// A source's windows that begin within `from..to`, in their order.
+pub fn windows(
+    tx: &mut Tx<'_>,
+    source: &Source,
+    size: Size,
+    from: i64,
+    to: i64,
+) -> Result<Vec<Total<i64>>, db::Error> {
+    let sql = "SELECT starts_at, line_count, amount, currency FROM source_windows WHERE source = ? \
+               AND window_size = ? AND starts_at >= ? AND starts_at < ? ORDER BY starts_at, currency";
+    tx.query(sql, params![source.as_str(), size.as_str(), from, to], read_total)
 }
 
 /// Categories after the place (category, currency), in their order.

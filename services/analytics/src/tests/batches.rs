@@ -237,7 +237,7 @@ async fn each_route_is_documented_with_its_roles_and_both_forms_of_a_batch() {
     let house = house().await;
     let document = web::document(&house.service("analytics").routes, "1");
     let paths = document["paths"].as_object().unwrap();
-    assert_eq!(paths.len(), 7);
+    assert_eq!(paths.len(), 11);
     for operation in paths.values().flat_map(|path| path.as_object().unwrap().values()) {
         assert_eq!(operation["x-roles"], json!(["analyst", "admin"]));
     }

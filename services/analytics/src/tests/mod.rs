@@ -2,10 +2,14 @@
 
 mod batches;
 mod books;
+mod kept;
+mod live;
 mod orders;
 mod pages;
 mod replay;
+mod replay_orders;
 mod sales;
+mod shop;
 mod streams;
 
 use contracts::Role;

@@ -1,0 +1,4 @@
+//! Windows and counters by themselves.
+
+mod top;
+mod tumble;

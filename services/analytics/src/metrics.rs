@@ -1,0 +1,63 @@
+//! What an operator sees of the numbers' making: events taken in, those that came too late, listeners, computations.
+//!
+//! Invariant: the only labels are the sizes of windows.
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::registry::Registry;
+
+use crate::domain::tumble::Size;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct WindowLabels {
+    window: &'static str,
+}
+
+/// The service's metrics. Cheap to clone.
+#[derive(Clone, Default)]
+pub struct Metrics {
+    events: Counter,
+    late: Family<WindowLabels, Counter>,
+    /// Who listens to the live numbers.
+    pub listeners: Gauge,
+    /// How often the live numbers were computed, for however many listeners.
+    pub computations: Counter,
+}
+
+impl Metrics {
+    pub fn register(registry: &mut Registry) -> Self {
+        let metrics = Self::default();
+        registry.register(
+            "rtc_analytics_events",
+            "Events of the shop that are in the windows",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "rtc_late_events",
+            "Events that came too late for their window of this size and are in its late total",
+            metrics.late.clone(),
+        );
+        registry.register(
+            "rtc_analytics_listeners",
+            "Streams of live numbers that are open",
+            metrics.listeners.clone(),
+        );
+        registry.register(
+            "rtc_analytics_live_computations",
+            "How often the live numbers were computed",
+            metrics.computations.clone(),
+        );
+        // There from the start: a counter that appears with its first event hides that event from a rate.
+        metrics.counted(0, [0; 5]);
+        metrics
+    }
+
+    pub fn counted(&self, messages: u64, late: [u64; 5]) {
+        self.events.inc_by(messages);
+        for (size, late) in Size::ALL.into_iter().zip(late) {
+            self.late.get_or_create_owned(&WindowLabels { window: size.as_str() }).inc_by(late);
+        }
+    }
+}
