@@ -4,6 +4,7 @@
 //! panics.
 
 mod statements;
+mod together;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,6 +13,7 @@ use db::{Db, Error, Migration, Migrations, Tx, params};
 use tokio::task::JoinSet;
 
 pub use statements::*;
+pub use together::*;
 
 /// Tables that stand for what services have: a key, a counter, texts, bytes, a limit, rows in the order of arrival.
 pub static TABLES: &[Migrations] = &[Migrations {
@@ -90,6 +92,9 @@ pub async fn all(make: impl AsyncFn() -> Db) {
         a_hook_runs_after_the_commit_and_never_otherwise,
         a_lazy_command_is_done_by_itself,
         a_caller_who_gave_up_changes_nothing_later,
+        of_many_at_once_those_that_fail_leave_nothing,
+        rows_kept_to_the_end_lose_no_change,
+        a_row_that_is_there_is_not_added_again,
     );
 }
 

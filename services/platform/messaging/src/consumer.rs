@@ -13,12 +13,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{Bus, Delivery, Subscription};
 use contracts::topics::Topic;
-use db::{Db, Late, Param, ToParam, Tx, params};
+use db::{Db, Tx};
 use kernel::envelope::Event;
 use kernel::{Clock, Envelope, Timestamp};
 use tokio::sync::{Mutex, Notify};
 
 use crate::dead_letters::{self, DeadLetterState, Parked};
+use crate::inbox;
 use crate::rebuild::{self, Origin, Projection};
 use crate::{Progress, Pump};
 
@@ -33,30 +34,6 @@ const NAME_CHARS_MAX: usize = 128;
 type AheadFn = Box<dyn Fn(&mut Tx<'_>, &[&Envelope]) -> kernel::Result<()> + Send + Sync>;
 
 pub(crate) type HandlerFn = Box<dyn Fn(&mut Tx<'_>, &Envelope) -> kernel::Result<()> + Send + Sync>;
-
-/// Forgets event ids handled before `horizon`, a bounded number at a time; answers how many went. Ids are UUIDv7, so the
-/// oldest of a consumer come first in its key: no more is read than goes.
-pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Error> {
-    let mut swept = 0;
-    let mut consumer = String::new();
-    loop {
-        let next = "SELECT MIN(consumer) FROM inbox WHERE consumer > ?";
-        let Some(found) =
-            tx.unlocked().query_one(next, params![consumer], |row| row.get::<Option<String>>(0))?
-        else {
-            return Ok(swept);
-        };
-        // Looked for without a lock, then deleted by key: a subquery would read, and lock, all that the consumer has.
-        let oldest = "SELECT event_id FROM (SELECT event_id, handled_at FROM inbox WHERE consumer = ? \
-                      ORDER BY event_id LIMIT 1000) oldest WHERE handled_at < ?";
-        let old: Vec<String> = tx.unlocked().query(oldest, params![found, horizon], |row| row.get(0))?;
-        for event in old {
-            let sql = "DELETE FROM inbox WHERE consumer = ? AND event_id = ?";
-            swept += tx.execute(sql, params![found, event])?;
-        }
-        consumer = found;
-    }
-}
 
 /// What a service does with messages of some topics. Types that it does not name pass by.
 pub struct Consumer {
@@ -193,24 +170,6 @@ impl Incoming {
     }
 }
 
-/// A mark that a message is handled. They are inserted plainly: where another member has handled it in the meantime, the
-/// key is taken and nothing of this transaction takes effect.
-struct Handled {
-    consumer: String,
-    event: String,
-    at: Timestamp,
-}
-
-impl Late for Handled {
-    fn write(handled: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
-        let values: Vec<Param<'_>> = handled
-            .iter()
-            .flat_map(|one| [one.consumer.to_param(), one.event.to_param(), one.at.to_param()])
-            .collect();
-        tx.insert_rows("INSERT INTO inbox (consumer, event_id, handled_at)", 3, &values, "")
-    }
-}
-
 /// The messages of one transaction on their way to their handlers.
 struct Round<'a> {
     origin: &'a Origin,
@@ -227,27 +186,6 @@ impl Shared {
             Origin::Group => &self.group,
             Origin::Log(_) => &self.beside,
         }
-    }
-
-    /// Which of these messages were handled before. Nobody handles one of ours meanwhile, or the marks collide.
-    fn handled_of(
-        &self,
-        tx: &mut Tx<'_>,
-        envelopes: &[&Envelope],
-        origin: &Origin,
-    ) -> Result<HashSet<String>, db::Error> {
-        let ids: Vec<String> = envelopes.iter().map(|envelope| envelope.id.to_string()).collect();
-        let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
-        let mut handled = HashSet::new();
-        tx.for_each_portion(&keys, |tx, portion| {
-            let places = vec!["?"; portion.len()].join(", ");
-            let sql = format!("SELECT event_id FROM inbox WHERE consumer = ? AND event_id IN ({places})");
-            let mut params = vec![self.name(origin).to_param()];
-            params.extend_from_slice(portion);
-            handled.extend(tx.unlocked().query(&sql, &params, |row| row.get::<String>(0))?);
-            Ok(())
-        })?;
-        Ok(handled)
     }
 
     /// Whether any message is parked that others may have to wait behind.
@@ -286,8 +224,7 @@ impl Shared {
             return Ok(());
         }
         handler(tx, envelope)?;
-        let consumer = self.name(round.origin).to_owned();
-        tx.at_the_end(Handled { consumer, event: event.clone(), at: round.now });
+        inbox::mark(tx, self.name(round.origin), &event, round.now);
         round.handled.insert(event);
         Ok(())
     }
@@ -301,7 +238,7 @@ impl Shared {
         let is_wanted = |envelope: &&Envelope| self.handler(&envelope.event_type, origin).is_some();
         let wanted: Vec<&Envelope> =
             some.iter().filter_map(|incoming| incoming.envelope.as_ref().ok()).filter(is_wanted).collect();
-        let handled = self.handled_of(tx, &wanted, origin)?;
+        let handled = inbox::handled(tx, self.name(origin), &wanted)?;
         if let (Some(ahead), Origin::Group) = (&self.ahead, origin) {
             let is_new = |envelope: &&Envelope| !handled.contains(&envelope.id.to_string());
             let new: Vec<&Envelope> = wanted.into_iter().filter(is_new).collect();
@@ -450,7 +387,7 @@ impl ConsumerPump {
                 }
                 let envelope: Envelope = serde_json::from_str(&again.payload)
                     .map_err(|error| kernel::Error::invalid("event_unreadable", error.to_string()))?;
-                let handled = shared.handled_of(tx, &[&envelope], &Origin::Group)?;
+                let handled = inbox::handled(tx, &shared.group, &[&envelope])?;
                 let mut round =
                     Round { origin: &Origin::Group, now: shared.clock.now(), some_parked: true, handled };
                 shared.handle(tx, &envelope, &mut round)?;

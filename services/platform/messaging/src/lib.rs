@@ -10,6 +10,7 @@
 
 mod consumer;
 mod dead_letters;
+mod inbox;
 mod lease;
 mod outbox;
 mod pump;
@@ -21,11 +22,12 @@ mod tests;
 
 use db::{Migration, Migrations};
 
-pub use consumer::{Consumer, ConsumerPump, sweep_inbox};
+pub use consumer::{Consumer, ConsumerPump};
 pub use dead_letters::{
     DeadLetter, DeadLetterState, count as count_dead_letters, discard as discard_dead_letters,
     find as find_dead_letter, list as list_dead_letters, replay,
 };
+pub use inbox::sweep_inbox;
 pub use lease::Leases;
 pub use outbox::{Outbox, depth as outbox_depth, sequences};
 pub use pump::{Every, Job, Progress, Pump};

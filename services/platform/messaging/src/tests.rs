@@ -2,6 +2,7 @@
 
 mod lease;
 mod rebuild;
+mod relay;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
