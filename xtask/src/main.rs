@@ -3,13 +3,18 @@
 //! Written without a command-line library, so that it compiles in a second before anything else does.
 
 mod bench;
+mod bench_engines;
 mod ci;
 mod codegen;
 mod compare;
 mod conformance;
+mod dashboards;
 mod engines;
 mod fuzz;
+mod infra;
+mod metrics_page;
 mod platform;
+mod prometheus;
 mod run;
 mod suites;
 mod tidy;
@@ -21,14 +26,18 @@ Tasks of the RTC workspace
 
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
+  cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
   cargo xtask conformance        the API keeps to its OpenAPI document (schemathesis); part of test engines
   cargo xtask fuzz [TARGET] [--seconds N]
                                  parsers of what comes from outside under a fuzzer, a minute each
   cargo xtask ci                 what CI runs: tidy, format, lint while compiling, tests, engines, fuzz, codegen --check
   cargo xtask tidy               rules of the house that no lint knows
-  cargo xtask codegen [--check]  writes docs/reference; --check only compares
+  cargo xtask dashboards [--check]
+                                 writes dashboards/ and docs/METRICS.md from the catalogue of metrics
+  cargo xtask codegen [--check]  writes docs/reference and those too; --check only compares
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
+  cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
 
@@ -40,14 +49,19 @@ fn main() -> ExitCode {
         ["test"] => suites::embedded(suites::Extent::Bounded),
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
+        ["test", "infra"] => infra::run(suites::Extent::Bounded),
+        ["test", "infra", "--all"] => infra::run(suites::Extent::Whole),
         ["test", "--all"] => suites::all(),
         ["conformance"] => conformance::run(suites::Extent::Bounded),
         ["conformance", "--all"] => conformance::run(suites::Extent::Whole),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
+        ["dashboards"] => dashboards::run(codegen::Mode::Write),
+        ["dashboards", "--check"] => dashboards::run(codegen::Mode::Check),
         ["codegen"] => codegen::run(codegen::Mode::Write),
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["bench", "orders", rest @ ..] => bench::orders(rest),
+        ["bench", "engines", rest @ ..] => bench_engines::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -1,0 +1,108 @@
+//! `cargo xtask test infra`: Terraform's own checks, and `rtcctl infra` with the real Terraform and the real provider
+//! against moto.
+//!
+//! Invariant: where Terraform or the provider cannot be had, it fails saying so.
+
+use std::path::{Path, PathBuf};
+
+use crate::engines::{script, tool};
+use crate::run::{Outcome, Parts, check, command, output, root};
+use crate::suites::Extent;
+
+/// Below a folder of unpacked providers.
+const PROVIDER: &str = "registry.terraform.io/hashicorp/aws";
+/// How deep below the root of the file system it is looked for.
+const DEPTH: usize = 6;
+const NOT_LOOKED_INTO: [&str; 8] = ["proc", "sys", "dev", "run", "tmp", "target", "node_modules", ".git"];
+
+pub fn run(extent: Extent) -> Outcome {
+    let mut parts = Parts::default();
+    let outcome = all(&mut parts, extent);
+    parts.print();
+    outcome
+}
+
+pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
+    parts.part("infra: format", || {
+        check(command("terraform", &["-chdir=terraform", "fmt", "-check", "-recursive"]))
+    })?;
+    let mirror = mirror()?;
+    parts.part("infra: install", || check(script(&["install"])))?;
+    parts.part("infra: start", || check(at_home(&["start", "s3"])))?;
+    let outcome = parts.part("infra: suites", || suites(&mirror, extent));
+    outcome.and(parts.part("infra: stop", || check(at_home(&["reset"]))))?;
+    parts.part("infra: checkov", checkov)
+}
+
+fn home() -> PathBuf {
+    root().join("target/engines-infra")
+}
+
+fn at_home(arguments: &[&str]) -> std::process::Command {
+    let mut script = script(&["--home"]);
+    script.arg(home()).args(arguments);
+    script
+}
+
+fn suites(mirror: &Path, extent: Extent) -> Outcome {
+    let text = std::fs::read_to_string(home().join("env")).map_err(|error| error.to_string())?;
+    let aws = text
+        .lines()
+        .find_map(|line| line.strip_prefix("export RTC_TEST_S3='"))
+        .and_then(|rest| rest.strip_suffix('\''))
+        .ok_or("scripts/engines did not say where moto is")?;
+    let mut test =
+        command("cargo", &["test", "--workspace", "--locked", "--test", "infra", "--", "--test-threads=1"]);
+    if extent == Extent::Bounded {
+        // One environment's life; both are whole only.
+        test.args(["--skip", "prod_is_applied"]);
+    }
+    test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
+        .env("RTC_TEST_AWS", aws)
+        .env("RTC_TEST_TERRAFORM_MIRROR", mirror);
+    check(test)
+}
+
+fn checkov() -> Outcome {
+    let mut checkov = tool("checkov");
+    checkov.current_dir(root()).args([
+        "--directory",
+        "terraform",
+        "--compact",
+        "--quiet",
+        "--framework",
+        "terraform",
+    ]);
+    check(checkov)
+}
+
+/// A folder of unpacked providers: the one that is named, or one that lies on this machine, or one that Terraform fills.
+fn mirror() -> Result<PathBuf, String> {
+    #[expect(clippy::disallowed_methods, reason = "a task is told what it cannot find")]
+    let named = std::env::var("RTC_TEST_TERRAFORM_MIRROR").ok().map(PathBuf::from);
+    if let Some(found) = named.or_else(|| look_below(Path::new("/"), DEPTH)) {
+        return Ok(found);
+    }
+    let made = root().join("target/terraform-mirror");
+    let target = made.display().to_string();
+    let mut fetch = command("terraform", &["-chdir=terraform/envs/dev", "providers", "mirror"]);
+    fetch.arg(&target);
+    output(fetch).map(|_| made).map_err(|error| {
+        format!("no provider {PROVIDER} can be had, neither on this machine nor from its registry: {error}")
+    })
+}
+
+fn look_below(folder: &Path, depth: usize) -> Option<PathBuf> {
+    if folder.join(PROVIDER).is_dir() {
+        return Some(folder.to_owned());
+    }
+    if depth == 0 {
+        return None;
+    }
+    let entries = std::fs::read_dir(folder).ok()?;
+    entries
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .filter(|entry| !NOT_LOOKED_INTO.contains(&&*entry.file_name().to_string_lossy()))
+        .find_map(|entry| look_below(&entry.path(), depth - 1))
+}
