@@ -258,6 +258,7 @@ pub(crate) async fn guard(
     let method = request.method().clone();
     let id = request_id(request.headers(), &edge.ids);
     request.extensions_mut().insert(RequestId(id.clone()));
+    let active = edge.metrics.begins(guard.service);
     let mut response = match edge.gate.enter(guard.priority).await {
         Ok(_permit) => match edge.gate.workers() {
             None => admit(&edge, guard, started, request, next).await,
@@ -273,6 +274,7 @@ pub(crate) async fn guard(
             Problem(error).into_response()
         }
     };
+    drop(active);
     if response.status().as_u16() >= 400 && response.extensions().get::<Forwarded>().is_none() {
         response = with_request_id(response, &id).await;
     }
@@ -283,12 +285,10 @@ pub(crate) async fn guard(
     if status >= 500 {
         tracing::warn!(request_id = %id, %method, route = guard.route, status, seconds, "request failed");
     }
-    let active = edge.metrics.begins(guard.service);
     edge.metrics.observe(guard.service, &method, guard.route, status, seconds, None);
     response
 }
 
-    drop(active);
 fn too_late() -> Error {
     Error::new(Kind::Timeout, "deadline_exceeded", "nobody waits for this any more: it was not begun")
 }
@@ -305,9 +305,11 @@ async fn admit(
     let asked = asked(request.headers()).filter(|asked| *asked < limit);
     let deadline = Deadline(started + asked.unwrap_or(limit));
     if deadline.left(Instant::now()).is_zero() {
+        edge.metrics.shed(guard.service, Shed::Deadline);
         return Problem(too_late()).into_response();
     }
     if let Some(Err(error)) = guard.yields_to.map(|pressure| edge.gate.check_pressure(pressure)) {
+        edge.metrics.shed(guard.service, Shed::Pressure);
         return Problem(error).into_response();
     }
     let caller = match guard.policy {
@@ -319,17 +321,16 @@ async fn admit(
         Ok(caller) => caller,
         Err(error) => return Problem(error).into_response(),
     };
-        edge.metrics.shed(guard.service, Shed::Deadline);
     let mut left = None;
     let address = edge.address(&request, &settings.config.trusted_proxies);
     request.extensions_mut().insert(ClientAddress(address));
-        edge.metrics.shed(guard.service, Shed::Pressure);
     request.extensions_mut().insert(deadline);
     if let Some(limit) = guard.limit {
         let user = caller.map(|caller| caller.user_id);
         match edge.limits.take_of(&settings.quotas, limit, address, user).await {
             Ok(taken) => left = taken,
             Err(refused) => {
+                edge.metrics.shed(guard.service, Shed::RateLimited);
                 let (error, left) = *refused;
                 let mut response = Problem(error).into_response();
                 left.write(response.headers_mut());
@@ -344,7 +345,6 @@ async fn admit(
     let mut response = match tokio::time::timeout_at(deadline.0, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),
-                edge.metrics.shed(guard.service, Shed::RateLimited);
         Err(_) => {
             let code = if asked.is_some() { "deadline_exceeded" } else { "timeout" };
             let error = Error::new(Kind::Timeout, code, "no answer in time; the outcome is not known");
