@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use crate::dashboards;
 use crate::run::{Outcome, check, command, output, root};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,6 +12,7 @@ pub enum Mode {
 }
 
 pub fn run(mode: Mode) -> Outcome {
+    dashboards::run(mode)?;
     let mut build = command("cargo", &["build", "--quiet", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
     build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     check(build)?;

@@ -1,0 +1,428 @@
+//! Tests of promtool, one for each alert: it fires when its condition is caused, within the minutes that are promised, and
+//! none fires at normal load or without traffic.
+
+use std::collections::BTreeSet;
+
+use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo, minutes};
+use rtc_metrics::{self as m, Kind, Metric, Values};
+
+use super::alerts::{Alert, FAST, INDISPENSABLE, SLOW, alerts};
+use super::yaml::Yaml;
+
+/// A series and its values in promtool's notation.
+type Series = (String, String);
+
+/// What is fed in, and what has to fire when.
+struct Proof {
+    name: String,
+    /// Of the alert and its subject.
+    of: (&'static str, Option<String>),
+    every: &'static str,
+    series: Vec<Series>,
+    /// Silent here …
+    before: String,
+    /// … and firing here.
+    after: String,
+    /// The labels of the series that fires, beside those of the rule.
+    labels: Vec<(&'static str, &'static str)>,
+}
+
+fn target() -> Series {
+    ("up{job=\"rtcd\", instance=\"a:9080\"}".to_owned(), "1x100".to_owned())
+}
+
+/// A gauge that is fine for five minutes and then is not.
+fn gauge_proof(
+    alert: &'static str,
+    series: &str,
+    (good, bad): (&str, &str),
+    (before, after): (&str, &str),
+    labels: &[(&'static str, &'static str)],
+) -> Proof {
+    Proof {
+        name: format!("{alert} fires"),
+        of: (alert, None),
+        every: "1m",
+        series: vec![(series.to_owned(), format!("{good}x4 {bad}x60"))],
+        before: before.to_owned(),
+        after: after.to_owned(),
+        labels: labels.to_vec(),
+    }
+}
+
+fn request(status: u16, more: &str) -> String {
+    format!(
+        "{}{more}",
+        format!(
+            "{}_count{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
+             http_response_status_code=\"{status}\"}}",
+            m::HTTP_SERVER_REQUEST_DURATION.name
+        )
+    )
+}
+
+fn in_bucket(le: &str) -> String {
+    format!(
+        "{}_bucket{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
+         http_response_status_code=\"200\", le=\"{le}\"}}",
+        m::HTTP_SERVER_REQUEST_DURATION.name
+    )
+}
+
+/// Counters: `a` a minute for `good` minutes, then `b` a minute for `bad` minutes.
+fn rising(a: u32, good: u32, b: u32, bad: u32) -> String {
+    let first = format!("0+{a}x{good}");
+    let reached = a * good;
+    if bad == 0 { first } else { format!("{first} {}+{b}x{}", reached + b, bad - 1) }
+}
+
+const PER_MINUTE: u32 = 600;
+
+/// Minutes between two samples: fewer for what takes a day to be seen.
+const fn step(severity: Severity) -> u32 {
+    match severity {
+        Severity::Page => 1,
+        Severity::Ticket => 2,
+    }
+}
+
+/// The series of an objective: good for `good` minutes, then every event bad for `bad` minutes; a sample every `step`.
+fn events(slo: &Slo, good: u32, bad: u32, step: u32) -> Vec<Series> {
+    let (each, good, bad) = (PER_MINUTE * step, good / step, bad / step);
+    let all = rising(each, good, each, bad);
+    let fine = rising(each, good, 0, bad);
+    let faulty = rising(0, good, each, bad);
+    match slo.name {
+        "availability" => vec![(request(200, ""), fine), (request(500, ""), faulty)],
+        "latency" => vec![(request(200, ""), all), (in_bucket("0.5"), fine)],
+        "checkout" => vec![
+            (format!("{}{{state=\"placed\"}}", m::ORDERS.name), all),
+            (format!("{}{{reason=\"timeout\"}}", m::ORDERS_ENDED.name), faulty),
+        ],
+        _ => vec![
+            (format!("{}_count{{outcome=\"confirmed\"}}", m::ORDER_SETTLE.name), all),
+            (format!("{}_bucket{{outcome=\"confirmed\", le=\"10.0\"}}", m::ORDER_SETTLE.name), fine),
+        ],
+    }
+}
+
+/// How long the good times last before the bad ones: longer than the long windows that decide.
+fn good_minutes(severity: Severity) -> u32 {
+    if severity == Severity::Page { 370 } else { 1_450 }
+}
+
+/// The burn of this severity that fires first, and after how many minutes.
+fn first_to_fire(slo: &Slo, severity: Severity) -> (&'static Burn, u32) {
+    let of = BURNS.iter().filter(|burn| burn.severity == severity);
+    let soonest = of.min_by(|a, b| a.minutes_to_fire(slo).total_cmp(&b.minutes_to_fire(slo)));
+    let burn = soonest.unwrap_or(&BURNS[0]);
+    // The minute in which it is passed, one more, and the time until it is seen here.
+    (burn, (burn.minutes_to_fire(slo).ceil() as u32 + 1 + step(severity)).next_multiple_of(step(severity)))
+}
+
+fn burn_proof(slo: &Slo, severity: Severity) -> Proof {
+    let good = good_minutes(severity);
+    let (_, within) = first_to_fire(slo, severity);
+    Proof {
+        name: format!(
+            "{} of {} fires within {within} min of every event being bad",
+            name_of(severity),
+            slo.name
+        ),
+        of: (name_of(severity), Some(slo.name.to_owned())),
+        every: if severity == Severity::Page { "1m" } else { "2m" },
+        series: events(slo, good, within + 10, step(severity)),
+        before: format!("{good}m"),
+        after: format!("{}m", good + within),
+        labels: Vec::new(),
+    }
+}
+
+const fn name_of(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Page => FAST,
+        Severity::Ticket => SLOW,
+    }
+}
+
+/// All indispensable figures are there, and then this one is not.
+fn missing_proof(metric: &'static Metric) -> Proof {
+    let mut series = vec![target()];
+    for one in INDISPENSABLE {
+        let sample = one.samples().pop().unwrap_or_default();
+        series.push((sample, if one == metric { "1x4 stale" } else { "1x100" }.to_owned()));
+    }
+    Proof {
+        name: format!("RtcFigureMissing of {} fires", metric.name),
+        of: ("RtcFigureMissing", Some(metric.name.to_owned())),
+        every: "1m",
+        series,
+        before: "4m".to_owned(),
+        after: "17m".to_owned(),
+        labels: Vec::new(),
+    }
+}
+
+fn proofs() -> Vec<Proof> {
+    let mut proofs: Vec<Proof> = SLOS
+        .iter()
+        .flat_map(|slo| [burn_proof(slo, Severity::Page), burn_proof(slo, Severity::Ticket)])
+        .collect();
+    let of = |metric: &Metric, labels: &str| format!("{}{{{labels}}}", metric.name);
+    let lag = of(&m::CONSUMER_LAG, "group=\"orders.saga\", topic=\"rtc.payments\"");
+    let a = "instance=\"a:9080\"";
+    proofs.extend([
+        gauge_proof("RtcSagaStuck", &of(&m::SAGA_STUCK, "saga=\"checkout\""), ("0", "3"), ("6m", "8m"), &[("saga", "checkout")]),
+        gauge_proof("RtcOutboxGrowing", &of(&m::OUTBOX_LAG, "service=\"orders\""), ("2", "61"), ("6m", "8m"), &[("service", "orders")]),
+        gauge_proof("RtcConsumerLagging", &lag, ("900", "1100"), ("14m", "16m"), &[("group", "orders.saga")]),
+        Proof {
+            series: vec![
+                (lag.clone(), "5x60".to_owned()),
+                (
+                    format!(
+                        "{}{{messaging_consumer_group_name=\"orders.saga\", messaging_destination_name=\"rtc.payments\"}}",
+                        m::MESSAGING_CONSUMED.name
+                    ),
+                    "0+60x9 540x50".to_owned(),
+                ),
+            ],
+            ..gauge_proof("RtcConsumerStalled", &lag, ("5", "5"), ("13m", "21m"), &[("group", "orders.saga")])
+        },
+        gauge_proof("RtcDeadLetters", &of(&m::DLQ_DEPTH, "group=\"payments.commands\""), ("0", "1"), ("5m", "7m"), &[("group", "payments.commands")]),
+        gauge_proof("RtcLedgerImbalance", m::LEDGER_IMBALANCE.name, ("0", "1"), ("4m", "5m"), &[]),
+        gauge_proof("RtcReconciliationDifferences", m::RECONCILIATION_DIFFERENCES.name, ("0", "2"), ("14m", "16m"), &[]),
+        gauge_proof("RtcStockLow", &of(&m::STOCK_SKUS, "level=\"out\""), ("0", "4"), ("19m", "21m"), &[("level", "out")]),
+        gauge_proof("RtcBusAway", &of(&m::BUS_UP, a), ("1", "0"), ("6m", "8m"), &[("instance", "a:9080")]),
+        gauge_proof("RtcNotReady", &of(&m::READY, a), ("1", "0"), ("9m", "11m"), &[("instance", "a:9080")]),
+        Proof {
+            series: vec![
+                (of(&m::PROCESS_FDS, a), "100x4 900x60".to_owned()),
+                (of(&m::PROCESS_MAX_FDS, a), "1024x64".to_owned()),
+            ],
+            ..gauge_proof("RtcDescriptorsScarce", "", ("0", "0"), ("9m", "11m"), &[("instance", "a:9080")])
+        },
+        gauge_proof(
+            "RtcTargetDown",
+            "up{job=\"rtcd\", instance=\"a:9080\"}",
+            ("1", "0"),
+            ("5m", "7m"),
+            &[("job", "rtcd"), ("instance", "a:9080")],
+        ),
+        Proof {
+            series: vec![("up{job=\"rtcd\", instance=\"a:9080\"}".to_owned(), "1x4 stale".to_owned())],
+            ..gauge_proof("RtcNotScraped", "", ("0", "0"), ("9m", "12m"), &[("job", "rtcd")])
+        },
+    ]);
+    proofs.extend(INDISPENSABLE.into_iter().map(missing_proof));
+    proofs
+}
+
+/// The alerts that are proved.
+pub fn proved() -> BTreeSet<(&'static str, Option<String>)> {
+    proofs().into_iter().map(|proof| proof.of).collect()
+}
+
+fn alert_of(proof: &Proof) -> Option<Alert> {
+    alerts().into_iter().find(|alert| (alert.name, alert.subject()) == proof.of)
+}
+
+fn input(series: &[Series]) -> Yaml {
+    let one = |(series, values): &Series| {
+        Yaml::map([("series", series.as_str().into()), ("values", values.as_str().into())])
+    };
+    Yaml::List(series.iter().map(one).collect())
+}
+
+fn expect(at: &str, name: &str, alerts: Vec<Yaml>) -> Yaml {
+    Yaml::map([("eval_time", at.into()), ("alertname", name.into()), ("exp_alerts", Yaml::List(alerts))])
+}
+
+fn fill(summary: &str, proof: &Proof, value: &str) -> String {
+    let mut text = summary.replace("{{ $value }}", value);
+    for (name, label) in &proof.labels {
+        text = text.replace(&format!("{{{{ $labels.{name} }}}}"), label);
+    }
+    text
+}
+
+/// The value at the end of a gauge, as a summary shows it.
+fn last_value(proof: &Proof) -> String {
+    let values = proof.series.first().map_or("", |(_, values)| values.as_str());
+    let last = values.rsplit(' ').next().unwrap_or_default();
+    last.split('x').next().unwrap_or_default().to_owned()
+}
+
+fn test(proof: &Proof) -> Yaml {
+    let Some(alert) = alert_of(proof) else { return Yaml::List(Vec::new()) };
+    let mut labels: Vec<(&str, Yaml)> = vec![("severity", alert.severity.as_str().into())];
+    labels.extend(alert.labels.iter().map(|(name, value)| (*name, Yaml::from(value.as_str()))));
+    labels.extend(proof.labels.iter().map(|(name, value)| (*name, Yaml::from(*value))));
+    let summary = fill(&alert.summary, proof, &last_value(proof));
+    let fires = Yaml::map([
+        ("exp_labels", Yaml::map(labels)),
+        (
+            "exp_annotations",
+            Yaml::map([("summary", summary.as_str().into()), ("runbook", alert.runbook().as_str().into())]),
+        ),
+    ]);
+    Yaml::map([
+        ("name", proof.name.as_str().into()),
+        ("interval", proof.every.into()),
+        ("input_series", input(&proof.series)),
+        (
+            "alert_rule_test",
+            Yaml::List(vec![
+                expect(&proof.before, alert.name, Vec::new()),
+                expect(&proof.after, alert.name, vec![fires]),
+            ]),
+        ),
+    ])
+}
+
+/// One series of every metric: what a shop says that does nothing.
+fn idle(metric: &Metric) -> Vec<Series> {
+    let labels: Vec<String> = metric
+        .labels
+        .iter()
+        .map(|label| {
+            let value = match label.values {
+                Values::OneOf(values) => values[0],
+                Values::AtMost(..) => "x",
+            };
+            format!("{}=\"{value}\"", label.name)
+        })
+        .collect();
+    let well = [m::BUS_UP.name, m::CACHE_UP.name, m::READY.name, m::SPLIT_UP.name, m::BUILD_INFO.name];
+    let value = if well.contains(&metric.name) { "1x400" } else { "0x400" };
+    let set = |more: &str| {
+        let all: Vec<&str> =
+            labels.iter().map(String::as_str).chain((!more.is_empty()).then_some(more)).collect();
+        format!("{{{}}}", all.join(", "))
+    };
+    if metric.kind != Kind::Histogram {
+        return vec![(format!("{}{}", metric.name, set("")), value.to_owned())];
+    }
+    let bucket =
+        |le: &str| (format!("{}_bucket{}", metric.name, set(&format!("le=\"{le}\""))), value.to_owned());
+    vec![
+        bucket("0.5"),
+        bucket("10.0"),
+        bucket("+Inf"),
+        (format!("{}_sum{}", metric.name, set("")), value.to_owned()),
+        (format!("{}_count{}", metric.name, set("")), value.to_owned()),
+    ]
+}
+
+fn silent(name: &str, series: Vec<Series>, at: &[&str]) -> Yaml {
+    let names: BTreeSet<&str> = alerts().iter().map(|alert| alert.name).collect();
+    let expected = at.iter().flat_map(|at| names.iter().map(|name| expect(at, name, Vec::new()))).collect();
+    Yaml::map([
+        ("name", name.into()),
+        ("interval", "1m".into()),
+        ("input_series", input(&series)),
+        ("alert_rule_test", Yaml::List(expected)),
+    ])
+}
+
+/// 600 requests and orders a minute, one in 2,000 of them bad; nothing waits.
+fn normal() -> Vec<Series> {
+    let mut series: Vec<Series> = vec![target()];
+    series[0].1 = "1x400".to_owned();
+    let busy = |rate: u32| format!("0+{rate}x400");
+    let good = [
+        (request(200, ""), 60_000),
+        (in_bucket("0.5"), 59_990),
+        (format!("{}{{state=\"placed\"}}", m::ORDERS.name), 60_000),
+        (format!("{}_count{{outcome=\"confirmed\"}}", m::ORDER_SETTLE.name), 60_000),
+        (format!("{}_bucket{{outcome=\"confirmed\", le=\"10.0\"}}", m::ORDER_SETTLE.name), 59_990),
+        (request(500, ""), 10),
+        (format!("{}{{reason=\"timeout\"}}", m::ORDERS_ENDED.name), 10),
+        (
+            format!(
+                "{}{{messaging_consumer_group_name=\"orders.saga\", messaging_destination_name=\"rtc.payments\"}}",
+                m::MESSAGING_CONSUMED.name
+            ),
+            60_000,
+        ),
+    ];
+    series.extend(good.map(|(name, rate)| (name, busy(rate))));
+    let still = [
+        (format!("{}{{group=\"orders.saga\", topic=\"rtc.payments\"}}", m::CONSUMER_LAG.name), "40x400"),
+        (format!("{}{{service=\"orders\"}}", m::OUTBOX_LAG.name), "0.2x400"),
+        (format!("{}{{saga=\"checkout\"}}", m::SAGA_STUCK.name), "0x400"),
+        (format!("{}{{group=\"orders.saga\"}}", m::DLQ_DEPTH.name), "0x400"),
+        (m::LEDGER_IMBALANCE.name.to_owned(), "0x400"),
+        (format!("{}{{level=\"ok\"}}", m::STOCK_SKUS.name), "90x400"),
+    ];
+    series.extend(still.map(|(name, values)| (name, values.to_owned())));
+    series
+}
+
+/// Nothing happens: every series is there and none moves, or there is none but the target's.
+fn quiet() -> Vec<Series> {
+    let mut series = vec![target()];
+    series[0].1 = "1x400".to_owned();
+    series.extend(rtc_metrics::all().flat_map(idle));
+    series
+}
+
+/// A handful of bad requests at night are no reason to wake anybody.
+fn night() -> Vec<Series> {
+    let mut series = quiet();
+    series.retain(|(name, _)| !name.starts_with(&format!("{}_count", m::HTTP_SERVER_REQUEST_DURATION.name)));
+    series.push((request(200, ""), "0+0.01x400".to_owned()));
+    series.push((request(500, ""), "0x300 3x100".to_owned()));
+    series
+}
+
+/// The files of tests: their names and texts.
+pub fn files() -> Vec<(String, String)> {
+    let rules = ["../recording.rules.yml", "../slo.rules.yml", "../alerts.rules.yml"].map(Yaml::from);
+    let page = |every: &str, tests: Vec<Yaml>| {
+        let page = Yaml::map([
+            ("rule_files", Yaml::List(rules.to_vec())),
+            ("evaluation_interval", every.into()),
+            ("tests", Yaml::List(tests)),
+        ]);
+        format!("# Generated: cargo xtask dashboards\n{page}")
+    };
+    let all = |of: &[&str]| -> Vec<Yaml> {
+        proofs().iter().filter(|proof| of.contains(&proof.of.0)).map(test).collect()
+    };
+    let others: Vec<&str> =
+        alerts().iter().map(|alert| alert.name).filter(|name| ![FAST, SLOW].contains(name)).collect();
+    let times = ["1m", "10m", "65m", "305m", "390m"];
+    let silences = vec![
+        silent("normal load is silent", normal(), &times),
+        silent("no traffic is silent", quiet(), &times),
+        silent("three bad requests at night are silent", night(), &times),
+    ];
+    vec![
+        ("tests/pages.test.yml".to_owned(), page("1m", all(&[FAST]))),
+        ("tests/tickets.test.yml".to_owned(), page("2m", all(&[SLOW]))),
+        ("tests/alerts.test.yml".to_owned(), page("1m", all(&others))),
+        ("tests/silence.test.yml".to_owned(), page("1m", silences)),
+    ]
+}
+
+/// Windows of promtool are not longer than what is fed in.
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn good_times_last_longer_than_the_window_that_fires_first() {
+        for slo in &SLOS {
+            for severity in [Severity::Page, Severity::Ticket] {
+                let (burn, _) = first_to_fire(slo, severity);
+                assert!(minutes(burn.long) <= f64::from(good_minutes(severity)), "{} {burn:?}", slo.name);
+            }
+        }
+    }
+
+    #[test]
+    fn counters_rise_as_they_are_told() {
+        assert_eq!(rising(10, 3, 0, 2), "0+10x3 30+0x1");
+        assert_eq!(rising(0, 3, 5, 2), "0+0x3 5+5x1");
+    }
+}
