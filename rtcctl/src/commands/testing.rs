@@ -53,6 +53,11 @@ impl Typed {
         typed
     }
 
+    /// Sets a variable of the command's environment.
+    pub(crate) fn set(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     pub(crate) fn api_url(&self) -> &str {
         self.variables.first().map_or("", |(_, url)| url)
     }

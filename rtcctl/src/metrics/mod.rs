@@ -16,6 +16,8 @@ pub mod prometheus;
 pub mod promql;
 pub mod slo;
 mod source;
+#[cfg(test)]
+pub(crate) mod testing;
 pub mod units;
 pub mod verdict;
 pub mod watch;

@@ -206,7 +206,7 @@ fn is_of_the_source(error: &Error) -> bool {
     [&codes::MET001, &codes::MET002, &codes::MET003, &codes::MET006].contains(&error.code())
 }
 
-/// Takes one look.
+/// Takes one look; courses are of the last `course_ms`, in about `points` values.
 pub async fn summary(
     source: &Source,
     env: &str,
@@ -214,11 +214,12 @@ pub async fn summary(
     objectives: &[Objective],
     now_ms: i64,
     course_ms: i64,
+    points: i64,
 ) -> Result<Summary> {
     source.refresh(now_ms).await?;
     let course_ms =
         source.reach().map_or(course_ms, |reach| course_ms.min(reach.as_millis() as i64)).max(60_000);
-    let span = Span::last(course_ms, 60, source.step_min_ms(), now_ms);
+    let span = Span::last(course_ms, points, source.step_min_ms(), now_ms);
     let questions = questions(&scope);
     let figures = join_all(questions.into_iter().map(|question| async move {
         let expr = question.expr.as_str();

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::Source;
 use super::model::{Reading, number};
+use super::units::Unit;
 use crate::codes;
 use crate::config::{Config, nearest};
 use crate::error::{Error, Result};
@@ -32,21 +33,27 @@ enum Events {
     Own { bad: String, events: String },
 }
 
+/// The objectives of the catalogue, as they are.
+pub fn catalogue() -> Vec<Objective> {
+    let of = |slo: &'static Slo| Objective {
+        name: slo.name.to_owned(),
+        title: slo.title.to_owned(),
+        target: slo.objective(),
+        events: Events::Catalogue(slo),
+    };
+    rtc_metrics::slo::ALL.iter().map(of).collect()
+}
+
 /// The objectives of the catalogue with the targets of the configuration, then those of the configuration alone.
 pub fn objectives(config: &Config) -> Result<Vec<Objective>> {
     let entries = &config.objectives;
-    let mut objectives: Vec<Objective> = rtc_metrics::slo::ALL
-        .iter()
-        .map(|slo| {
-            let entry = entries.get(slo.name);
-            Objective {
-                name: slo.name.to_owned(),
-                title: entry.and_then(|entry| entry.about.clone()).unwrap_or_else(|| slo.title.to_owned()),
-                target: entry.and_then(|entry| entry.objective).unwrap_or(slo.objective()),
-                events: Events::Catalogue(slo),
-            }
-        })
-        .collect();
+    let mut objectives = catalogue();
+    for objective in &mut objectives {
+        if let Some(entry) = entries.get(&objective.name) {
+            objective.target = entry.objective.unwrap_or(objective.target);
+            objective.title = entry.about.clone().unwrap_or_else(|| objective.title.clone());
+        }
+    }
     for (name, entry) in entries {
         let known = objectives.iter_mut().find(|objective| objective.name == *name);
         let wrong = |what: &str| Error::new(&codes::MET024, format!("{}: {what}", entry.place));
@@ -116,6 +123,19 @@ pub struct BurnRate {
 }
 
 impl BurnRate {
+    /// `0.2/0.1`: the long window and the short one; a dash where nothing is known.
+    pub fn text(&self) -> String {
+        let one = |reading: Reading| match reading {
+            Reading::Value(rate) if rate >= 99.5 => "99+".to_owned(),
+            Reading::Value(0.0) => "0".to_owned(),
+            Reading::Value(rate) if rate >= 9.95 => format!("{rate:.0}"),
+            Reading::Value(rate) => format!("{rate:.1}"),
+            Reading::NaN | Reading::NoSeries => "–".to_owned(),
+        };
+        let mark = if self.burns() { "!" } else { "" };
+        format!("{}/{}{mark}", one(self.long), one(self.short))
+    }
+
     pub fn burns(&self) -> bool {
         let above = |reading: Reading| reading.value().is_some_and(|rate| rate > self.burn.factor);
         above(self.long) && above(self.short)
@@ -153,8 +173,8 @@ impl State {
             State::Kept => "ok",
             State::NoTraffic => "no traffic",
             State::NoData => "no data",
-            State::Ticket => "burning",
-            State::Page => "burning fast",
+            State::Ticket => "slow burn",
+            State::Page => "fast burn",
             State::Spent => "spent",
         }
     }
@@ -165,6 +185,15 @@ impl State {
 }
 
 impl Standing {
+    /// What is left of the budget, as a percentage.
+    pub fn left_text(&self) -> String {
+        match self.budget_left {
+            Reading::Value(left) if left <= -9.995 => "<-999 %".to_owned(),
+            Reading::Value(left) if left < 0.0 => format!("-{}", Unit::Share.format(-left)),
+            reading => Unit::Share.show(reading),
+        }
+    }
+
     pub fn state(&self) -> State {
         let burning = self.burns.iter().filter(|rate| rate.burns()).map(|rate| rate.burn.severity).max();
         match (burning, self.budget_left, self.ratio) {
@@ -205,8 +234,7 @@ pub async fn standings(source: &Source, objectives: &[Objective], now_ms: i64) -
         reach.is_none_or(|reach| reach >= length)
     };
     let period = match reach {
-        // Less than a minute says nothing, and a range of nothing is no range.
-        Some(reach) => format!("{}s", reach.as_secs().max(60)),
+        Some(reach) => format!("{}m", (reach.as_secs() / 60).max(1)),
         None => format!("{PERIOD_DAYS}d"),
     };
     let mut windows: Vec<&str> = BURNS.iter().flat_map(|burn| [burn.long, burn.short]).collect();

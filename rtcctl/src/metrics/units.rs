@@ -112,6 +112,7 @@ pub fn change(now: Reading, before: Reading) -> String {
 pub fn age(ms: i64) -> String {
     match ms.max(0) {
         ms if ms < 1_000 => "now".to_owned(),
+        ms if ms < 120_000 => format!("{} s", ms / 1_000),
         ms => seconds((ms / 1000) as f64),
     }
 }

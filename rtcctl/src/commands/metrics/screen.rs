@@ -5,7 +5,7 @@ use super::slo::target;
 use crate::metrics::draw::sparkline;
 use crate::metrics::model::{Health, Reading};
 use crate::metrics::overview::{Figure, Summary};
-use crate::metrics::slo::{BurnRate, Standing};
+use crate::metrics::slo::Standing;
 use crate::metrics::units::{Unit, age, change};
 
 /// No narrower than this: below it, lines are cut.
@@ -33,11 +33,16 @@ fn right(text: &str, columns: usize) -> String {
     format!("{}{text}", " ".repeat(columns - text.chars().count()))
 }
 
+/// How many columns a course has.
+pub fn course_columns(width: usize) -> usize {
+    width.max(NARROWEST) - TITLE - NOW - 3 * CHANGE - 2
+}
+
 /// The whole screen.
 pub fn summary(look: &Summary, width: usize) -> String {
     let width = width.max(NARROWEST);
     let mut lines = vec![head(look, width)];
-    let course = width - TITLE - NOW - 3 * CHANGE - 2;
+    let course = course_columns(width);
     let length = age(look.span.end_ms - look.span.start_ms);
     lines.push(format!(
         "{}{}{}{}{}  {}",
@@ -74,7 +79,7 @@ fn head(look: &Summary, width: usize) -> String {
         None => "no sample".to_owned(),
     };
     let service = look.scope.service.as_ref().map(|service| format!(" · {service}")).unwrap_or_default();
-    let left = format!("{}{service} · {} · {}", look.env, look.source, clock_text(look.at_ms));
+    let left = format!("{}{service} · {} · {}", look.env, look.source, clock_text(look.at_ms).split_off(11));
     let room = width.saturating_sub(sample.chars().count() + 2);
     format!("{}  {sample}", padded(&left, room))
 }
@@ -97,35 +102,13 @@ fn row(figure: &Figure, course: usize) -> String {
     format!("{}{}{changes}  {}", padded(&title, TITLE), right(&now, NOW), sparkline(&figure.course, course))
 }
 
-/// `0.2/0.1`: how many times as fast as it may the budget burns, over the long window and the short one.
-pub fn burn_cell(rate: &BurnRate) -> String {
-    let one = |reading: Reading| match reading {
-        Reading::Value(rate) if rate >= 999.5 => "999+".to_owned(),
-        Reading::Value(0.0) => "0".to_owned(),
-        Reading::Value(rate) if rate >= 9.95 => format!("{rate:.0}"),
-        Reading::Value(rate) => format!("{rate:.1}"),
-        Reading::NaN | Reading::NoSeries => "–".to_owned(),
-    };
-    let mark = if rate.burns() { "!" } else { "" };
-    format!("{}/{}{mark}", one(rate.long), one(rate.short))
-}
-
-/// What is left of the budget.
-pub fn share_left(standing: &Standing) -> String {
-    match standing.budget_left {
-        Reading::Value(left) if left <= -9.995 => "<-999 %".to_owned(),
-        Reading::Value(left) if left < 0.0 => format!("-{}", Unit::Share.format(-left)),
-        reading => Unit::Share.show(reading),
-    }
-}
-
 fn objective(standing: &Standing) -> String {
-    let burns: String = standing.burns.iter().map(|rate| right(&burn_cell(rate), 9)).collect();
+    let burns: String = standing.burns.iter().map(|rate| right(&rate.text(), 9)).collect();
     format!(
         "{}{}{}{burns}  {}",
         padded(&standing.objective.name, TITLE),
         right(&target(standing), 8),
-        right(&share_left(standing), 9),
+        right(&standing.left_text(), 9),
         standing.state().name()
     )
 }

@@ -1,7 +1,6 @@
 //! `rtcctl metrics slo [NAME]`.
 
 use super::open;
-use super::screen::{burn_cell, share_left};
 use crate::codes;
 use crate::context::Context;
 use crate::error::Result;
@@ -38,9 +37,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             standing.objective.name.clone(),
             target(standing),
             Unit::Share.show(standing.ratio),
-            share_left(standing),
+            standing.left_text(),
         ];
-        row.extend(standing.burns.iter().map(burn_cell));
+        row.extend(standing.burns.iter().map(BurnRate::text));
         row.extend([standing.state().name().to_owned(), standing.objective.title.clone()]);
         table.push(row);
     }

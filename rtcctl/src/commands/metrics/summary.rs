@@ -43,7 +43,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let scope = Scope { service: args.service.clone(), window };
     let since_ms = i64::try_from(args.since.as_millis()).unwrap_or(i64::MAX);
     let now_ms = context.clock.now().as_millis();
-    let look = summary(&source, context.config.env(), scope, &objectives, now_ms, since_ms).await;
+    let points = screen::course_columns(context.width.unwrap_or(80)) as i64;
+    let env = context.config.env();
+    let look = summary(&source, env, scope, &objectives, now_ms, since_ms, points).await;
     let look = look.map_err(|error| {
         let services = context.config.services.iter().map(|service| service.name.as_str());
         match &args.service {

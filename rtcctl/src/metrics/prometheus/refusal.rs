@@ -151,8 +151,8 @@ fn bad_data(said: &str, expr: Option<&str>) -> Error {
 fn pointed_at(expr: &str, line: usize, column: usize) -> String {
     let text = expr.lines().nth(line.saturating_sub(1)).unwrap_or_default();
     // The server counts bytes.
-    let before: String = text.bytes().take(column.saturating_sub(1)).map(char::from).collect();
-    let width = String::from_utf8_lossy(&text.as_bytes()[..before.len().min(text.len())]).chars().count();
+    let before = &text.as_bytes()[..column.saturating_sub(1).min(text.len())];
+    let width = String::from_utf8_lossy(before).chars().count();
     format!("line {line}, column {column}:\n{text}\n{}^", " ".repeat(width))
 }
 

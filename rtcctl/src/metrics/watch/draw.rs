@@ -6,6 +6,8 @@ use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span as Run};
 use ratatui::widgets::{Block, Borders, Clear, Paragraph};
 
+use rtc_metrics::slo::BURNS;
+
 use super::live::{Flow, Live, Red};
 use super::view::{Column, Direction, Mode, View};
 use crate::metrics::draw::sparkline;
@@ -36,6 +38,50 @@ impl Paint {
 const SMALLEST: (u16, u16) = (40, 10);
 const NAME_WIDTH: usize = 14;
 const FIGURE_WIDTH: usize = 10;
+const BURN_WIDTH: usize = 9;
+
+/// How many lines each part of the screen gets.
+struct Places {
+    table: u16,
+    shop: u16,
+    objectives: u16,
+    bottom: u16,
+}
+
+/// A title and a heading above the rows of a table.
+const ABOVE_ROWS: usize = 2;
+
+impl Places {
+    /// What is alarming comes first, then the table as far as it goes; objectives only where room is left for them.
+    fn of(area: Rect, rows: usize, objectives: usize, alerts: usize) -> Self {
+        let lines = |count: usize| u16::try_from(count).unwrap_or(u16::MAX);
+        let between = area.height.saturating_sub(2);
+        let bottom = lines(alerts + 1).min(area.height / 4).max(2);
+        let shop = (area.height / 3).clamp(4, 16);
+        let table = between.saturating_sub(bottom + shop);
+        let wanted = lines(rows.max(1) + ABOVE_ROWS + 1);
+        let objectives = lines(objectives + ABOVE_ROWS + 1);
+        match table.saturating_sub(wanted) {
+            spare if spare >= objectives => {
+                let bottom = bottom + (spare - objectives);
+                Self { table: wanted, shop, objectives, bottom }
+            }
+            _ => Self { table, shop, objectives: 0, bottom },
+        }
+    }
+
+    fn areas(&self, area: Rect) -> [Rect; 6] {
+        Layout::vertical([
+            Constraint::Length(1),
+            Constraint::Length(self.table),
+            Constraint::Length(self.shop),
+            Constraint::Length(self.objectives),
+            Constraint::Length(self.bottom),
+            Constraint::Length(1),
+        ])
+        .areas(area)
+    }
+}
 
 pub fn screen(frame: &mut Frame<'_>, view: &View, paint: Paint) {
     let area = frame.area();
@@ -49,16 +95,8 @@ pub fn screen(frame: &mut Frame<'_>, view: &View, paint: Paint) {
         return;
     };
     let alerts = alert_lines(view, live, paint);
-    let alerts_height = (alerts.len() as u16 + 1).min(area.height / 4).max(2);
-    let shop_height = (area.height / 3).clamp(4, 16);
-    let [head, table, shop, bottom, foot] = Layout::vertical([
-        Constraint::Length(1),
-        Constraint::Min(4),
-        Constraint::Length(shop_height),
-        Constraint::Length(alerts_height),
-        Constraint::Length(1),
-    ])
-    .areas(area);
+    let places = Places::of(area, view.rows().len(), live.standings.len(), alerts.len());
+    let [head, table, shop, objectives, bottom, foot] = places.areas(area);
     frame.render_widget(Paragraph::new(head_line(view, live, head.width, paint)), head);
     red_table(frame, view, table, paint);
     let [orders, sagas, lag] = Layout::horizontal([
@@ -71,6 +109,9 @@ pub fn screen(frame: &mut Frame<'_>, view: &View, paint: Paint) {
     orders_pane(frame, live, orders, paint);
     sagas_pane(frame, live, sagas, paint);
     lag_pane(frame, live, lag, paint);
+    if objectives.height > 0 {
+        objectives_pane(frame, live, objectives, paint);
+    }
     pane(frame, "ALERTS AND TARGETS", alerts, bottom, paint);
     frame.render_widget(Paragraph::new(foot_line(view, paint)), foot);
     if view.mode == Mode::Help {
@@ -267,6 +308,35 @@ fn lag_pane(frame: &mut Frame<'_>, live: &Live, area: Rect, paint: Paint) {
     pane(frame, "LAG BY GROUP", lines, area, paint);
 }
 
+fn objectives_pane(frame: &mut Frame<'_>, live: &Live, area: Rect, paint: Paint) {
+    let heading = format!(
+        "{}{}{}{}  STATE",
+        left("OBJECTIVE", NAME_WIDTH),
+        right("BAD", BURN_WIDTH),
+        right("LEFT", BURN_WIDTH),
+        BURNS
+            .iter()
+            .map(|burn| right(&format!("{}/{}", burn.long, burn.short), BURN_WIDTH))
+            .collect::<String>(),
+    );
+    let mut lines = vec![Line::styled(heading, Style::new().add_modifier(Modifier::BOLD))];
+    for standing in &live.standings {
+        let burns = standing.burns.iter().map(|rate| right(&rate.text(), BURN_WIDTH));
+        let state = standing.state();
+        let colour = if state.is_broken() { paint.of(Color::Red) } else { Style::new() };
+        let figures = format!(
+            "{}{}{}{}",
+            left(&standing.objective.name, NAME_WIDTH),
+            right(&Unit::Share.show(standing.ratio), BURN_WIDTH),
+            right(&standing.left_text(), BURN_WIDTH),
+            burns.collect::<String>(),
+        );
+        lines.push(Line::from(vec![Run::raw(figures), Run::raw("  "), Run::styled(state.name(), colour)]));
+    }
+    let period = live.standings.first().map_or("", |standing| standing.period.as_str());
+    pane(frame, &format!("OBJECTIVES OVER {period}"), lines, area, paint);
+}
+
 fn alert_lines(view: &View, live: &Live, paint: Paint) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for alert in &live.alerts.active {
@@ -300,7 +370,7 @@ fn alert_lines(view: &View, live: &Live, paint: Paint) -> Vec<Line<'static>> {
         (true, rules) => format!("none of {rules} alerts fires"),
         (false, rules) => format!("{rules} rules"),
     };
-    lines.push(Line::raw(format!("{alerts} · {up} of {} targets up", live.targets.len())));
+    lines.push(Line::raw(format!("{up} of {} targets up · {alerts}", live.targets.len())));
     lines
 }
 

@@ -12,7 +12,7 @@ use crate::metrics::slo::{Objective, Standing, standings};
 
 /// How much of the past the courses show.
 const COURSE_MS: i64 = 15 * 60 * 1000;
-const COURSE_POINTS: i64 = 60;
+const COURSE_POINTS: i64 = 120;
 
 /// Rate, errors and duration of whatever answers requests: a service, or a route of one.
 #[derive(Debug, Clone, PartialEq)]
