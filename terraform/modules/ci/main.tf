@@ -105,7 +105,6 @@ resource "aws_instance" "this" {
   ami                         = data.aws_ssm_parameter.image.insecure_value
   instance_type               = var.instance_type
   subnet_id                   = var.subnet_id
-  associate_public_ip_address = false
   vpc_security_group_ids      = [var.security_group_id]
   iam_instance_profile        = aws_iam_instance_profile.this.name
   monitoring                  = true

@@ -2,16 +2,6 @@
 #
 # A call through API Gateway comes from inside the VPC; its caller is the header that API Gateway overwrites.
 
-locals {
-  managed_rules = {
-    AWSManagedRulesAmazonIpReputationList = 11
-    AWSManagedRulesCommonRuleSet          = 12
-  }
-
-  # The body rule refuses more than 8 KiB, which pictures and batches of transactions exceed; rtcd limits bodies itself.
-  counted_only = { AWSManagedRulesCommonRuleSet = ["SizeRestrictions_BODY"] }
-}
-
 resource "aws_wafv2_ip_set" "vpc" {
   name               = "${var.name}-vpc"
   description        = "Calls that come through API Gateway"
@@ -126,41 +116,56 @@ resource "aws_wafv2_web_acl" "this" {
     }
   }
 
-  dynamic "rule" {
-    for_each = local.managed_rules
+  rule {
+    name     = "AWSManagedRulesAmazonIpReputationList"
+    priority = 11
 
-    content {
-      name     = rule.key
-      priority = rule.value
+    override_action {
+      none {}
+    }
 
-      override_action {
-        none {}
+    statement {
+      managed_rule_group_statement {
+        name        = "AWSManagedRulesAmazonIpReputationList"
+        vendor_name = "AWS"
       }
+    }
 
-      statement {
-        managed_rule_group_statement {
-          name        = rule.key
-          vendor_name = "AWS"
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "${var.name}-AWSManagedRulesAmazonIpReputationList"
+      sampled_requests_enabled   = true
+    }
+  }
 
-          dynamic "rule_action_override" {
-            for_each = lookup(local.counted_only, rule.key, [])
+  rule {
+    name     = "AWSManagedRulesCommonRuleSet"
+    priority = 12
 
-            content {
-              name = rule_action_override.value
+    override_action {
+      none {}
+    }
 
-              action_to_use {
-                count {}
-              }
-            }
+    statement {
+      managed_rule_group_statement {
+        name        = "AWSManagedRulesCommonRuleSet"
+        vendor_name = "AWS"
+
+        # It refuses bodies of more than 8 KiB, which pictures and batches of transactions exceed; rtcd limits bodies itself.
+        rule_action_override {
+          name = "SizeRestrictions_BODY"
+
+          action_to_use {
+            count {}
           }
         }
       }
+    }
 
-      visibility_config {
-        cloudwatch_metrics_enabled = true
-        metric_name                = "${var.name}-${rule.key}"
-        sampled_requests_enabled   = true
-      }
+    visibility_config {
+      cloudwatch_metrics_enabled = true
+      metric_name                = "${var.name}-AWSManagedRulesCommonRuleSet"
+      sampled_requests_enabled   = true
     }
   }
 

@@ -50,6 +50,7 @@ resource "aws_acm_certificate_validation" "this" {
 }
 
 resource "aws_lb" "this" {
+  #checkov:skip=CKV2_AWS_76:It wants the list of anonymous addresses too, which refuses shoppers behind a VPN; the rules against Log4j are in the firewall
   #checkov:skip=CKV_AWS_150:The variable decides by environment; prod is protected
   name                       = var.name
   load_balancer_type         = "application"

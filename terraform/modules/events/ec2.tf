@@ -82,7 +82,6 @@ resource "aws_instance" "broker" {
   instance_type               = var.ec2.instance_type
   subnet_id                   = var.subnets[each.value.zone].id
   private_ip                  = each.value.address
-  associate_public_ip_address = false
   vpc_security_group_ids      = [var.security_group_id]
   iam_instance_profile        = aws_iam_instance_profile.broker[0].name
   monitoring                  = true

@@ -67,13 +67,11 @@ resource "aws_iam_instance_profile" "nat" {
 }
 
 resource "aws_instance" "nat" {
-  #checkov:skip=CKV_AWS_88:A NAT instance is the one machine whose work is to have a public address; nothing may open a connection to it from outside
   for_each = local.nat_instances
 
   ami                         = data.aws_ssm_parameter.nat_image[each.key].insecure_value
   instance_type               = var.nat_instance_type
   subnet_id                   = aws_subnet.public[each.value].id
-  associate_public_ip_address = true
   source_dest_check           = false
   vpc_security_group_ids      = [aws_security_group.role["nat"].id]
   iam_instance_profile        = aws_iam_instance_profile.nat[each.key].name
@@ -86,7 +84,7 @@ resource "aws_instance" "nat" {
     set -euo pipefail
     echo 'net.ipv4.ip_forward = 1' > /etc/sysctl.d/90-nat.conf
     sysctl --system
-    dnf install -y nftables
+    until dnf install -y nftables; do sleep 5; done # its address comes a moment after it
     device=$(ip -4 route show default | awk '{print $5; exit}')
     cat > /etc/nftables/nat.nft <<RULES
     table ip nat {
@@ -118,6 +116,23 @@ resource "aws_instance" "nat" {
   lifecycle {
     ignore_changes = [ami]
   }
+}
+
+resource "aws_eip" "instance" {
+  for_each = local.nat_instances
+
+  domain = "vpc"
+
+  tags = { Name = "${var.name}-nat" }
+
+  depends_on = [aws_internet_gateway.this]
+}
+
+resource "aws_eip_association" "instance" {
+  for_each = local.nat_instances
+
+  allocation_id = aws_eip.instance[each.key].id
+  instance_id   = aws_instance.nat[each.key].id
 }
 
 resource "aws_route" "instance" {

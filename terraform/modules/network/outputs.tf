@@ -18,7 +18,7 @@ output "private_subnet_ids" {
   value       = [for zone in var.zones : aws_subnet.private[zone].id]
 
   # What starts in a private subnet wants to reach out at once.
-  depends_on = [aws_route.gateway, aws_route.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
+  depends_on = [aws_route.gateway, aws_route.instance, aws_eip_association.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
 }
 
 output "private_subnets" {
@@ -26,7 +26,7 @@ output "private_subnets" {
   value       = { for zone, subnet in aws_subnet.private : zone => { id = subnet.id, cidr = subnet.cidr_block } }
 
   # What starts in a private subnet wants to reach out at once.
-  depends_on = [aws_route.gateway, aws_route.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
+  depends_on = [aws_route.gateway, aws_route.instance, aws_eip_association.instance, aws_vpc_endpoint.interface, aws_vpc_endpoint.s3, aws_vpc_security_group_egress_rule.anywhere, aws_vpc_security_group_egress_rule.flow, aws_vpc_security_group_ingress_rule.flow]
 }
 
 output "database_subnet_ids" {
@@ -40,8 +40,8 @@ output "security_group_ids" {
 }
 
 output "nat_addresses" {
-  description = "Public addresses that the private subnets are seen as from outside, where gateways are used."
-  value       = [for address in aws_eip.gateway : address.public_ip]
+  description = "Public addresses that the private subnets are seen as from outside."
+  value       = [for address in merge(aws_eip.gateway, aws_eip.instance) : address.public_ip]
 }
 
 output "nat_gateway_ids" {

@@ -48,7 +48,7 @@ resource "aws_sqs_queue_policy" "tls" {
     Statement = [{
       Sid       = "TlsOnly"
       Effect    = "Deny"
-      Principal = "*"
+      Principal = { AWS = "*" }
       Action    = "sqs:*"
       Resource  = each.value.arn
       Condition = { Bool = { "aws:SecureTransport" = "false" } }

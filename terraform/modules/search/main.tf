@@ -116,6 +116,7 @@ resource "aws_opensearch_domain" "this" {
   })
 
   log_publishing_options {
+    enabled                  = true
     log_type                 = "AUDIT_LOGS"
     cloudwatch_log_group_arn = aws_cloudwatch_log_group.this["audit"].arn
   }

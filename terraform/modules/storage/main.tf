@@ -13,6 +13,7 @@ locals {
     caches = { versioned = false, expire_days = var.cache_days, own_key = true }
     logs   = { versioned = false, expire_days = var.log_days, own_key = false }
   }
+  logged_buckets = ["caches", "images"]
 }
 
 resource "aws_s3_bucket" "this" {
@@ -125,7 +126,7 @@ resource "aws_s3_bucket_lifecycle_configuration" "this" {
 }
 
 resource "aws_s3_bucket_logging" "this" {
-  for_each = toset(["images", "caches"])
+  for_each = toset(local.logged_buckets)
 
   bucket        = aws_s3_bucket.this[each.value].id
   target_bucket = aws_s3_bucket.this["logs"].id
@@ -144,21 +145,29 @@ resource "aws_s3_bucket_policy" "this" {
       [{
         Sid       = "TlsOnly"
         Effect    = "Deny"
-        Principal = "*"
+        Principal = { AWS = "*" }
         Action    = "s3:*"
         Resource  = [aws_s3_bucket.this[each.key].arn, "${aws_s3_bucket.this[each.key].arn}/*"]
         Condition = { Bool = { "aws:SecureTransport" = "false" } }
       }],
-      [for sid, writer in each.key == "logs" ? {
-        LoadBalancers = { service = "logdelivery.elasticloadbalancing.amazonaws.com", path = "alb/AWSLogs/${local.account}/*" }
-        Buckets       = { service = "logging.s3.amazonaws.com", path = "s3/*" }
-        } : {} : {
-        Sid       = sid
+      each.key != "logs" ? [] : [{
+        Sid       = "LoadBalancers"
         Effect    = "Allow"
-        Principal = { Service = writer.service }
+        Principal = { Service = "logdelivery.elasticloadbalancing.amazonaws.com" }
         Action    = "s3:PutObject"
-        Resource  = "${aws_s3_bucket.this[each.key].arn}/${writer.path}"
+        Resource  = "${aws_s3_bucket.this[each.key].arn}/alb/AWSLogs/${local.account}/*"
         Condition = { StringEquals = { "aws:SourceAccount" = local.account } }
+      }],
+      each.key != "logs" ? [] : [for source in local.logged_buckets : {
+        Sid       = "Bucket${title(source)}"
+        Effect    = "Allow"
+        Principal = { Service = "logging.s3.amazonaws.com" }
+        Action    = "s3:PutObject"
+        Resource  = "${aws_s3_bucket.this[each.key].arn}/s3/${source}/*"
+        Condition = {
+          ArnLike      = { "aws:SourceArn" = aws_s3_bucket.this[source].arn }
+          StringEquals = { "aws:SourceAccount" = local.account }
+        }
       }],
     )
   })

@@ -29,3 +29,29 @@ resource "aws_eks_addon" "after_nodes" {
 resource "aws_autoscaling_group_tag" "node" {
   for_each = {}
 }
+
+resource "aws_eks_cluster" "this" {
+  dynamic "access_config" {
+    for_each = []
+
+    content {}
+  }
+
+  dynamic "upgrade_policy" {
+    for_each = []
+
+    content {}
+  }
+}
+
+resource "aws_eks_node_group" "this" {
+  lifecycle {
+    ignore_changes = [scaling_config[0].desired_size, remote_access, node_repair_config, update_config]
+  }
+}
+
+resource "aws_launch_template" "node" {
+  lifecycle {
+    ignore_changes = [tag_specifications]
+  }
+}

@@ -17,3 +17,11 @@ resource "aws_appautoscaling_target" "disk" {
 resource "aws_appautoscaling_policy" "disk" {
   count = 0
 }
+
+resource "aws_instance" "broker" {
+  monitoring = false
+
+  lifecycle {
+    ignore_changes = [ami, vpc_security_group_ids]
+  }
+}

@@ -1,0 +1,6 @@
+resource "aws_db_parameter_group" "this" {
+  lifecycle {
+    create_before_destroy = true
+    ignore_changes        = [parameter]
+  }
+}

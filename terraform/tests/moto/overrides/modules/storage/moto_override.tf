@@ -1,0 +1,3 @@
+resource "aws_efs_backup_policy" "this" {
+  count = 0
+}

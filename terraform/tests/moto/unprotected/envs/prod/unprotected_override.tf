@@ -1,0 +1,3 @@
+module "platform" {
+  protected = false
+}
