@@ -80,8 +80,9 @@ fn open(users: &Users, key: &KeyRow) -> Result<EncodingKey> {
     Ok(EncodingKey::from_ed_der(&private))
 }
 
-/// Reads the keys, makes those that are missing, and lets the verifier know all of them.
-pub(crate) async fn load(users: &Users) -> Result<()> {
+/// Reads the keys, makes those that are missing, and lets the verifier know all of them. Keys that the vault does not open
+/// are another installation's: everything else that is sealed would not open either.
+pub(crate) async fn load(users: &Users) -> std::result::Result<(), host::StartError> {
     let now = users.clock.now();
     let (first, second) = (generate(users, now)?, generate(users, now)?);
     let (current, all) = users
@@ -97,7 +98,11 @@ pub(crate) async fn load(users: &Users) -> Result<()> {
         })
         .await?;
     let current = current.ok_or_else(|| Error::internal("there is no signing key"))?;
-    adopt(users, &current, &all)
+    if users.vault.open(&current.private_sealed).is_err() {
+        let reason = "it does not open what is in the database: that was sealed with the key of another data directory";
+        return Err(host::StartError::Secret { name: "vault_key".to_owned(), reason: reason.to_owned() });
+    }
+    Ok(adopt(users, &current, &all)?)
 }
 
 /// Lets the verifier know the keys of the set and no others of ours, and signs with the current one.

@@ -27,3 +27,16 @@ async fn accounts_and_signing_keys_open_once_the_former_key_is_gone() {
     let pair = next.sign_in("kim@example.kr").await;
     assert_eq!(f.me(&pair).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_database_that_was_sealed_with_another_key_is_told_as_such() {
+    let f = fixture().await;
+    let foreign = host::Vault::new("somebody else's").unwrap().seal("a private half").unwrap();
+    let put = move |tx: &mut db::Tx<'_>| -> Result<(), db::Error> {
+        tx.execute("UPDATE signing_keys SET private_sealed = ?", db::params![foreign]).map(drop)
+    };
+    f.users.db.write(put).await.unwrap();
+    let error = crate::keys::load(&f.users).await.unwrap_err();
+    assert_eq!((error.code(), error.exit_code()), ("RTD011", 3));
+    assert!(error.to_string().contains("vault_key"), "{error}");
+}
