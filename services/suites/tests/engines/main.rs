@@ -9,6 +9,7 @@ mod db;
 mod faults;
 mod objects;
 mod shop;
+mod overload;
 mod split;
 mod streams;
 mod support;

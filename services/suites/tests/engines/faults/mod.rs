@@ -5,7 +5,7 @@
 
 mod bad_engines;
 mod broker;
-mod crowd;
+pub mod crowd;
 mod database;
 mod pauses;
 mod poison;

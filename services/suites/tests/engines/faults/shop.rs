@@ -224,7 +224,7 @@ impl Shop {
         Platform::spawn(self.engines.rtcd(&data, &[]), &data).await
     }
 
-    fn url(&self, replica: usize, which: &str) -> String {
+    pub fn url(&self, replica: usize, which: &str) -> String {
         self.replicas[replica].run[which].as_str().expect("an address").to_owned()
     }
 
