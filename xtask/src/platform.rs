@@ -50,6 +50,8 @@ impl Profile {
 pub struct Shop {
     profile: Profile,
     data: PathBuf,
+    /// What rtcd finds in its environment beside the usual.
+    environment: Vec<(String, String)>,
 }
 
 impl Drop for Shop {
@@ -59,9 +61,40 @@ impl Drop for Shop {
 }
 
 impl Shop {
-    pub fn seeded(profile: Profile, name: &str) -> Result<Self, String> {
+    fn at(profile: Profile, name: &str, environment: Vec<(String, String)>) -> Self {
         let data = std::env::temp_dir().join(format!("rtc-{name}-{}", std::process::id()));
-        let shop = Self { profile, data };
+        Self { profile, data, environment }
+    }
+
+    pub fn seeded(profile: Profile, name: &str) -> Result<Self, String> {
+        Self::at(profile, name, Vec::new()).seed()
+    }
+
+    /// On the engines that `configuration`, the text of an rtcd.toml, names.
+    pub fn seeded_on(
+        profile: Profile,
+        name: &str,
+        configuration: &str,
+        environment: Vec<(String, String)>,
+    ) -> Result<Self, String> {
+        let shop = Self::at(profile, name, environment);
+        let file = shop.data.join("rtcd.toml");
+        std::fs::create_dir_all(&shop.data)
+            .and_then(|()| std::fs::write(&file, configuration))
+            .map_err(|error| format!("{}: {error}", file.display()))?;
+        shop.seed()
+    }
+
+    /// Another replica of a platform on engines: the same configuration and secrets in a directory of its own.
+    pub fn twin(&self, name: &str) -> Result<Self, String> {
+        let twin = Self::at(self.profile, name, self.environment.clone());
+        copy_secrets(&self.data, &twin.data)?;
+        Ok(twin)
+    }
+
+    fn seed(self) -> Result<Self, String> {
+        let profile = self.profile;
+        let shop = self;
         let mut up = shop.rtcctl(&["up", "--detach", "--port", "0"]);
         up.arg("--rtcd").arg(profile.binary("rtcd"));
         check(quiet(up))?;
@@ -75,6 +108,7 @@ impl Shop {
 
     pub fn rtcctl(&self, arguments: &[&str]) -> Command {
         let mut command = self.profile.program("rtcctl");
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.args(arguments).arg("--data").arg(&self.data).arg("--no-input");
         command
     }
@@ -84,6 +118,7 @@ impl Shop {
         let mut rtcd = self.profile.program("rtcd");
         rtcd.args(["serve", "--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0", "--data"]);
         rtcd.arg(&self.data).args(more).env("RTC_LOG__LEVEL", "warn");
+        rtcd.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let _ = std::fs::remove_file(self.data.join("run.json"));
         let child = quiet(rtcd).spawn().map_err(|error| error.to_string())?;
         let mut server = Server { child, data: self.data.clone(), run: Value::Null };
@@ -99,6 +134,19 @@ impl Shop {
         }
         Err("rtcd does not start".to_owned())
     }
+}
+
+fn copy_secrets(from: &Path, to: &Path) -> Outcome {
+    let failed = |error: std::io::Error| format!("{}: {error}", to.display());
+    std::fs::create_dir_all(to.join("secrets")).map_err(failed)?;
+    std::fs::copy(from.join("rtcd.toml"), to.join("rtcd.toml")).map_err(failed)?;
+    for entry in std::fs::read_dir(from.join("secrets")).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.path().is_file() {
+            std::fs::copy(entry.path(), to.join("secrets").join(entry.file_name())).map_err(failed)?;
+        }
+    }
+    Ok(())
 }
 
 fn quiet(mut command: Command) -> Command {
@@ -129,6 +177,10 @@ impl Drop for Server {
 impl Server {
     pub fn api(&self) -> &str {
         self.run["api_url"].as_str().unwrap_or_default()
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
     }
 
     pub fn is_running(&mut self) -> bool {

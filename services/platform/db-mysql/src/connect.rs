@@ -18,7 +18,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long a command waits for a row that others hold, in seconds.
 const LOCK_WAIT_S: u32 = 10;
 /// Statements that the server keeps ready, per connection.
-const STATEMENTS_MAX: usize = 128;
+const STATEMENTS_MAX: usize = 192;
 /// How long nobody tries after a failure: doubled with each, up to the last.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(1);

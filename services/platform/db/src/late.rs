@@ -127,7 +127,7 @@ pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Error> {
 }
 
 /// Rows a statement. Few sizes, so that few statements are prepared.
-const PORTIONS: [usize; 12] = [128, 64, 32, 16, 8, 7, 6, 5, 4, 3, 2, 1];
+const PORTIONS: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
 
 pub(crate) fn in_portions<'p>(
     mut values: &[Param<'p>],
