@@ -9,7 +9,7 @@ locals {
     for index in range(var.ec2.brokers) : "broker-${index}" => {
       id      = index
       zone    = local.zones[index % length(local.zones)]
-      address = cidrhost(var.subnets[local.zones[index % length(local.zones)]].cidr, 10 + index)
+      address = cidrhost(var.subnets[local.zones[index % length(local.zones)]].cidr, 16 + index)
     }
   } : {}
 
@@ -17,6 +17,16 @@ locals {
 
   # Sixteen bytes in base64url, as Kafka writes an id: decided by the name, so that every broker comes to the same one.
   kraft_id = "${substr(replace(replace(base64sha256(var.name), "+", "a"), "/", "b"), 0, 21)}A"
+}
+
+# Sixteen addresses that nothing else in the subnet is given.
+resource "aws_ec2_subnet_cidr_reservation" "brokers" {
+  for_each = var.backend == "ec2" ? var.subnets : {}
+
+  subnet_id        = each.value.id
+  cidr_block       = cidrsubnet(each.value.cidr, 28 - tonumber(split("/", each.value.cidr)[1]), 1)
+  reservation_type = "explicit"
+  description      = "${var.name}: event brokers"
 }
 
 data "aws_ssm_parameter" "image" {
@@ -127,7 +137,7 @@ resource "aws_instance" "broker" {
     ignore_changes = [ami]
   }
 
-  depends_on = [aws_secretsmanager_secret_version.client]
+  depends_on = [aws_ec2_subnet_cidr_reservation.brokers, aws_secretsmanager_secret_version.client]
 }
 
 resource "aws_ebs_volume" "broker" {

@@ -1,8 +1,10 @@
 # MySQL: a primary with or without a standby, read replicas, and a schema with a user for each service.
 #
-# The master's password is made and rotated by RDS, those of the services are written without passing through the state.
+# Passwords are written without passing through the state. That of the master is not left to RDS (manage_master_user_password),
+# because a primary that does so can have no read replica.
 
 locals {
+  master = "rtc_admin"
   family = "mysql${join(".", slice(split(".", var.engine_version), 0, 2))}"
 }
 
@@ -91,9 +93,9 @@ resource "aws_db_instance" "primary" {
   max_allocated_storage                 = var.storage_max_gib
   storage_encrypted                     = true
   kms_key_id                            = var.data_key_arn
-  username                              = "rtc_admin"
-  manage_master_user_password           = true
-  master_user_secret_kms_key_id         = var.data_key_arn
+  username                              = local.master
+  password_wo                           = jsondecode(ephemeral.aws_secretsmanager_secret_version.master.secret_string).password
+  password_wo_version                   = var.password_version
   iam_database_authentication_enabled   = true
   port                                  = 3306
   multi_az                              = var.multi_az

@@ -24,8 +24,8 @@ output "port" {
 }
 
 output "master_secret_arn" {
-  description = "Secret with the master's password, kept and rotated by RDS."
-  value       = one(aws_db_instance.primary.master_user_secret[*].secret_arn)
+  description = "Secret with the master's password."
+  value       = aws_secretsmanager_secret.master.arn
 }
 
 output "service_secret_arns" {

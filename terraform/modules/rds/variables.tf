@@ -96,7 +96,7 @@ variable "services" {
 }
 
 variable "password_version" {
-  description = "Raised to give every service a new password."
+  description = "Raised to give the master and every service a new password."
   type        = number
   default     = 1
 }
