@@ -117,6 +117,15 @@ pub fn age(ms: i64) -> String {
     }
 }
 
+/// How old the newest sample is.
+pub fn sample_age(sampled_ms: Option<i64>, now_ms: i64) -> String {
+    match sampled_ms.map(|at| now_ms - at) {
+        None => "no sample".to_owned(),
+        Some(..1_000) => "sample 0 s old".to_owned(),
+        Some(ms) => format!("sample {} old", age(ms)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -6,7 +6,7 @@ use crate::metrics::draw::sparkline;
 use crate::metrics::model::{Health, Reading};
 use crate::metrics::overview::{Figure, Summary};
 use crate::metrics::slo::Standing;
-use crate::metrics::units::{Unit, age, change};
+use crate::metrics::units::{Unit, age, change, sample_age};
 
 /// No narrower than this: below it, lines are cut.
 const NARROWEST: usize = 60;
@@ -74,10 +74,7 @@ pub fn summary(look: &Summary, width: usize) -> String {
 }
 
 fn head(look: &Summary, width: usize) -> String {
-    let sample = match look.sampled_ms {
-        Some(at) => format!("sample {} old", age(look.at_ms - at)),
-        None => "no sample".to_owned(),
-    };
+    let sample = sample_age(look.sampled_ms, look.at_ms);
     let service = look.scope.service.as_ref().map(|service| format!(" · {service}")).unwrap_or_default();
     let left = format!("{}{service} · {} · {}", look.env, look.source, clock_text(look.at_ms).split_off(11));
     let room = width.saturating_sub(sample.chars().count() + 2);

@@ -88,15 +88,18 @@ impl History {
         Some((first, last))
     }
 
-    /// The series that all matchers accept.
+    /// The series that all matchers accept, in the order of their labels: among equals the first one wins.
     pub(super) fn select(&self, name: Option<&str>, matchers: &[Matcher]) -> Vec<&Recorded> {
-        self.series
+        let mut found: Vec<&Recorded> = self
+            .series
             .iter()
             .filter(|series| name.is_none_or(|name| series.labels.get(NAME) == name))
             .filter(|series| {
                 matchers.iter().all(|matcher| accepts(matcher, series.labels.get(&matcher.name)))
             })
-            .collect()
+            .collect();
+        found.sort_by(|left, right| left.labels.cmp(&right.labels));
+        found
     }
 }
 

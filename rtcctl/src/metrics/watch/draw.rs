@@ -12,7 +12,7 @@ use super::live::{Flow, Live, Red};
 use super::view::{Column, Direction, Mode, View};
 use crate::metrics::draw::sparkline;
 use crate::metrics::model::{AlertState, Health, Reading};
-use crate::metrics::units::{Unit, age};
+use crate::metrics::units::{Unit, age, sample_age};
 
 /// Whether colours are used; a sign always says the same thing too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,10 +137,7 @@ fn pane(frame: &mut Frame<'_>, title: &str, lines: Vec<Line<'_>>, area: Rect, pa
 }
 
 fn head_line(view: &View, live: &Live, width: u16, paint: Paint) -> Line<'static> {
-    let mut right = match live.sampled_ms {
-        Some(at) => format!("sample {} old", age(live.at_ms - at)),
-        None => "no sample".to_owned(),
-    };
+    let mut right = sample_age(live.sampled_ms, live.at_ms);
     if view.is_paused() {
         right = format!("PAUSED  {right}");
     }
@@ -265,7 +262,7 @@ fn orders_pane(frame: &mut Frame<'_>, live: &Live, area: Rect, paint: Paint) {
 }
 
 fn pair_line(name: &str, value: String, width: usize, style: Style) -> Line<'static> {
-    let figure = value.chars().count().max(6);
+    let figure = value.chars().count().max(4);
     let name_width = width.saturating_sub(figure + 1);
     Line::styled(format!("{} {}", left(name, name_width), right(&value, figure)), style)
 }
