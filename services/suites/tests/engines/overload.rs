@@ -116,7 +116,9 @@ impl Load {
                 }
             }
             Ok(said) => {
-                assert_eq!(said.told(), "503 overloaded", "{what:?}: {}", said.body);
+                // By the gate at once, or by a database whose connections were all busy for too long.
+                let is_refusal = matches!(&*said.told(), "503 overloaded" | "503 storage_unavailable");
+                assert!(is_refusal, "{what:?}: {} {}", said.status, said.body);
                 let pause: u64 = said.retry_after.as_deref().and_then(|text| text.parse().ok()).unwrap_or(0);
                 assert!(pause >= 1, "a refusal that does not say when to come again: {:?}", said.retry_after);
                 tally.refused.fetch_add(1, Ordering::Relaxed);
