@@ -180,8 +180,10 @@ async fn what_was_put_after_it_was_cleared_away_is_found_and_goes_too() {
 fn a_name_has_one_form() {
     let hash = "ab".repeat(32);
     let first = PictureName::parse(&format!("{hash}.png")).unwrap();
-    let names: Vec<String> =
-        std::iter::successors(Some(first), |name| Some(name.next())).take(11).map(|name| name.as_str().to_owned()).collect();
+    let names: Vec<String> = std::iter::successors(Some(first), |name| Some(name.next()))
+        .take(11)
+        .map(|name| name.as_str().to_owned())
+        .collect();
     assert_eq!(names[1], format!("{hash}-1.png"));
     assert_eq!(names[10], format!("{hash}-10.png"));
     assert!(names.iter().all(|name| PictureName::parse(name).is_some_and(|parsed| parsed.as_str() == name)));
