@@ -2,6 +2,7 @@
 //!
 //! Written without a command-line library, so that it compiles in a second before anything else does.
 
+mod analytics_bench;
 mod bench;
 mod bench_engines;
 mod ci;
@@ -38,6 +39,7 @@ Tasks of the RTC workspace
   cargo xtask codegen [--check]  writes docs/reference and those too; --check only compares
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
   cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
+  cargo xtask bench analytics    events a second into windows on one core, memory, listeners to the live numbers
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
 
@@ -62,6 +64,7 @@ fn main() -> ExitCode {
         ["codegen", "--check"] => codegen::run(codegen::Mode::Check),
         ["bench", "orders", rest @ ..] => bench::orders(rest),
         ["bench", "engines", rest @ ..] => bench_engines::run(rest),
+        ["bench", "analytics", rest @ ..] => analytics_bench::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -2,6 +2,16 @@
 
 use serde::{Deserialize, Serialize};
 
+/// What is kept of products over all time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ProductTotals {
+    /// All of them, on disk.
+    Exact,
+    /// The greatest, in as many counters as a window has: for catalogues of which most products are sold in any hour.
+    Bounded,
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
@@ -15,6 +25,8 @@ pub struct Config {
     pub idle_ms: u64,
     /// Products that are counted in each window; of more, the greatest are estimated.
     pub top_capacity: usize,
+    /// `exact` or `bounded`. A rebuild of `analytics.shop` brings what was before into the other form.
+    pub product_totals: ProductTotals,
     /// Listeners to the live numbers at once; beyond that they are refused with 503.
     pub listeners_max: usize,
     /// After this long a listener is let go, and comes back with where it was: whoever may not listen any more is not
@@ -30,6 +42,7 @@ impl Default for Config {
             lateness_ms: 1_200_000,
             idle_ms: 30_000,
             top_capacity: 500,
+            product_totals: ProductTotals::Exact,
             listeners_max: 10_000,
             listen_max_ms: 900_000,
         }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use web::{Answer, ApiResult, Json, MaybeKeyed, Op, Page, PageParams, Pages, Policy, Query, Routes};
 
 use crate::commands::{self, Line};
+use crate::config::ProductTotals;
 use crate::domain::tumble::Size;
 use crate::domain::{
     Outcome, RefusalCode, Source, Submission, SubmissionSchema, Transaction, TransactionInput, year_in_zone,
@@ -394,17 +395,24 @@ async fn top_products(
 ) -> Either<TopProductsView, ShopTopView> {
     let limit = limit_of(params.limit, TOP_DEFAULT)?;
     let source: Option<Source> = params.source.as_deref().map(str::parse).transpose()?;
-    let (currency, by) = (params.currency, params.by);
+    let (currency, by, totals) = (params.currency, params.by, app.rules.product_totals);
     let window = window_of(&app, params.window, params.at, &TOP_SIZES, source.is_none())?;
     let view = match source {
         Some(source) => OfSourceOrShop::Source(
             app.db.read(move |tx| queries::top_products(tx, &source, currency, by, limit)).await?,
         ),
-        None if window.is_some() && by != Rank::Revenue => {
-            return Err(Error::field("/by", "out_of_range", "windows are ranked by revenue").into());
+        None if by != Rank::Revenue
+            && (window.is_some() || app.rules.product_totals == ProductTotals::Bounded) =>
+        {
+            return Err(Error::field(
+                "/by",
+                "out_of_range",
+                "what is counted with few counters is ranked by revenue",
+            )
+            .into());
         }
         None => OfSourceOrShop::Shop(
-            app.db.read(move |tx| report::top_products(tx, window, by, currency, limit)).await?,
+            app.db.read(move |tx| report::top_products(tx, totals, window, by, currency, limit)).await?,
         ),
     };
     Ok(Json(view))

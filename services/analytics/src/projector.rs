@@ -14,12 +14,12 @@ use contracts::topics::Topic;
 use db::{Late, Tx};
 use kernel::{Clock, Currency, Envelope, Timestamp};
 
-use crate::config::Config;
+use crate::config::{Config, ProductTotals};
 use crate::domain::top::Top;
 use crate::domain::tumble::{Batch, Place, Size};
 use crate::domain::{News, Sale};
 use crate::metrics::Metrics;
-use crate::store::products::{self, Part};
+use crate::store::products::{self, Part, Stretch};
 use crate::store::windows;
 
 /// Windows for which the greatest products are counted.
@@ -36,6 +36,7 @@ pub struct Projector {
     clock: Arc<dyn Clock>,
     lateness_ms: i64,
     top_capacity: usize,
+    product_totals: ProductTotals,
     metrics: Metrics,
     uncommitted: Mutex<Uncommitted>,
 }
@@ -46,6 +47,7 @@ impl Projector {
             clock,
             lateness_ms: config.lateness_ms,
             top_capacity: config.top_capacity,
+            product_totals: config.product_totals,
             metrics,
             uncommitted: Mutex::default(),
         }
@@ -83,7 +85,9 @@ struct Noted {
 /// Counters of windows that the batch has sales in.
 struct Tops {
     capacity: usize,
-    tops: BTreeMap<(Size, i64, Currency), (Top, Was)>,
+    /// Names are kept in the counters where they are kept nowhere else.
+    totals: ProductTotals,
+    tops: BTreeMap<(Stretch, Currency), (Top, Was)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,25 +97,26 @@ enum Was {
 }
 
 impl Tops {
-    fn add(&mut self, tx: &mut Tx<'_>, size: Size, sale: &Sale) -> Result<(), db::Error> {
-        let key = (size, size.start_of(sale.at), sale.currency);
+    fn add(&mut self, tx: &mut Tx<'_>, stretch: Stretch, sale: &Sale) -> Result<(), db::Error> {
+        let key = (stretch, sale.currency);
         if !self.tops.contains_key(&key) {
-            let found = match products::top(tx, key.0, key.1, key.2)? {
+            let found = match products::top(tx, stretch, sale.currency)? {
                 Some(stored) => (Top::restore(self.capacity, stored), Was::Stored),
                 None => (Top::new(self.capacity), Was::Absent),
             };
             self.tops.insert(key, found);
         }
         if let Some((top, _)) = self.tops.get_mut(&key) {
-            top.add(&sale.sku, sale.amount, sale.units);
+            let name = if self.totals == ProductTotals::Bounded { sale.name.as_str() } else { "" };
+            top.add(&sale.sku, name, sale.amount, sale.units);
         }
         Ok(())
     }
 
     fn save(&self, tx: &mut Tx<'_>) -> Result<(), db::Error> {
-        self.tops.iter().try_for_each(|(&(size, start, currency), (top, was))| match was {
-            Was::Absent => products::insert_top(tx, size, start, currency, &top.store()),
-            Was::Stored => products::update_top(tx, size, start, currency, &top.store()),
+        self.tops.iter().try_for_each(|(&(stretch, currency), (top, was))| match was {
+            Was::Absent => products::insert_top(tx, stretch, currency, &top.store()),
+            Was::Stored => products::update_top(tx, stretch, currency, &top.store()),
         })
     }
 }
@@ -121,7 +126,8 @@ impl Late for Noted {
         let Some(projector) = items.first().map(|first| first.projector.clone()) else { return Ok(()) };
         let places: BTreeSet<Place> = items.iter().map(|item| item.place).collect();
         let mut batch = Batch::new(windows::marks(tx, &places)?, projector.lateness_ms);
-        let mut tops = Tops { capacity: projector.top_capacity, tops: BTreeMap::new() };
+        let (capacity, totals) = (projector.top_capacity, projector.product_totals);
+        let mut tops = Tops { capacity, totals, tops: BTreeMap::new() };
         let mut sold: BTreeMap<(String, Currency), Part> = BTreeMap::new();
         let mut levels: BTreeMap<String, (StockLevel, Timestamp)> = BTreeMap::new();
         let mut told_at: BTreeMap<Place, Timestamp> = BTreeMap::new();
@@ -133,8 +139,12 @@ impl Late for Noted {
                 // Decided before the message's own facts move the stream on.
                 for size in TOP_SIZES {
                     if !batch.is_closed(place, size, sale.at) {
-                        tops.add(tx, size, &sale)?;
+                        tops.add(tx, Stretch::Window(size, size.start_of(sale.at)), &sale)?;
                     }
+                }
+                if totals == ProductTotals::Bounded {
+                    tops.add(tx, Stretch::Ever, &sale)?;
+                    continue;
                 }
                 let part = sold.entry((sale.sku, sale.currency)).or_default();
                 part.units = part.units.saturating_add(sale.units);

@@ -18,6 +18,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counter {
     pub sku: String,
+    /// Empty where names are kept elsewhere.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub name: String,
     /// At least what it sold for.
     pub count: i64,
     /// By how much that may be too much.
@@ -33,12 +36,21 @@ pub struct Stored {
     pub counters: Vec<Counter>,
 }
 
+/// What a counter holds beside the sku.
+#[derive(Debug, Clone)]
+struct Own {
+    name: String,
+    count: i64,
+    error: i64,
+    units: i64,
+}
+
 /// Counters for at most `capacity` products.
 #[derive(Debug, Clone)]
 pub struct Top {
     capacity: usize,
     floor: i64,
-    counters: HashMap<String, (i64, i64, i64)>,
+    counters: HashMap<String, Own>,
     /// The last in the ranking first.
     order: BTreeSet<(i64, Reverse<String>)>,
 }
@@ -51,9 +63,9 @@ impl Top {
     pub fn restore(capacity: usize, stored: Stored) -> Self {
         let mut top = Self::new(capacity);
         top.floor = stored.floor;
-        for Counter { sku, count, error, units } in stored.counters {
+        for Counter { sku, name, count, error, units } in stored.counters {
             top.order.insert((count, Reverse(sku.clone())));
-            top.counters.insert(sku, (count, error, units));
+            top.counters.insert(sku, Own { name, count, error, units });
         }
         // The capacity may have been made smaller since.
         while top.counters.len() > top.capacity {
@@ -81,12 +93,12 @@ impl Top {
     }
 
     /// Counts a sale, or with negative numbers takes one back.
-    pub fn add(&mut self, sku: &str, amount: i64, units: i64) {
-        if let Some((count, _, pieces)) = self.counters.get_mut(sku) {
-            self.order.remove(&(*count, Reverse(sku.to_owned())));
-            *count = count.saturating_add(amount);
-            *pieces = pieces.saturating_add(units);
-            self.order.insert((*count, Reverse(sku.to_owned())));
+    pub fn add(&mut self, sku: &str, name: &str, amount: i64, units: i64) {
+        if let Some(own) = self.counters.get_mut(sku) {
+            self.order.remove(&(own.count, Reverse(sku.to_owned())));
+            own.count = own.count.saturating_add(amount);
+            own.units = own.units.saturating_add(units);
+            self.order.insert((own.count, Reverse(sku.to_owned())));
             return;
         }
         // What is taken back of a product without a counter only lowers what is below the floor already.
@@ -98,7 +110,8 @@ impl Top {
         }
         let count = self.floor.saturating_add(amount);
         self.order.insert((count, Reverse(sku.to_owned())));
-        self.counters.insert(sku.to_owned(), (count, self.floor, units));
+        let own = Own { name: name.to_owned(), count, error: self.floor, units };
+        self.counters.insert(sku.to_owned(), own);
     }
 
     /// The greatest first; of two with the same count the lesser sku.
@@ -106,7 +119,13 @@ impl Top {
         let mut found: Vec<Counter> = self
             .counters
             .iter()
-            .map(|(sku, &(count, error, units))| Counter { sku: sku.clone(), count, error, units })
+            .map(|(sku, Own { name, count, error, units })| Counter {
+                sku: sku.clone(),
+                name: name.clone(),
+                count: *count,
+                error: *error,
+                units: *units,
+            })
             .collect();
         found.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.sku.cmp(&other.sku)));
         found.truncate(limit);

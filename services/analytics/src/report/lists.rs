@@ -4,10 +4,11 @@ use db::Tx;
 use kernel::{Currency, Money, Result, Timestamp};
 use serde::Serialize;
 
+use crate::config::ProductTotals;
 use crate::domain::month_of;
 use crate::domain::top::{Counter, Top};
 use crate::domain::tumble::{Measure, Size, Sum};
-use crate::store::products::{self, Level};
+use crate::store::products::{self, Level, Stretch};
 use crate::store::totals::Rank;
 use crate::store::windows::{self, Kept};
 
@@ -35,8 +36,8 @@ pub struct ShopTopView {
     /// The one asked for, or the one with the most orders; absent where nothing was sold.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub currency: Option<Currency>,
-    /// Every number is exact. Otherwise the window has had more products than are counted, and no product that is not
-    /// listed has sold for more than `floor`.
+    /// Every number is exact. Otherwise there were more products than are counted, and no product without a counter has
+    /// sold for more than `floor`.
     pub is_exact: bool,
     pub floor: i64,
     pub data: Vec<ShopProductView>,
@@ -51,6 +52,7 @@ pub fn main_currency(tx: &mut Tx<'_>) -> Result<Option<Currency>> {
 
 pub fn top_products(
     tx: &mut Tx<'_>,
+    totals: ProductTotals,
     window: Option<(Size, i64)>,
     by: Rank,
     currency: Option<Currency>,
@@ -72,7 +74,8 @@ pub fn top_products(
         return Ok(view);
     };
     view.currency = Some(currency);
-    let Some((size, start)) = window else {
+    let stretch = window.map_or(Stretch::Ever, |(size, start)| Stretch::Window(size, start));
+    if stretch == Stretch::Ever && totals == ProductTotals::Exact {
         let found = products::greatest(tx, currency, by, limit)?;
         view.data = (1..)
             .zip(found)
@@ -86,14 +89,16 @@ pub fn top_products(
             })
             .collect();
         return Ok(view);
-    };
-    let Some(stored) = products::top(tx, size, start, currency)? else { return Ok(view) };
+    }
+    let Some(stored) = products::top(tx, stretch, currency)? else { return Ok(view) };
     let top = Top::restore(usize::MAX, stored);
     view.floor = top.floor();
     view.is_exact = top.floor() == 0;
     for (rank, counter) in (1..).zip(top.greatest(limit as usize)) {
-        let Counter { sku, count, error, units } = counter;
-        let name = products::name(tx, &sku, currency)?.unwrap_or_default();
+        let Counter { sku, mut name, count, error, units } = counter;
+        if name.is_empty() {
+            name = products::name(tx, &sku, currency)?.unwrap_or_default();
+        }
         let revenue = Money::new(count, currency);
         view.data.push(ShopProductView { rank, sku, name, units, revenue, revenue_error: error });
     }

@@ -77,7 +77,7 @@ pub fn live(tx: &mut Tx<'_>, rules: Rules, now: Timestamp) -> Result<LiveView> {
         today,
         minutes: last(tx, rules, Size::Minute, now, progress.watermark)?,
         seconds: last(tx, rules, Size::Second, now, progress.watermark)?,
-        top_products: top_products(tx, Some(day), Rank::Revenue, None, LISTED)?,
+        top_products: top_products(tx, rules.product_totals, Some(day), Rank::Revenue, None, LISTED)?,
         categories: categories(tx, Some(day), "", LISTED)?,
         sold_out: products::sold_out(tx, SOLD_OUT_MAX)?,
         scarcest: stock(tx, None, LISTED)?,

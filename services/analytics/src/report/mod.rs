@@ -14,7 +14,7 @@ use db::Tx;
 use kernel::{Money, Result, Timestamp};
 use serde::Serialize;
 
-use crate::config::Config;
+use crate::config::{Config, ProductTotals};
 use crate::domain::tumble::{Measure, Size};
 use crate::domain::{Minutes, Window, ZONE, average, minute_start};
 use crate::store::totals;
@@ -25,11 +25,16 @@ use crate::store::windows::{self, Mark};
 pub struct Rules {
     pub lateness_ms: i64,
     pub idle_ms: i64,
+    pub product_totals: ProductTotals,
 }
 
 impl Rules {
     pub fn of(config: &Config) -> Self {
-        Self { lateness_ms: config.lateness_ms, idle_ms: i64::try_from(config.idle_ms).unwrap_or(i64::MAX) }
+        Self {
+            lateness_ms: config.lateness_ms,
+            idle_ms: i64::try_from(config.idle_ms).unwrap_or(i64::MAX),
+            product_totals: config.product_totals,
+        }
     }
 }
 

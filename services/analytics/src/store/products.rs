@@ -78,33 +78,50 @@ pub fn name(tx: &mut Tx<'_>, sku: &str, currency: Currency) -> Result<Option<Str
 
 // ---- counters of windows --------------------------------------------------------------------------------------
 
-/// A window's counters, and whether the row is there.
-pub fn top(tx: &mut Tx<'_>, size: Size, start: i64, currency: Currency) -> Result<Option<Stored>, Error> {
+/// What counters are of: a window, or everything ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stretch {
+    Window(Size, i64),
+    Ever,
+}
+
+impl Stretch {
+    const fn key(self) -> (&'static str, i64) {
+        match self {
+            Stretch::Window(size, start) => (size.as_str(), start),
+            Stretch::Ever => ("*", 0),
+        }
+    }
+}
+
+/// The counters of a stretch, where it has any.
+pub fn top(tx: &mut Tx<'_>, stretch: Stretch, currency: Currency) -> Result<Option<Stored>, Error> {
+    let (size, start) = stretch.key();
     let sql = "SELECT counters FROM window_tops WHERE window_size = ? AND starts_at = ? AND currency = ?";
-    tx.query_opt(sql, params![size.as_str(), start, currency], |row| row.json(0))
+    tx.query_opt(sql, params![size, start, currency], |row| row.json(0))
 }
 
 pub fn insert_top(
     tx: &mut Tx<'_>,
-    size: Size,
-    start: i64,
+    stretch: Stretch,
     currency: Currency,
     stored: &Stored,
 ) -> Result<(), Error> {
     // Plainly: where another replica has begun the same window meanwhile this fails, and is done again.
     let sql = "INSERT INTO window_tops (window_size, starts_at, currency, counters) VALUES (?, ?, ?, ?)";
-    tx.execute(sql, params![size.as_str(), start, currency, json(stored)?]).map(drop)
+    let (size, start) = stretch.key();
+    tx.execute(sql, params![size, start, currency, json(stored)?]).map(drop)
 }
 
 pub fn update_top(
     tx: &mut Tx<'_>,
-    size: Size,
-    start: i64,
+    stretch: Stretch,
     currency: Currency,
     stored: &Stored,
 ) -> Result<(), Error> {
     let sql = "UPDATE window_tops SET counters = ? WHERE window_size = ? AND starts_at = ? AND currency = ?";
-    tx.execute(sql, params![json(stored)?, size.as_str(), start, currency]).map(drop)
+    let (size, start) = stretch.key();
+    tx.execute(sql, params![json(stored)?, size, start, currency]).map(drop)
 }
 
 fn json(stored: &Stored) -> Result<String, Error> {

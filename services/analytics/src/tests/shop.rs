@@ -224,6 +224,26 @@ async fn a_huge_catalogue_has_bounded_counters_that_say_how_sure_they_are() {
 }
 
 #[tokio::test]
+async fn a_catalogue_too_large_for_a_list_of_everything_has_counters_for_it_too() {
+    let house = house_with(json!({ "top_capacity": 2, "product_totals": "bounded" })).await;
+    for (n, (sku, amount)) in (0..).zip([("TEA", 500), ("CUP", 90), ("POT", 10), ("TEA", 500)]) {
+        let mut order = order(n, NOON, krw(amount));
+        order.lines = vec![line(sku, "tea", 1, krw(amount))];
+        confirm(&house, &order).await;
+        house.settle().await;
+    }
+    let top = get(&house, "analytics/top-products?limit=1").await;
+    let first = json!({
+        "rank": 1, "sku": "TEA", "name": "TEA by name", "units": 2,
+        "revenue": { "amount": 1_000, "currency": "KRW" }, "revenue_error": 0,
+    });
+    assert_eq!((&top["data"], &top["is_exact"], &top["floor"]), (&json!([first]), &json!(false), &json!(90)));
+    let by_units =
+        house.get("/api/v1/analytics/top-products?by=quantity").token(&analyst(&house)).send().await;
+    assert_eq!(by_units.expect(422)["errors"][0]["pointer"], "/by");
+}
+
+#[tokio::test]
 async fn stock_is_as_the_latest_version_has_it_whatever_comes_first() {
     let house = house().await;
     let level = |sku: &str, on_hand: i64, reserved: i64, version: i64| StockLevel {

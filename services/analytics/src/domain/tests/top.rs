@@ -25,9 +25,9 @@ fn with_a_counter_for_each_product_every_count_is_exact_in_whatever_order_they_c
     let (mut forwards, mut backwards) = (Top::new(300), Top::new(300));
     for (sku, amount) in &sales {
         *exact.entry(sku).or_default() += amount;
-        forwards.add(sku, *amount, 1);
+        forwards.add(sku, "", *amount, 1);
     }
-    sales.iter().rev().for_each(|(sku, amount)| backwards.add(sku, *amount, 1));
+    sales.iter().rev().for_each(|(sku, amount)| backwards.add(sku, "", *amount, 1));
     let mut ranking: Vec<(i64, &str)> = exact.into_iter().map(|(sku, amount)| (amount, sku)).collect();
     ranking.sort_by(|one, other| other.0.cmp(&one.0).then_with(|| one.1.cmp(other.1)));
     let found = forwards.greatest(20);
@@ -49,11 +49,11 @@ fn bounds_hold_for_every_product_although_sales_are_taken_back() {
                 let index = usize::try_from(random.below(sold.len() as u64)).unwrap();
                 let (sku, amount) = sold.swap_remove(index);
                 *net.get_mut(&sku).unwrap() -= amount;
-                top.add(&sku, -amount, -1);
+                top.add(&sku, "", -amount, -1);
             } else {
                 let (sku, amount) = (sku(&mut random, 400), number(&mut random, 1_000) + 1);
                 *net.entry(sku.clone()).or_default() += amount;
-                top.add(&sku, amount, 1);
+                top.add(&sku, "", amount, 1);
                 sold.push((sku, amount));
             }
         }
@@ -81,8 +81,8 @@ fn counters_that_are_stored_and_restored_go_on_as_if_nothing_had_been() {
     for _ in 0..50 {
         for _ in 0..20 {
             let (sku, amount) = (sku(&mut random, 60), number(&mut random, 50) + 1);
-            whole.add(&sku, amount, 1);
-            parts.add(&sku, amount, 1);
+            whole.add(&sku, "", amount, 1);
+            parts.add(&sku, "", amount, 1);
         }
         let json = serde_json::to_string(&parts.store()).unwrap();
         parts = Top::restore(10, serde_json::from_str::<Stored>(&json).unwrap());
@@ -97,10 +97,10 @@ fn counters_that_are_stored_and_restored_go_on_as_if_nothing_had_been() {
 fn of_two_with_the_same_count_the_lesser_sku_is_first() {
     let mut top = Top::new(3);
     for sku in ["C", "A", "B"] {
-        top.add(sku, 5, 1);
+        top.add(sku, "", 5, 1);
     }
     let skus = |top: &Top| top.greatest(3).into_iter().map(|one| one.sku).collect::<Vec<_>>();
     assert_eq!(skus(&top), ["A", "B", "C"]);
-    top.add("D", 1, 1);
+    top.add("D", "", 1, 1);
     assert_eq!(skus(&top), ["D", "A", "B"], "the counter of the last was given away");
 }
