@@ -11,6 +11,7 @@ use db::Tx;
 use kernel::{Clock, Envelope, IdSource, Money};
 use messaging::{Consumer, Outbox};
 use tokio::sync::Notify;
+use trace::Spot;
 
 use crate::domain::{Answer, Command, Decision, Payment, Say, State, Trigger, decide};
 use crate::metrics::{Metrics, Moved};
@@ -52,7 +53,8 @@ impl Desk {
             return Err(kernel::Error::invalid("amount_invalid", "a hold is of zero or more"));
         }
         // The usual case: the order is new.
-        let payment = Payment::requested(command, self.ids.next(), self.clock.now());
+        let mut payment = Payment::requested(command, self.ids.next(), self.clock.now());
+        payment.traceparent = Spot::current().traceparent();
         if store::insert(tx, &payment)? {
             self.wake_after(tx);
             return Ok(());
@@ -84,6 +86,7 @@ impl Desk {
         };
         let decision = payment.obey(command, now);
         if matches!(decision, Decision::Move { .. }) {
+            payment.traceparent = Spot::current().traceparent().or(payment.traceparent);
             // This transaction has just read it, and nobody else changes it until it ends.
             if !store::save(tx, &payment)? {
                 return Err(kernel::Error::unavailable("payment_changed", "the payment changed meanwhile"));
@@ -130,6 +133,7 @@ impl Desk {
                     self.wake_after(tx);
                 }
             }
+            let _inside = trace::resume(payment.traceparent.as_deref()).enter();
             return self.finish(tx, &payment, decision, None);
         }
     }

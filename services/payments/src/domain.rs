@@ -286,6 +286,8 @@ pub struct Payment {
     pub version: i64,
     pub created_at: Timestamp,
     pub updated_at: Timestamp,
+    /// Where in a trace its last command was handled: what the bank answers goes on there.
+    pub traceparent: Option<String>,
 }
 
 /// The bank's answer to a step.
@@ -362,6 +364,7 @@ impl Payment {
             version: 1,
             created_at: now,
             updated_at: now,
+            traceparent: None,
         }
     }
 

@@ -25,11 +25,16 @@ pub(crate) const MIGRATIONS: Migrations = Migrations {
               ) WITHOUT ROWID;
               CREATE INDEX payments_by_next_attempt ON payments (next_attempt_at)
                 WHERE next_attempt_at IS NOT NULL;",
+    }, Migration {
+        version: 2,
+        name: "trace contexts of payments",
+        sql: "ALTER TABLE payments ADD COLUMN traceparent VARCHAR(64);",
     }],
 };
 
 const COLUMNS: &str = "order_id, payment_id, user_id, amount, currency, account, state, code, held, captured, \
-                       refunded, attempts, next_attempt_at, version, created_at, updated_at";
+                       refunded, attempts, next_attempt_at, version, created_at, updated_at, traceparent";
+const WIDTH: usize = 17;
 
 fn read(row: &Row<'_>) -> Result<Payment, db::Error> {
     let amount = match row.get::<Option<i64>>(3)? {
@@ -52,12 +57,13 @@ fn read(row: &Row<'_>) -> Result<Payment, db::Error> {
         version: row.get(13)?,
         created_at: row.get(14)?,
         updated_at: row.get(15)?,
+        traceparent: row.get(16)?,
     })
 }
 
 /// In the order of [`COLUMNS`].
 fn values(payments: &[Payment]) -> Vec<Param<'_>> {
-    let mut values = Vec::with_capacity(payments.len() * 16);
+    let mut values = Vec::with_capacity(payments.len() * WIDTH);
     for payment in payments {
         values.extend([
             Param::Text(payment.order_id.to_string().into()),
@@ -76,6 +82,7 @@ fn values(payments: &[Payment]) -> Vec<Param<'_>> {
             payment.version.to_param(),
             payment.created_at.to_param(),
             payment.updated_at.to_param(),
+            payment.traceparent.to_param(),
         ]);
     }
     values
@@ -90,14 +97,15 @@ impl Kept for Payment {
 
     fn write(new: Vec<Self>, changed: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
         let into = format!("INSERT INTO payments ({COLUMNS})");
-        tx.insert_rows(&into, 16, &values(&new), "")?;
+        tx.insert_rows(&into, WIDTH, &values(&new), "")?;
         tx.insert_rows(
             &into,
-            16,
+            WIDTH,
             &values(&changed),
             "ON CONFLICT (order_id) DO UPDATE SET state = excluded.state, code = excluded.code, held = excluded.held, \
              captured = excluded.captured, refunded = excluded.refunded, attempts = excluded.attempts, \
-             next_attempt_at = excluded.next_attempt_at, version = excluded.version, updated_at = excluded.updated_at",
+             next_attempt_at = excluded.next_attempt_at, version = excluded.version, updated_at = excluded.updated_at, \
+             traceparent = excluded.traceparent",
         )
     }
 }

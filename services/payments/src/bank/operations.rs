@@ -4,7 +4,7 @@
 //! log in the same transaction, so a second call with the key changes nothing and is told the same.
 
 use db::{Late, Param, Row, ToParam, Tx, params};
-use kernel::{Currency, Timestamp};
+use kernel::{Currency, Money, Timestamp};
 
 use super::ledger::{House, LedgerAccount, PostingSet};
 use super::schema::AMOUNT_MAX;
@@ -88,6 +88,38 @@ impl Late for Noted {
         let into =
             "INSERT INTO bank_operations (op_key, action, hold_key, asked, outcome, amount, hold_id, at)";
         tx.insert_rows(into, 8, &noted.iter().flat_map(values).collect::<Vec<_>>(), "")
+    }
+}
+
+/// A new hold on its way: who reads it has been told of it, after the commit.
+struct Pending {
+    hold_key: String,
+    id: HoldId,
+    account: String,
+    amount: Money,
+    expires_at: Timestamp,
+    at: Timestamp,
+}
+
+impl Late for Pending {
+    fn write(holds: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        fn values(hold: &Pending) -> [Param<'_>; 10] {
+            [
+                hold.hold_key.to_param(),
+                Param::Text(hold.id.to_string().into()),
+                hold.account.to_param(),
+                hold.amount.currency.to_param(),
+                hold.amount.minor.to_param(),
+                Param::Int(0),
+                Param::Int(0),
+                HoldState::Pending.as_str().to_param(),
+                hold.expires_at.to_param(),
+                hold.at.to_param(),
+            ]
+        }
+        let into = "INSERT INTO bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, \
+                    expires_at, created_at)";
+        tx.insert_rows(into, 10, &holds.iter().flat_map(values).collect::<Vec<_>>(), "")
     }
 }
 
@@ -195,19 +227,14 @@ pub(crate) fn hold(
     if taken == 0 {
         return operation.note(tx, Err(Refusal::InsufficientFunds));
     }
-    tx.execute(
-        "INSERT INTO bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, expires_at, \
-         created_at) VALUES (?, ?, ?, ?, ?, 0, 0, 'pending', ?, ?)",
-        params![
-            request.hold_key,
-            id.to_string(),
-            number,
-            request.amount.currency,
-            amount,
-            at.plus(terms.hold_for),
-            at
-        ],
-    )?;
+    tx.at_the_end(Pending {
+        hold_key: request.hold_key.clone(),
+        id,
+        account: number.clone(),
+        amount: request.amount,
+        expires_at: at.plus(terms.hold_for),
+        at,
+    });
     let entries = [(LedgerAccount::Customer(number), -amount), (LedgerAccount::House(House::Hold), amount)];
     operation.post(tx, request.amount.currency, entries)?;
     operation.note(tx, Ok(Done { hold_id: Some(id), amount_minor: amount }))
@@ -319,7 +346,7 @@ pub(crate) fn capture(
     if let Some(refusal) = refusal {
         return operation.note(tx, Err(refusal));
     }
-    let fee = kernel::Money::new(taken, held.currency).basis_points(terms.fee_basis_points);
+    let fee = Money::new(taken, held.currency).basis_points(terms.fee_basis_points);
     let fee = fee.map_err(|error| db::Error::Other(error.to_string()))?.minor;
     end(tx, &operation, &held, HoldState::Captured, taken, fee)?;
     operation.note(tx, Ok(Done { hold_id: Some(held.id), amount_minor: taken }))
@@ -426,7 +453,7 @@ pub(crate) fn deposit(
     tx: &mut Tx<'_>,
     key: &str,
     number: &str,
-    amount: kernel::Money,
+    amount: Money,
     at: Timestamp,
 ) -> Result<bool, db::Error> {
     let operation = Operation { key, action: Action::Deposit, hold_key: "", asked: Some(amount.minor), at };
