@@ -78,4 +78,10 @@ codes! { INFRA;
     INF032 (DONE) "the plan is not everything",
         "targets were named, or parts of it can only be planned later",
         "plan again after the apply";
+    INF033 (DONE) "prices are unverified",
+        "the table of prices has figures that nobody has compared with what AWS says",
+        "compare them in rtcctl/terraform/prices.toml with the AWS Price List, and mend date and source";
+    INF034 (DONE) "prices of another region",
+        "the plan does not say its region, or the table has no prices of it",
+        "name the region in the provider's block, or add its prices to rtcctl/terraform/prices.toml";
 }

@@ -106,6 +106,7 @@ mod tests {
             changes,
             drift: Vec::new(),
             outputs: Vec::new(),
+            inventory: crate::bill::Inventory::default(),
             is_applicable: true,
             is_complete: true,
         }

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::Value as Json;
 
 use crate::attributes::{self, Difference, States};
+use crate::bill::{self, Inventory};
 
 /// What would happen to a resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -121,6 +122,8 @@ pub struct Plan {
     /// What is not as Terraform left it.
     pub drift: Vec<Change>,
     pub outputs: Vec<OutputChange>,
+    /// What of it is billed by the month, before and after.
+    pub inventory: Inventory,
     /// Whether `terraform apply` would take it.
     pub is_applicable: bool,
     /// Whether everything that the configuration wants is in it; `-target` and deferred changes leave things out.
@@ -150,6 +153,10 @@ struct Document {
     resource_drift: Vec<Resource>,
     #[serde(default)]
     output_changes: serde_json::Map<String, Json>,
+    #[serde(default)]
+    configuration: Json,
+    #[serde(default)]
+    variables: Json,
     applyable: Option<bool>,
     complete: Option<bool>,
     #[serde(default)]
@@ -160,6 +167,8 @@ struct Document {
 struct Resource {
     address: String,
     previous_address: Option<String>,
+    #[serde(default)]
+    mode: String,
     #[serde(rename = "type", default)]
     kind: String,
     deposed: Option<String>,
@@ -192,6 +201,8 @@ impl Plan {
         if document.errored {
             return Err(Unreadable::Errored);
         }
+        let inventory =
+            bill::take(&seen(&document.resource_changes), &document.configuration, &document.variables);
         let changes = all_changes(document.resource_changes)?;
         let drift = all_changes(document.resource_drift)?;
         let mut outputs = Vec::new();
@@ -211,6 +222,7 @@ impl Plan {
             changes,
             drift,
             outputs,
+            inventory,
         })
     }
 
@@ -235,6 +247,18 @@ impl Plan {
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outputs.is_empty()
     }
+}
+
+/// What a bill is made of: resources that are managed, and no leftovers of replacements.
+fn seen(resources: &[Resource]) -> Vec<bill::Seen<'_>> {
+    let held = resources.iter().filter(|one| one.mode != "data" && one.deposed.is_none());
+    held.map(|one| bill::Seen {
+        address: &one.address,
+        kind: &one.kind,
+        before: &one.change.before,
+        after: &one.change.after,
+    })
+    .collect()
 }
 
 fn action_of(address: &str, words: Vec<String>) -> Result<Action, Unreadable> {

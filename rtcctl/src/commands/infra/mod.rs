@@ -5,6 +5,7 @@
 //! journal, and one that lost its rtcctl is told of at the next run.
 
 mod apply;
+mod cost;
 mod destroy;
 mod drift;
 mod failed;

@@ -2,7 +2,7 @@
 
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
-use super::{apply, screen};
+use super::{apply, cost, screen};
 use crate::context::Context;
 use crate::error::Result;
 use crate::exit;
@@ -19,6 +19,9 @@ pub struct Args {
     /// A resource that keeps data and may be destroyed all the same
     #[arg(long, value_name = "ADDRESS")]
     allow_destroy: Vec<String>,
+    /// Add what a month costs, before and after
+    #[arg(long)]
+    cost: bool,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -29,6 +32,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let mut data = screen::data(&site.env, &planned.plan);
     data["refused"] = judged.refused.iter().map(|refusal| refusal.address.clone()).collect();
     let mut report = screen::with_plan(Report::new("infra/plan", data), &planned.plan);
+    if args.cost {
+        report = cost::add(report, &planned.plan)?;
+    }
     report.findings.extend(earlier);
     report.findings.extend(apply::refusals(&judged));
     if args.exit_code && !planned.plan.is_empty() {

@@ -65,6 +65,13 @@ pub fn table(changes: &[Change]) -> Table {
     table
 }
 
+/// An address without the modules around its own: `network.aws_instance.nat["nat"]`.
+pub fn brief(address: &str) -> &str {
+    let at = address.find(".aws_").or_else(|| address.find(".terraform_data")).unwrap_or(0);
+    let outer = address[..at].rfind("module.").map_or(0, |module| module + "module.".len());
+    &address[outer..]
+}
+
 fn symbol(action: Action) -> &'static str {
     match action {
         Action::Create => "+",
@@ -187,5 +194,22 @@ fn side(value: &Value) -> Json {
         Value::Known(json) => json!({"is": "known", "value": json}),
         Value::Sensitive => json!({"is": "sensitive"}),
         Value::Unknown => json!({"is": "unknown"}),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shortened_to_its_own_module() {
+        for (address, short) in [
+            ("module.platform.module.network.aws_eip.a[\"x\"]", "network.aws_eip.a[\"x\"]"),
+            ("module.rds.aws_db_instance.primary", "rds.aws_db_instance.primary"),
+            ("aws_vpc.main", "aws_vpc.main"),
+            ("module.m[\"a.b\"].aws_vpc.main", "m[\"a.b\"].aws_vpc.main"),
+        ] {
+            assert_eq!(brief(address), short);
+        }
     }
 }

@@ -418,3 +418,21 @@ async fn a_dry_run_shows_and_does_nothing() {
     assert!(!ground.called().lines().any(|line| line.starts_with("apply ")));
     assert!(ground.runs().is_empty());
 }
+
+#[tokio::test]
+async fn the_cost_of_a_month_is_beside_the_plan_and_says_what_it_leaves_out() {
+    let gateway = json!({"address": "module.platform.module.network.aws_nat_gateway.this[\"a\"]",
+        "type": "aws_nat_gateway", "change": {"actions": ["create"], "before": null, "after": {}}});
+    let bucket = json!({"address": "aws_s3_bucket.images", "type": "aws_s3_bucket",
+        "change": {"actions": ["no-op"], "before": {}, "after": {}}});
+    let mut shown = plan(&[gateway, bucket]);
+    shown["configuration"] = json!({"provider_config": {"aws": {"expressions": {"region": {"constant_value": "ap-northeast-2"}}}}});
+    let ground = Ground::new(&shown, "");
+    let cost = ground.run(&["plan", "--cost"]).await.json()["data"]["cost"].clone();
+    assert_eq!((&cost["before"], &cost["after"]), (&json!("0.000000"), &json!("43.070000")));
+    assert_eq!(cost["left_out"][1]["what"], "aws_s3_bucket");
+    assert_eq!(cost["unverified"], json!([]));
+    let text = ground.typed.run(&["--env", "dev", "infra", "plan", "--cost"]).await.stdout;
+    assert!(text.contains("network.aws_nat_gateway.this[\"a\"]") && text.contains("+43.07"), "{text}");
+    assert!(ground.run(&["plan"]).await.json()["data"].get("cost").is_none());
+}
