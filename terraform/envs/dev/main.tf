@@ -84,6 +84,7 @@ module "platform" {
   events = {
     backend = var.events_backend
     msk     = { instance_type = "kafka.t3.small", disk_gib = 50 }
+    ec2     = { instance_type = "t3.small", disk_gib = 50 }
   }
 
   search = {

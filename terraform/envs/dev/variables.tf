@@ -61,5 +61,5 @@ variable "events_backend" {
 variable "monthly_budget_usd" {
   description = "What a month of the account may cost."
   type        = number
-  default     = 500
+  default     = 700
 }

@@ -4,3 +4,7 @@ resource "aws_db_parameter_group" "this" {
     ignore_changes        = [parameter]
   }
 }
+
+resource "aws_db_instance" "replica" {
+  count = 0
+}
