@@ -22,31 +22,11 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     parts.part("engines: install", || check(script(&["install"])))?;
     let outcome = parts
         .part("engines: start", || check(script(&["start"])))
-        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
-        .and_then(|()| {
-            parts.part("engines: suites", || check(with_engines(tests(&rest_of(extent), extent))?))
-        });
+        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"]))))
+        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&[]))?)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
-}
-
-/// A member of a consumer group that dies may leave its group at rest for minutes (docs/ENGINES.md, known and open): what
-/// kills or pauses one is run whole only.
-const WHOLE_ONLY: [&str; 3] = [
-    "faults::steps",
-    "faults::pauses",
-    "split::an_order_is_confirmed_by_processes_that_come_back_when_they_are_killed",
-];
-
-/// What the test program is told beside what cargo is told.
-fn rest_of(extent: Extent) -> Vec<&'static str> {
-    match extent {
-        Extent::Whole => Vec::new(),
-        Extent::Bounded => {
-            std::iter::once("--").chain(WHOLE_ONLY.iter().flat_map(|name| ["--skip", *name])).collect()
-        }
-    }
 }
 
 pub fn script(arguments: &[&str]) -> Command {
@@ -65,13 +45,10 @@ fn home() -> PathBuf {
 }
 
 /// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
-fn tests(more: &[&str], extent: Extent) -> Command {
+fn tests(more: &[&str]) -> Command {
     let mut test =
         command("cargo", &["test", "--workspace", "--locked", "--test", "engines", "--no-fail-fast"]);
     test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    if extent == Extent::Whole {
-        test.env("ENGINES_WHOLE", "1");
-    }
     test
 }
 

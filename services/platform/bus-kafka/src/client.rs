@@ -45,6 +45,10 @@ pub(crate) struct Watch {
 
 impl Watch {
     pub fn note(&self, error: &KafkaError, reason: &str) {
+        // Said of every partition that is read to its end.
+        if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
+            return;
+        }
         if let Some(code) = error.rdkafka_error_code() {
             // That no broker is left says less than why.
             let mut trouble = lock(&self.trouble);

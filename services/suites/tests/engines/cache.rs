@@ -188,7 +188,7 @@ async fn look(shopper: &Shopper, path: &str, times: u32, version: i64) -> Durati
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_goes_on_and_shows_nothing_old_while_redis_stands_still_or_is_dead() {
     let engines = Engines::start(&[Engine::Redis]).await;
-    let directory = engines.seeded("").await;
+    let directory = crate::faults::shop::seeded(&engines).await;
     let data = directory.path().join("data");
     let platform = Platform::spawn(engines.rtcd(&data, &[]), &data).await;
     let (shopper, admin) = (Shopper::demo(&platform).await, Shopper::admin(&platform).await);

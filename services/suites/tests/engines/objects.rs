@@ -102,7 +102,7 @@ async fn upload(base: &str, token: &str, product: &str, bytes: &[u8]) -> (u16, s
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_shop_goes_on_without_pictures_while_s3_stands_still() {
     let engines = Engines::start(&[Engine::S3]).await;
-    let directory = engines.seeded("").await;
+    let directory = crate::faults::shop::seeded(&engines).await;
     let data = directory.path().join("data");
     let platform = Platform::spawn(engines.rtcd(&data, &[]), &data).await;
     let base = platform.run["api_url"].as_str().expect("an address").to_owned();

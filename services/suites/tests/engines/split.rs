@@ -37,9 +37,9 @@ fn supervisor(engines: &Engines, directory: &TempDir) -> Command {
 }
 
 impl Split {
-    async fn up() -> Self {
-        let engines = Engines::start(&[Engine::MariaDb, Engine::KafkaA, Engine::Redis, Engine::S3]).await;
-        let directory = engines.seeded("").await;
+    async fn up(broker: Engine) -> Self {
+        let engines = Engines::start(&[Engine::MariaDb, broker, Engine::Redis, Engine::S3]).await;
+        let directory = crate::faults::shop::seeded(&engines).await;
         let data = directory.path().join("data");
         let platform = Platform::spawn(supervisor(&engines, &directory), &data).await;
         Self { engines, directory, platform }
@@ -203,29 +203,36 @@ async fn up_starts_the_shop_in_processes_and_down_leaves_none_of_them() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_order_is_confirmed_by_processes_that_come_back_when_they_are_killed() {
     let _turn = TURN.lock().await;
-    let split = Split::up().await;
+    let split = Split::up(Engine::KafkaB).await;
     let shopper = Shopper::demo(&split.platform).await;
     let products = shopper.get("/api/v1/products?limit=2").await.expect(200);
     let product = products["data"][0]["id"].as_str().expect("a product");
-    let order = shopper.order(product, 1, "first").await.expect(201);
+    let order = shopper.order_to_its_end(product, "first").await;
     assert_eq!(order["state"], "confirmed", "{order}");
 
     // One of two is gone at once: the other answers, and the first comes back in its place.
     let before = split.status().await;
     kill(pid_of(&before, "catalog", 1));
+    // What it had of its groups' partitions goes to the other when the session has passed.
+    kill(pid_of(&before, "payments", 1));
     for _ in 0..50 {
         shopper.get("/api/v1/products?limit=2").await.expect(200);
     }
     let back = async || {
         let status = split.status().await;
-        process(&status, "catalog", 1)["state"] == "ready" && process(&status, "catalog", 1)["restarts"] == 1
+        ["catalog", "payments"].into_iter().all(|service| {
+            let process = process(&status, service, 1);
+            process["state"] == "ready" && process["restarts"] == 1
+        })
     };
     assert!(eventually(back).await, "{}", split.status().await);
     let after = split.status().await;
     assert_ne!(pid_of(&after, "catalog", 1), pid_of(&before, "catalog", 1));
     assert_eq!(process(&after, "catalog", 1)["api_url"], process(&before, "catalog", 1)["api_url"]);
-    let again = shopper.order(product, 1, "second").await.expect(201);
-    assert_eq!(again["state"], "confirmed", "{again}");
+    for key in ["second", "third", "fourth", "fifth"] {
+        let again = shopper.order_to_its_end(product, key).await;
+        assert_eq!(again["state"], "confirmed", "{again}");
+    }
     split.invariants_hold().await;
     split.down().await;
 }
@@ -233,7 +240,7 @@ async fn an_order_is_confirmed_by_processes_that_come_back_when_they_are_killed(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
     let _turn = TURN.lock().await;
-    let split = Split::up().await;
+    let split = Split::up(Engine::KafkaA).await;
     let rounds = rounds();
     let mut load = split.load(10, 30 + rounds * 35);
     let loading = tokio::spawn(async move { report_of(&mut load).await });
@@ -252,7 +259,7 @@ async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_process_outlives_a_supervisor_that_was_killed_and_the_next_one_takes_over() {
     let _turn = TURN.lock().await;
-    let Split { engines, directory, platform } = Split::up().await;
+    let Split { engines, directory, platform } = Split::up(Engine::KafkaA).await;
     let status = engines.rtcctl(&platform.data, &["status", "-o", "json"]).await.json();
     let before = pids(&status["data"]["platform"]);
     let data = platform.data.clone();

@@ -3,8 +3,8 @@
 //! `STREAM_RATE=1000 STREAM_SECONDS=60` piles up what comes at that rate in that time (20,000 messages without it).
 
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bus::{Bus, EmbeddedLog, Message};
@@ -12,6 +12,7 @@ use contracts::inventory::StockLow;
 use contracts::topics;
 use db::{Db, Migration, Migrations, params};
 use kernel::envelope::Event;
+use kernel::id::SplitMix;
 use kernel::{Clock, Envelope, IdSource, SystemClock};
 use messaging::{Consumer, Progress, Pump, Stage};
 use serde_json::json;
@@ -66,6 +67,23 @@ fn resident() -> u64 {
     pages * rustix::param::page_size() as u64
 }
 
+/// Text that does not become smaller by compression: what is packed small on its way is large again where it arrives,
+/// and no limit of a request knows how large.
+fn padding(n: i64) -> &'static str {
+    static NOISE: OnceLock<String> = OnceLock::new();
+    const SLICES: usize = 256;
+    let noise = NOISE.get_or_init(|| {
+        let mut random = SplitMix(1);
+        let mut noise = String::with_capacity(SLICES * PADDING);
+        while noise.len() < SLICES * PADDING {
+            noise.push_str(&format!("{:016x}", random.next()));
+        }
+        noise
+    });
+    let slice = usize::try_from(n).unwrap_or(0) % SLICES;
+    &noise[slice * PADDING..(slice + 1) * PADDING]
+}
+
 /// Numbered messages of some keys, and a model that takes them only in their order: 1, 2, 3 … of each.
 struct Stream {
     db: Db,
@@ -100,9 +118,9 @@ impl Stream {
 
     /// One writer at a time: the order of a key is that of its numbers.
     async fn publish(&self, count: usize) {
-        let padding = "x".repeat(PADDING);
         let messages = (0..count).map(|_| {
             let sent = self.sent.fetch_add(1, Ordering::SeqCst);
+            let padding = padding(sent);
             let (key, n) = (sent % KEYS as i64, sent / KEYS as i64 + 1);
             let sku = format!("SKU-{key}");
             let data = json!({ "sku": sku, "available": n, "threshold": 5, "padding": padding });
@@ -278,11 +296,13 @@ async fn a_consumer_that_was_away_catches_up_at_least_twice_as_fast_as_messages_
     let folder = tempfile::tempdir().expect("a directory");
     let growth = catches_up("the embedded log", Stream::on_files(folder.path()).await, piled, rate).await;
     assert!(growth < GROWTH_MAX, "memory grew by {growth} bytes");
-    // What a member of a group on a broker takes is said, and not bounded here: it grows with the backlog on broker B.
-    for (broker, piled) in [(Engine::KafkaB, piled), (Engine::KafkaA, piled / 5)] {
+    // What one of them makes a process take is not given back: whoever is bounded comes first.
+    for broker in [Engine::KafkaB, Engine::KafkaA] {
         let engines = Engines::start(&[Engine::MariaDb, broker]).await;
         let stream = Stream::on_engines(&engines, broker).await;
-        catches_up(&format!("{broker:?} and MariaDB"), stream, piled, rate).await;
+        let growth = catches_up(&format!("{broker:?} and MariaDB"), stream, piled, rate).await;
+        // Broker A gives out a whole backlog in one answer, whatever a client asks for (docs/ENGINES.md).
+        assert!(growth < GROWTH_MAX || broker == Engine::KafkaA, "{broker:?}: memory grew by {growth} bytes");
     }
 }
 

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use suites::platform::{Platform, binaries, program, root, run};
+use suites::platform::{Platform, program, root, run};
 use tempfile::TempDir;
 use tokio::process::Command;
 
@@ -45,6 +45,9 @@ impl Engine {
 
 /// Whatever was lost or late, everything agrees again after so long.
 pub const CONVERGES_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long members of groups on broker B are silent before they count as dead: what Kafka allows at least.
+pub const SESSION: Duration = Duration::from_secs(6);
 
 /// Running engines.
 pub struct Engines {
@@ -143,8 +146,16 @@ impl Engines {
 
     /// The configuration of a platform on these engines, as TOML: top-level keys, to which sections may be added.
     pub fn configuration(&self) -> String {
-        std::fs::read_to_string(self.home.join("rtcd.toml"))
-            .expect("the configuration that scripts/engines writes")
+        let text = std::fs::read_to_string(self.home.join("rtcd.toml"))
+            .expect("the configuration that scripts/engines writes");
+        // Broker B is the one on which members die: the shorter the session, the shorter their groups rest.
+        match self.variables.get("RTC_TEST_KAFKA_B") {
+            Some(url) => {
+                let with = format!("\"{url}?session_timeout_ms={}\"", SESSION.as_millis());
+                text.replace(&format!("\"{url}\""), &with)
+            }
+            None => text,
+        }
     }
 
     /// A program of ours that finds the credentials of the engines in its environment.
@@ -174,17 +185,6 @@ impl Engines {
         std::fs::create_dir(&data).expect("the data directory");
         private(&data);
         std::fs::write(data.join("rtcd.toml"), self.configuration() + sections).expect("the configuration");
-        directory
-    }
-
-    /// A seeded shop on these engines, not running; its data directory is `data` in what is handed back.
-    pub async fn seeded(&self, sections: &str) -> TempDir {
-        let directory = self.directory(sections);
-        let data = directory.path().join("data");
-        let rtcd = binaries().join("rtcd");
-        let rtcd = rtcd.to_str().expect("a path in UTF-8");
-        self.rtcctl(&data, &["up", "--detach", "--port", "0", "--rtcd", rtcd]).await.expect(0);
-        self.rtcctl(&data, &["down"]).await.expect(0);
         directory
     }
 

@@ -7,6 +7,7 @@ mod bad_engines;
 mod broker;
 pub mod crowd;
 mod database;
+mod downtime;
 mod pauses;
 mod poison;
 mod races;
