@@ -12,8 +12,9 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
-use super::model::{Answer, Health, Labels, NAME, Span, Target, parse_number};
+use super::model::{Alerts, Answer, Health, Labels, NAME, Span, Target, parse_number};
 use super::promql::{self, History, Refusal, evaluate_instant, evaluate_range};
+use super::rules;
 use crate::api::admin::Status;
 use crate::api::{Call, Endpoint, Platform};
 use crate::codes;
@@ -22,7 +23,7 @@ use crate::exit;
 use crate::human;
 
 /// The label `job` of every process, as in the scrape configuration of the platform.
-const JOB: &str = "rtc";
+const JOB: &str = "rtcd";
 /// What is older than this is of no use to anybody here.
 const KEEP_MS: i64 = 20 * 60 * 1000;
 
@@ -143,6 +144,16 @@ impl Local {
         let query = promql::parse(expr).map_err(|refusal| told(refusal, expr))?;
         let state = self.state();
         evaluate_range(&query, &state.history, span).map(Answer::new).map_err(|refusal| told(refusal, expr))
+    }
+
+    pub fn alerts(&self, now_ms: i64) -> Alerts {
+        let judged = rules::judge(&self.state().history, now_ms);
+        let remark = match judged.left_out.as_slice() {
+            [] => return Alerts { active: judged.active, rules: judged.evaluated, remarks: Vec::new() },
+            [one] => format!("1 rule needs a Prometheus server: {one}"),
+            several => format!("{} rules need a Prometheus server: {}", several.len(), several.join(", ")),
+        };
+        Alerts { active: judged.active, rules: judged.evaluated, remarks: vec![remark] }
     }
 
     pub fn targets(&self) -> Vec<Target> {
@@ -348,7 +359,7 @@ mod tests {
             {"name": "b", "values": [7, null]},
         ]);
         local.take("http://127.0.0.1:9080/", &[], view(&[1_000, 6_000], both));
-        let a = "a{instance=\"127.0.0.1:9080\", job=\"rtc\", k=\"x\"}".to_owned();
+        let a = "a{instance=\"127.0.0.1:9080\", job=\"rtcd\", k=\"x\"}".to_owned();
         assert_eq!(values(&local, "a", 6_000), [(a, 2.0)]);
         assert_eq!(values(&local, "b", 5_999).len(), 1);
         assert!(values(&local, "b", 6_000).is_empty(), "a gap is stale");

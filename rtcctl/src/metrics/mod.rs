@@ -14,6 +14,7 @@ pub mod model;
 pub mod overview;
 pub mod prometheus;
 pub mod promql;
+mod rules;
 pub mod slo;
 mod source;
 #[cfg(test)]

@@ -49,6 +49,11 @@ pub fn escaped(text: &str) -> String {
     text.replace('\\', "\\\\").replace('"', "\\\"")
 }
 
+/// A sum over what every replica tells alike, such as what stands in a database that they share.
+pub(super) fn fact(name: &str, by: &str) -> String {
+    format!("sum(max by ({by}) ({name}))")
+}
+
 fn question(key: &'static str, title: &'static str, unit: Unit, expr: String) -> Question {
     Question { key, title, unit, expr }
 }
@@ -90,7 +95,7 @@ pub fn questions(scope: &Scope) -> Vec<Question> {
                 format!("histogram_quantile(0.95, sum by (le) (rate({commands}_bucket{all}[{window}])))"),
             ),
             question("queued", "db queue", Unit::Count, sum(names::DB_QUEUED.name, &all)),
-            question("outbox", "outbox", Unit::Count, sum(names::OUTBOX_DEPTH.name, &all)),
+            question("outbox", "outbox", Unit::Count, format!("max({}{all})", names::OUTBOX_DEPTH.name)),
             question(
                 "outbox_lag",
                 "outbox lag",
@@ -116,10 +121,10 @@ pub fn questions(scope: &Scope) -> Vec<Question> {
             Unit::PerMinute,
             format!("60 * sum by (currency) (rate({}[{window}]))", names::REVENUE.name),
         ),
-        question("sagas", "sagas", Unit::Count, sum(names::SAGA_STATE.name, "")),
-        question("lag", "consumer lag", Unit::Count, sum(names::CONSUMER_LAG.name, "")),
-        question("outbox", "outbox", Unit::Count, sum(names::OUTBOX_DEPTH.name, "")),
-        question("dead_letters", "dead letters", Unit::Count, sum(names::DLQ_DEPTH.name, "")),
+        question("sagas", "sagas", Unit::Count, fact(names::SAGA_STATE.name, "saga, state")),
+        question("lag", "consumer lag", Unit::Count, fact(names::CONSUMER_LAG.name, "group, topic")),
+        question("outbox", "outbox", Unit::Count, fact(names::OUTBOX_DEPTH.name, "service")),
+        question("dead_letters", "dead letters", Unit::Count, fact(names::DLQ_DEPTH.name, "group")),
     ]);
     list
 }
@@ -242,7 +247,7 @@ pub async fn summary(
     let deployed = format!("max({start})");
     let others = join(
         join(source.instant(&age, now_ms), source.instant(&version, now_ms)),
-        join(source.instant(&deployed, now_ms), join(source.alerts(), source.targets())),
+        join(source.instant(&deployed, now_ms), join(source.alerts(now_ms), source.targets())),
     );
     let (figures, (((age, version), (deployed, (alerts, targets))), standings)) =
         join(figures, join(others, standings(source, objectives, now_ms))).await;

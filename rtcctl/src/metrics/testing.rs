@@ -13,7 +13,7 @@ const GAP: std::ops::Range<i64> = 80..116;
 type Value<'a> = &'a dyn Fn(i64) -> f64;
 
 fn record(history: &mut History, name: &str, pairs: &[(&str, &str)], value: Value<'_>) {
-    let own = [(NAME, name), ("instance", "127.0.0.1:9080"), ("job", "rtc")];
+    let own = [(NAME, name), ("instance", "127.0.0.1:9080"), ("job", "rtcd")];
     let labels = Labels::new(own.into_iter().chain(pairs.iter().copied()));
     let points = (0..=POINTS).map(|n| {
         let at_ms = NOW_MS - 2_000 - (POINTS - n) * STEP_MS;
@@ -72,6 +72,10 @@ pub(crate) fn shop() -> History {
     }
     record(h, "rtc_outbox_depth", &[("service", "orders")], &|n| (n % 7) as f64);
     record(h, "rtc_dlq_depth", &[("group", "payments")], &|_| 0.0);
+    record(h, "up", &[], &|_| 1.0);
+    for name in ["rtc_outbox_lag_seconds", "rtc_ledger_imbalance"] {
+        record(h, name, &[], &|_| 0.0);
+    }
     record(h, "process_cpu_seconds_total", &[], &|n| n as f64 * 2.1);
     record(h, "process_resident_memory_bytes", &[], &|_| 123_456_789.0);
     record(h, "process_start_time_seconds", &[], &|_| (NOW_MS / 1000 - 5_400) as f64);
@@ -98,7 +102,7 @@ pub(crate) fn alerting() -> (Alerts, Vec<Target>) {
         runbook: Some(format!("docs/runbooks/{name}.md")),
     };
     let target = |instance: &str, health, error: &str| Target {
-        job: "rtc".to_owned(),
+        job: "rtcd".to_owned(),
         instance: instance.to_owned(),
         health,
         last_error: error.to_owned(),

@@ -12,8 +12,8 @@ use crate::output::{Column, Finding, Report, Severity, Table};
 
 pub async fn run(context: &Context) -> Result<Report> {
     let source = open(context).await?;
-    let alerts = source.alerts().await?;
     let now_ms = context.clock.now().as_millis();
+    let alerts = source.alerts(now_ms).await?;
     let mut table = Table::new([
         Column::left("alert"),
         Column::left("state"),

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::error::Result;
 use crate::metrics::Source;
 use crate::metrics::model::{Alerts, Answer, Labels, Reading, Sample, Span, Target, number};
-use crate::metrics::overview::{Notes, escaped};
+use crate::metrics::overview::{Notes, escaped, fact};
 use crate::metrics::slo::{Objective, Standing, standings};
 
 /// How much of the past the courses show.
@@ -151,7 +151,6 @@ pub async fn look(
         names::ORDERS.name
     );
     let revenue = format!("60 * sum by (currency) (rate({}[{window}]))", names::REVENUE.name);
-    let sum = |name: &str| instant(format!("sum({name})"));
     let (requests, shop, queues, operations, standings) = join5(
         join(ask_red(source, "service", "", window, now_ms, span), async {
             match &service {
@@ -165,16 +164,16 @@ pub async fn look(
         join4(
             flow(orders),
             flow(revenue),
-            instant(format!("sum by (state) ({})", names::SAGA_STATE.name)),
-            sum(names::SAGA_STUCK.name),
+            instant(format!("sum by (state) (max by (saga, state) ({}))", names::SAGA_STATE.name)),
+            instant(fact(names::SAGA_STUCK.name, "saga")),
         ),
         join4(
-            instant(format!("sum by (group) ({})", names::CONSUMER_LAG.name)),
-            sum(names::OUTBOX_DEPTH.name),
-            sum(names::DLQ_DEPTH.name),
+            instant(format!("sum by (group) (max by (group, topic) ({}))", names::CONSUMER_LAG.name)),
+            instant(fact(names::OUTBOX_DEPTH.name, "service")),
+            instant(fact(names::DLQ_DEPTH.name, "group")),
             instant(format!("max(timestamp({}))", names::PROCESS_START.name)),
         ),
-        join(source.alerts(), source.targets()),
+        join(source.alerts(now_ms), source.targets()),
         standings(source, objectives, now_ms),
     )
     .await;
