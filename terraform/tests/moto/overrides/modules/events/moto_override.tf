@@ -22,6 +22,6 @@ resource "aws_instance" "broker" {
   monitoring = false
 
   lifecycle {
-    ignore_changes = [ami, vpc_security_group_ids]
+    ignore_changes = [ami, disable_api_termination, vpc_security_group_ids]
   }
 }

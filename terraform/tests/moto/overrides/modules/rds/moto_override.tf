@@ -5,6 +5,12 @@ resource "aws_db_parameter_group" "this" {
   }
 }
 
+resource "aws_db_instance" "primary" {
+  lifecycle {
+    ignore_changes = [performance_insights_enabled, performance_insights_kms_key_id, performance_insights_retention_period]
+  }
+}
+
 resource "aws_db_instance" "replica" {
   count = 0
 }
