@@ -1,6 +1,8 @@
 //! Tests of the binaries as processes: started, killed, starved and asked, over loopback.
 
 #[cfg(test)]
+mod analytics;
+#[cfg(test)]
 mod bad_input;
 #[cfg(test)]
 mod kill;

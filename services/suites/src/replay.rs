@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::platform::{Platform, root, rtcctl, seeded};
 
 /// The six days of the UCI "Online Retail" data set, where they are at hand beside the workspace.
-fn six_days() -> Option<Vec<PathBuf>> {
+pub fn six_days() -> Option<Vec<PathBuf>> {
     let folder = root()
         .ancestors()
         .map(|folder| folder.join("shared/data/online-retail"))
@@ -21,7 +21,7 @@ fn six_days() -> Option<Vec<PathBuf>> {
 }
 
 /// Two small days of our own, for where the data set is not at hand.
-fn two_days(folder: &Path) -> Vec<PathBuf> {
+pub fn two_days(folder: &Path) -> Vec<PathBuf> {
     let header = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n";
     let days = [
         "1,TEA,GREEN TEA,2,2010-12-01 08:26:00,2.55,17850.0,United Kingdom\n\
