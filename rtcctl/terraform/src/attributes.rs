@@ -72,7 +72,7 @@ fn walk(path: String, states: States<'_>, found: &mut Vec<Difference>) {
             }
         }
         Keys::Leaf => {
-            if states.before != states.after {
+            if states.before != states.after && !(is_nothing(states.before) && is_nothing(states.after)) {
                 let is_secret =
                     holds_anywhere(states.before_sensitive) || holds_anywhere(states.after_sensitive);
                 let side = |value: &Json| match value {
@@ -140,6 +140,16 @@ fn keys_of([before, after, unknown]: &[&Json; 3]) -> Keys {
     }
 }
 
+/// Providers write what is not there in three ways, and change between them.
+fn is_nothing(value: &Json) -> bool {
+    match value {
+        Json::Null => true,
+        Json::Array(parts) => parts.is_empty(),
+        Json::Object(parts) => parts.is_empty(),
+        _ => false,
+    }
+}
+
 fn is_whole(mask: &Json) -> bool {
     mask == &Json::Bool(true)
 }
@@ -183,6 +193,18 @@ mod tests {
     fn equal_states_differ_in_nothing() {
         let state = json!({"a": 1, "b": [{"c": null}]});
         assert_eq!(compare(state.clone(), state, json!({}), json!({}), json!({})), []);
+    }
+
+    #[test]
+    fn nothing_is_nothing_however_it_is_written() {
+        let found = compare(
+            json!({"a": null, "b": []}),
+            json!({"a": [], "b": {}, "c": {}}),
+            json!({}),
+            json!({}),
+            json!({}),
+        );
+        assert_eq!(found, []);
     }
 
     #[test]

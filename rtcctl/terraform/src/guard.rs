@@ -101,15 +101,9 @@ mod tests {
     }
 
     fn plan(changes: Vec<Change>) -> Plan {
-        Plan {
-            terraform_version: String::new(),
-            changes,
-            drift: Vec::new(),
-            outputs: Vec::new(),
-            inventory: crate::bill::Inventory::default(),
-            is_applicable: true,
-            is_complete: true,
-        }
+        let mut plan = Plan::parse(br#"{"format_version": "1.2"}"#).unwrap();
+        plan.changes = changes;
+        plan
     }
 
     const DATABASE: &str = "module.rds.aws_db_instance.primary";

@@ -121,6 +121,8 @@ pub struct Plan {
     pub changes: Vec<Change>,
     /// What is not as Terraform left it.
     pub drift: Vec<Change>,
+    /// Attributes that this plan was made from: a resource without its keys, and the first step of the path, if one is said.
+    relevant: Vec<(String, Option<String>)>,
     pub outputs: Vec<OutputChange>,
     /// What of it is billed by the month, before and after.
     pub inventory: Inventory,
@@ -154,6 +156,8 @@ struct Document {
     #[serde(default)]
     output_changes: serde_json::Map<String, Json>,
     #[serde(default)]
+    relevant_attributes: Vec<Relevant>,
+    #[serde(default)]
     configuration: Json,
     #[serde(default)]
     variables: Json,
@@ -161,6 +165,13 @@ struct Document {
     complete: Option<bool>,
     #[serde(default)]
     errored: bool,
+}
+
+#[derive(Deserialize)]
+struct Relevant {
+    resource: String,
+    #[serde(default)]
+    attribute: Vec<Json>,
 }
 
 #[derive(Deserialize)]
@@ -204,7 +215,9 @@ impl Plan {
         let inventory =
             bill::take(&seen(&document.resource_changes), &document.configuration, &document.variables);
         let changes = all_changes(document.resource_changes)?;
-        let drift = all_changes(document.resource_drift)?;
+        let mut drift = all_changes(document.resource_drift)?;
+        // What a provider merely writes in another way is no drift.
+        drift.retain(|change| change.action.destroys() || !change.differences.is_empty());
         let mut outputs = Vec::new();
         for (name, delta) in document.output_changes {
             let action =
@@ -221,6 +234,7 @@ impl Plan {
             is_complete: document.complete.unwrap_or(true),
             changes,
             drift,
+            relevant: document.relevant_attributes.into_iter().map(Relevant::written).collect(),
             outputs,
             inventory,
         })
@@ -243,10 +257,49 @@ impl Plan {
         counts
     }
 
+    /// Leaves out drift that this plan does not rest on. The first look after an apply finds much that no one has done: a
+    /// bucket knows its policy, a group its rules.
+    pub fn forget_idle_drift(&mut self) {
+        let relevant = std::mem::take(&mut self.relevant);
+        self.drift.retain(|change| {
+            let bare = without_keys(&change.address);
+            relevant.iter().filter(|(resource, _)| *resource == bare).any(|(_, attribute)| {
+                let Some(attribute) = attribute else { return true };
+                change.action.destroys()
+                    || change
+                        .differences
+                        .iter()
+                        .any(|one| one.path.split(['.', '[']).next().is_some_and(|first| first == attribute))
+            })
+        });
+    }
+
     /// Whether an apply would do nothing at all. Outputs count: a first apply of outputs alone is a change of the state.
     pub fn is_empty(&self) -> bool {
         self.changes.is_empty() && self.outputs.is_empty()
     }
+}
+
+impl Relevant {
+    fn written(self) -> (String, Option<String>) {
+        let first = self.attribute.first().and_then(Json::as_str).map(str::to_owned);
+        (without_keys(&self.resource), first)
+    }
+}
+
+/// `module.a["x"].aws_b.c[0]` as `module.a.aws_b.c`.
+fn without_keys(address: &str) -> String {
+    let (mut bare, mut is_in_text, mut depth) = (String::new(), false, 0);
+    for letter in address.chars() {
+        match letter {
+            '"' if depth > 0 => is_in_text = !is_in_text,
+            '[' if !is_in_text => depth += 1,
+            ']' if !is_in_text => depth -= 1,
+            _ if depth == 0 => bare.push(letter),
+            _ => {}
+        }
+    }
+    bare
 }
 
 /// What a bill is made of: resources that are managed, and no leftovers of replacements.

@@ -1,9 +1,11 @@
-//! A copy of `terraform/` with an account of its own to work on.
+//! A folder with Terraform in it to work on: the repository's own, or as little as a test needs.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -44,6 +46,12 @@ impl Came {
     }
 }
 
+/// The bucket of the states.
+pub const STATE: &str = "rtc-state";
+/// What a backend has to be told about an AWS that is on this machine.
+pub const BACKEND: &str = "    region = \"ap-northeast-2\"\n    use_path_style = true\n    skip_credentials_validation = true\n    \
+                           skip_requesting_account_id = true\n    skip_metadata_api_check = true\n";
+
 /// A folder with `rtc.toml` and Terraform below it.
 pub struct Ground {
     folder: TempDir,
@@ -74,29 +82,60 @@ impl Ground {
         ground
     }
 
-    /// The repository's `terraform/`, changed for moto as `terraform/tests/moto` says, in an account of its own.
-    pub fn of_the_repository(account: &str) -> Self {
-        let (aws, mirror) = (named("RTC_TEST_AWS"), named("RTC_TEST_TERRAFORM_MIRROR"));
-        let mut ground = Self { folder: TempDir::new().unwrap(), variables: Vec::new() };
+    /// The repository's `terraform/`, changed for moto as `terraform/tests/moto` says, on an AWS with nothing in it.
+    pub fn of_the_repository() -> Self {
+        let ground = Self { folder: TempDir::new().unwrap(), variables: Vec::new() };
         copy(&root().join("terraform"), &ground.path("terraform"));
         copy(&root().join("terraform/tests/moto/overrides"), &ground.path("terraform"));
-        ground.write(
+        ground.on_aws()
+    }
+
+    /// One environment, `dev`, whose state is in a bucket of an AWS with nothing else in it.
+    pub fn in_a_bucket(configuration: &str) -> Self {
+        let backend = format!(
+            "terraform {{\n  backend \"s3\" {{\n    bucket = \"{STATE}\"\n    key = \"dev\"\n    use_lockfile = true\n\
+             {BACKEND}  }}\n}}\n"
+        );
+        Self::plain(&format!("{backend}{configuration}")).on_aws()
+    }
+
+    /// Puts the overrides in that take the protection off.
+    pub fn unprotect(&self) {
+        copy(&root().join("terraform/tests/moto/unprotected"), &self.path("terraform"));
+    }
+
+    /// Takes the overrides for moto out again.
+    pub fn without_overrides(self) -> Self {
+        take_out(&root().join("terraform/tests/moto/overrides"), &self.path("terraform"));
+        self
+    }
+
+    fn on_aws(mut self) -> Self {
+        let (aws, mirror) = (named("RTC_TEST_AWS"), named("RTC_TEST_TERRAFORM_MIRROR"));
+        self.write(
             "terraformrc",
             &format!("provider_installation {{\n  filesystem_mirror {{\n    path = \"{mirror}\"\n  }}\n}}\n"),
         );
-        let rc = ground.path("terraformrc").display().to_string();
-        ground.variables = [
+        let rc = self.path("terraformrc").display().to_string();
+        self.variables = [
             ("TF_CLI_CONFIG_FILE", rc.as_str()),
             ("AWS_ENDPOINT_URL", &aws),
-            // moto takes the account from the key.
-            ("AWS_ACCESS_KEY_ID", account),
+            ("AWS_ACCESS_KEY_ID", "rtc"),
             ("AWS_SECRET_ACCESS_KEY", "rtc"),
             ("AWS_REGION", "ap-northeast-2"),
+            ("AWS_DEFAULT_REGION", "ap-northeast-2"),
             ("AWS_EC2_METADATA_DISABLED", "true"),
         ]
         .map(|(name, value)| (name.to_owned(), value.to_owned()))
         .into();
-        ground
+        self.python(&format!(
+            "import os, urllib.request, boto3\n\
+             urllib.request.urlopen(os.environ['AWS_ENDPOINT_URL'] + '/moto-api/reset', data=b'')\n\
+             boto3.client('s3').create_bucket(Bucket='{STATE}', CreateBucketConfiguration={{'LocationConstraint': \
+             'ap-northeast-2'}})"
+        ))
+        .ended_with(0);
+        self
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -134,6 +173,43 @@ impl Ground {
         self.rtcctl(&[&["--env", env, "-o", "json", "--no-input", "infra"], words].concat())
     }
 
+    /// The same by somebody with a journal of their own.
+    pub fn infra_of_another(&self, env: &str, words: &[&str]) -> Came {
+        let mut command = self.command(env!("CARGO_BIN_EXE_rtcctl"));
+        command.env("RTCCTL_JOURNAL", self.path("runs-of-another"));
+        command.args(["--env", env, "-o", "json", "--no-input", "infra"]).args(words);
+        Came::of(&command.output().unwrap())
+    }
+
+    /// What Terraform has said of the apply that is under way.
+    pub fn lines_of_the_apply(&self) -> String {
+        let runs = std::fs::read_dir(self.path("runs")).into_iter().flatten().flatten();
+        runs.filter_map(|run| std::fs::read_to_string(run.path().join("apply.ndjson")).ok()).collect()
+    }
+
+    /// Kills programs whose name begins so and that work on this ground, and no others.
+    pub fn kill_programs(&self, name: &str) {
+        let here = self.folder.path().canonicalize().unwrap();
+        let mut killed = 0;
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let said = |file: &str| std::fs::read_to_string(entry.path().join(file)).unwrap_or_default();
+            let program = said("cmdline").split('\0').next().unwrap_or_default().to_owned();
+            let is_named = program.rsplit('/').next().is_some_and(|program| program.starts_with(name));
+            let is_here =
+                std::fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd.starts_with(&here));
+            let pid = entry.file_name().to_string_lossy().parse().ok().and_then(Pid::from_raw);
+            if let (true, true, Some(pid)) = (is_named, is_here, pid) {
+                kill_process(pid, Signal::KILL).unwrap();
+                killed += 1;
+            }
+        }
+        assert!(killed > 0, "no {name} works here");
+    }
+
+    pub fn take_from_the_repository(&self, name: &str, to: &str) {
+        std::fs::copy(root().join(name), self.path(to)).unwrap();
+    }
+
     /// The same, left to run.
     pub fn begin(&self, env: &str, words: &[&str]) -> Child {
         let mut command = self.command(env!("CARGO_BIN_EXE_rtcctl"));
@@ -156,6 +232,37 @@ impl Ground {
 /// How a command that was left to run ended.
 pub fn came(child: Child) -> Came {
     Came::of(&child.wait_with_output().unwrap())
+}
+
+/// Waits for a file that another program writes.
+pub fn wait_for(file: &Path) {
+    wait_until(|| file.exists(), &file.display().to_string());
+}
+
+pub fn wait_until(mut holds: impl FnMut() -> bool, what: &str) {
+    let deadline = now() + PATIENCE;
+    while !holds() {
+        assert!(now() < deadline, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+pub const PATIENCE: Duration = Duration::from_secs(120);
+
+#[expect(clippy::disallowed_methods, reason = "a test of processes measures real time")]
+pub fn now() -> Instant {
+    Instant::now()
+}
+
+/// Removes from a folder what another one would put into it.
+fn take_out(overrides: &Path, from: &Path) {
+    for entry in std::fs::read_dir(overrides).unwrap() {
+        let entry = entry.unwrap();
+        match entry.path().is_dir() {
+            true => take_out(&entry.path(), &from.join(entry.file_name())),
+            false => std::fs::remove_file(from.join(entry.file_name())).unwrap(),
+        }
+    }
 }
 
 /// Copies a folder over another; what is there stays.

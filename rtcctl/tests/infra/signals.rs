@@ -2,11 +2,10 @@
 
 use std::path::Path;
 use std::process::Child;
-use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::ground::{Came, Ground, came};
+use crate::ground::{Came, Ground, PATIENCE, came, now, wait_for, wait_until};
 
 /// A resource that takes as long as a file is not there. An interrupt ends its command.
 const SLOW: &str = r#"
@@ -26,20 +25,8 @@ fn begun(ground: &Ground) -> Child {
     child
 }
 
-fn wait_for(file: &Path) {
-    let deadline = now() + PATIENCE;
-    while !file.exists() {
-        assert!(now() < deadline, "{} did not come", file.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
-}
-
 fn wait_for_text(file: &Path, text: &str) {
-    let deadline = now() + PATIENCE;
-    while std::fs::read_to_string(file).is_ok_and(|found| found != text) {
-        assert!(now() < deadline, "{} does not say {text:?}", file.display());
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    wait_until(|| std::fs::read_to_string(file).is_ok_and(|found| found == text), text);
 }
 
 fn signal(child: &Child, signal: Signal) {
@@ -127,11 +114,4 @@ fn first_plan_that_is_let(ground: &Ground) -> Came {
         }
         assert!(now() < deadline, "{plan:?}");
     }
-}
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-#[expect(clippy::disallowed_methods, reason = "a test of processes measures real time")]
-fn now() -> Instant {
-    Instant::now()
 }

@@ -126,13 +126,20 @@ pub async fn carry_out(
 ) -> Result<Report> {
     let context = site.context;
     let mut data = screen::data(&site.env, &planned.plan);
-    let schema = if command == "infra destroy" { "infra/destroy" } else { "infra/apply" };
-    if planned.plan.is_empty() {
+    let schema = match planned.aim {
+        Aim::Wanted => "infra/apply",
+        Aim::Destroyed => "infra/destroy",
+        Aim::Drift => "infra/drift",
+    };
+    // What has drifted is written into the state alone.
+    if planned.plan.is_empty() && planned.aim != Aim::Drift {
         let mut report = screen::with_plan(Report::new(schema, data), &planned.plan);
         report.findings.extend(earlier);
         return Ok(report);
     }
-    context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
+    if planned.aim != Aim::Drift {
+        context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
+    }
     if context.effect == Effect::Described {
         let mut report = screen::with_plan(Report::new(schema, data), &planned.plan);
         report.findings.extend(earlier);

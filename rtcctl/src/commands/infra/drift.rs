@@ -1,5 +1,8 @@
 //! `rtcctl infra drift`: what was changed behind Terraform's back.
 
+use terraform::plan::Change;
+
+use super::apply::{self, Consent};
 use super::planning::{self, Aim, Scope};
 use super::screen;
 use super::site::Site;
@@ -9,27 +12,49 @@ use crate::exit;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Nothing is changed, the state included.")]
+#[command(
+    after_help = "Nothing is changed, the state included, unless --accept says so. The first look after an apply finds what \
+resources have come to know of each other, a bucket its policy, a group its rules: accept that once, and what is found later \
+somebody has done."
+)]
 pub struct Args {
     #[command(flatten)]
     scope: Scope,
     /// End with 10 when something has drifted
     #[arg(long)]
     exit_code: bool,
+    /// Write it into the state as it is now; AWS is not changed
+    #[arg(long, conflicts_with = "exit_code")]
+    accept: bool,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context).await?;
+    let earlier = apply::account_for_earlier(&site).await?;
     let planned = planning::plan(&site, Aim::Drift, &args.scope).await?;
     let drift = &planned.plan.drift;
     let data = serde_json::json!({
         "environment": site.env,
         "drift": drift.iter().map(screen::change).collect::<Vec<_>>(),
     });
+    if args.accept && !drift.is_empty() {
+        context.progress.write(&format!("{}\n", table(drift).to_text(context.width)));
+        let what = format!("write {} drifted resources into the state of {}", drift.len(), site.env);
+        return apply::carry_out(&site, "infra drift", planned, &args.scope, Consent::Yes { what }, earlier)
+            .await;
+    }
     let mut report = Report::new("infra/drift", data).with_names(drift.iter().map(|one| one.address.clone()));
+    report.findings.extend(earlier);
     if drift.is_empty() {
         return Ok(report.with_text("nothing has drifted: everything is as terraform left it"));
     }
+    report = report
+        .with_table(table(drift))
+        .with_status("drifted", if args.exit_code { exit::CHANGES } else { exit::DONE });
+    Ok(report)
+}
+
+fn table(drift: &[Change]) -> Table {
     let mut table = Table::new([Column::left("resource"), Column::left("what"), Column::left("difference")]);
     for change in drift {
         let is_gone = change.action.destroys();
@@ -43,8 +68,5 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             }
         }
     }
-    report = report
-        .with_table(table)
-        .with_status("drifted", if args.exit_code { exit::CHANGES } else { exit::DONE });
-    Ok(report)
+    table
 }

@@ -56,6 +56,7 @@ impl Scope {
 
 /// A plan, and the file that Terraform applies. The file is gone with this.
 pub struct Planned {
+    pub aim: Aim,
     pub plan: Plan,
     pub file: PathBuf,
     _folder: TempDir,
@@ -153,8 +154,11 @@ async fn attempt(
         let talk = String::from_utf8_lossy(&shown.stderr);
         return Err(failed::of_text("terraform show failed", &talk));
     }
-    let plan = Plan::parse(&shown.stdout)
+    let mut plan = Plan::parse(&shown.stdout)
         .map_err(|error| Error::new(&codes::INF017, "the plan cannot be read").with_source(&error))?;
+    if aim != Aim::Drift {
+        plan.forget_idle_drift();
+    }
     task.done(format!("planned in {}", human::duration(began.elapsed())));
-    Ok(Ok(Planned { plan, file, _folder: folder }))
+    Ok(Ok(Planned { aim, plan, file, _folder: folder }))
 }

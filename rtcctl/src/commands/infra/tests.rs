@@ -436,3 +436,20 @@ async fn the_cost_of_a_month_is_beside_the_plan_and_says_what_it_leaves_out() {
     assert!(text.contains("network.aws_nat_gateway.this[\"a\"]") && text.contains("+43.07"), "{text}");
     assert!(ground.run(&["plan"]).await.json()["data"].get("cost").is_none());
 }
+
+#[tokio::test]
+async fn what_has_drifted_is_accepted_into_the_state_and_nothing_else_is_changed() {
+    let mut shown = plan(&[]);
+    shown["resource_drift"] = json!([change("aws_sqs_queue.notify", "aws_sqs_queue", &["update"])]);
+    shown["applyable"] = json!(true);
+    let ground = Ground::new(&shown, &prints(&[SUMMARY.to_owned()]));
+    assert_eq!(ground.run(&["drift", "--accept"]).await.exit, 7);
+    let came = ground.run(&["drift", "--accept", "--yes"]).await;
+    assert_eq!(came.exit, 0, "{}", came.stderr);
+    assert!(!came.stderr.contains("secret"));
+    let called = ground.called();
+    let plans: Vec<&str> = called.lines().filter(|line| line.starts_with("plan ")).collect();
+    assert!(plans.iter().all(|line| line.contains("-refresh-only")), "{called}");
+    assert!(called.contains("apply -json"));
+    assert!(ground.steps_of_only_run().contains("\"exit\":0"));
+}

@@ -143,3 +143,37 @@ fn what_is_not_understood_is_refused_whole() {
         assert!(matches!(Plan::parse(text.as_bytes()), Err(Unreadable::Shape(_))), "{text}");
     }
 }
+
+#[test]
+fn drift_that_a_plan_does_not_rest_on_is_forgotten() {
+    let drifted = |address: &str, attribute: &str| {
+        let change = json!({"actions": ["update"], "before": {attribute: "a"}, "after": {attribute: "b"}});
+        resource(address, "aws_thing", change)
+    };
+    let document = json!({
+        "format_version": "1.2",
+        "resource_drift": [
+            drifted("module.m[\"k.x\"].aws_thing.used[0]", "name"),
+            drifted("module.m[\"k.x\"].aws_thing.used[1]", "policy"),
+            drifted("aws_thing.other", "name"),
+            drifted("aws_thing.whole", "size"),
+        ],
+        "relevant_attributes": [
+            {"resource": "module.m.aws_thing.used", "attribute": ["name"]},
+            {"resource": "aws_thing.whole", "attribute": []},
+        ],
+    });
+    let mut plan = Plan::parse(document.to_string().as_bytes()).unwrap();
+    assert_eq!(plan.drift.len(), 4);
+    plan.forget_idle_drift();
+    let left: Vec<&str> = plan.drift.iter().map(|change| change.address.as_str()).collect();
+    assert_eq!(left, ["module.m[\"k.x\"].aws_thing.used[0]", "aws_thing.whole"]);
+}
+
+#[test]
+fn what_is_only_written_in_another_way_has_not_drifted() {
+    let change = json!({"actions": ["update"], "before": {"tags": null}, "after": {"tags": {}}});
+    let document =
+        json!({"format_version": "1.2", "resource_drift": [resource("aws_vpc.a", "aws_vpc", change)]});
+    assert_eq!(Plan::parse(document.to_string().as_bytes()).unwrap().drift, []);
+}
