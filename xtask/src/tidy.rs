@@ -10,7 +10,7 @@ use crate::run::{Outcome, command, output, root};
 /// The layers of ARCHITECTURE.md, the lowest first. A crate may use those of lower layers, and in its own layer only
 /// those that the table of allowed neighbours names.
 const LAYERS: [(&str, &[&str]); 10] = [
-    ("words", &["rtc-kernel", "rtc-metrics"]),
+    ("words", &["rtc-kernel", "rtc-metrics", "rtc-trace"]),
     ("messages", &["rtc-contracts"]),
     ("ports", &["rtc-db", "rtc-cache", "rtc-objects"]),
     ("bus", &["rtc-bus"]),

@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
+use rtc_metrics::{ANALYTICS_COMPUTATIONS, ANALYTICS_EVENTS, ANALYTICS_LISTENERS, LATE_EVENTS};
 
 use crate::domain::tumble::Size;
 
@@ -29,26 +30,12 @@ pub struct Metrics {
 impl Metrics {
     pub fn register(registry: &mut Registry) -> Self {
         let metrics = Self::default();
-        registry.register(
-            "rtc_analytics_events",
-            "Events of the shop that are in the windows",
-            metrics.events.clone(),
-        );
-        registry.register(
-            "rtc_late_events",
-            "Events that came too late for their window of this size and are in its late total",
-            metrics.late.clone(),
-        );
-        registry.register(
-            "rtc_analytics_listeners",
-            "Streams of live numbers that are open",
-            metrics.listeners.clone(),
-        );
-        registry.register(
-            "rtc_analytics_live_computations",
-            "How often the live numbers were computed",
-            metrics.computations.clone(),
-        );
+        registry.register(ANALYTICS_EVENTS.family(), ANALYTICS_EVENTS.help, metrics.events.clone());
+        registry.register(LATE_EVENTS.family(), LATE_EVENTS.help, metrics.late.clone());
+        let of = &ANALYTICS_LISTENERS;
+        registry.register(of.family(), of.help, metrics.listeners.clone());
+        let of = &ANALYTICS_COMPUTATIONS;
+        registry.register(of.family(), of.help, metrics.computations.clone());
         // There from the start: a counter that appears with its first event hides that event from a rate.
         metrics.counted(0, [0; 5]);
         metrics

@@ -13,6 +13,7 @@ mod split;
 mod targets;
 #[cfg(test)]
 mod tests;
+mod traces;
 
 pub use serve::{Options, Running, start};
 pub use targets::{GATEWAY, Selection, Target, all, select};

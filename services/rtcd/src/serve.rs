@@ -21,6 +21,7 @@ use crate::adapters::Linked;
 use crate::data_dir::DataDir;
 use crate::faults::{self, Steps};
 use crate::targets::Selection;
+use crate::traces::{self, Traces};
 use crate::{Target, admin, all};
 
 /// Connections that wait for the process to take them.
@@ -50,6 +51,7 @@ pub struct Running {
     pumps: Pumps,
     stop: CancellationToken,
     servers: Vec<JoinHandle<()>>,
+    traces: Traces,
 }
 
 pub async fn bind(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
@@ -212,12 +214,15 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     let api = door.address().map_err(occupied(wanted))?;
     let (admin_listener, admin) = bind(config.server.admin_bind).await?;
 
+    let names: Vec<&str> = targets.iter().map(|target| target.name).collect();
     let elsewhere = elsewhere(&config, &targets)?;
     let Built { context, services, log, steps } = build(config, &targets).await?;
     let users = elsewhere.iter().find(|upstream| upstream.name == "users");
     let remote_auth = users.map(|users| {
         RemoteAuth::new(users.client.clone(), context.edge.clone(), context.revocations.clone())
     });
+    let running = if names.len() == all().len() { "all".to_owned() } else { names.join("-") };
+    let traces = traces::begin(&context, if running.is_empty() { crate::GATEWAY } else { &running })?;
     let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
     if let Some(steps) = steps {
@@ -274,7 +279,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, services = targets.len(), "serving");
-    Ok(Running { api, admin, context, router, admin_router, up, ready, data_dir, pumps, stop, servers })
+    Ok(Running { api, admin, context, router, admin_router, up, ready, data_dir, pumps, stop, servers, traces })
 }
 
 /// What is needed to serve the API once its port is open.
@@ -338,6 +343,7 @@ impl Running {
             let _ = server.await;
         }
         self.pumps.stop(Duration::from_millis(server.drain_timeout_ms)).await;
+        self.traces.close().await;
         tracing::info!("stopped");
     }
 }

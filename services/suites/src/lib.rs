@@ -15,3 +15,5 @@ mod replay;
 mod startup;
 #[cfg(test)]
 mod steps;
+#[cfg(test)]
+mod traces;

@@ -77,6 +77,24 @@ impl Default for LogSection {
     }
 }
 
+/// Where traces go, and how many.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelemetrySection {
+    /// The base address of an OTLP collector (HTTP): `http://127.0.0.1:4318`. Empty: no traces are made.
+    pub otlp_endpoint: String,
+    /// The share of traces that is kept whole, decided as they begin.
+    pub sampling_ratio: f64,
+    /// Spans of the others are kept by themselves where they failed or took longer than this.
+    pub slow_ms: u64,
+}
+
+impl Default for TelemetrySection {
+    fn default() -> Self {
+        Self { otlp_endpoint: String::new(), sampling_ratio: 0.1, slow_ms: 1_000 }
+    }
+}
+
 /// Where things are kept. What is not embedded is opened by an adapter that the binary links.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EngineSection {
@@ -117,6 +135,7 @@ struct Root {
     data: PathBuf,
     server: ServerSection,
     log: LogSection,
+    telemetry: TelemetrySection,
     /// Quotas by the name of a limit; 0 switches one off.
     limits: HashMap<String, u32>,
     database: String,
@@ -139,6 +158,7 @@ impl Default for Root {
             data: PathBuf::from("data"),
             server: ServerSection::default(),
             log: LogSection::default(),
+            telemetry: TelemetrySection::default(),
             limits: HashMap::new(),
             database: EMBEDDED.to_owned(),
             databases: BTreeMap::new(),
@@ -163,6 +183,7 @@ pub struct Config {
     pub data: PathBuf,
     pub server: ServerSection,
     pub log: LogSection,
+    pub telemetry: TelemetrySection,
     pub limits: HashMap<String, u32>,
     pub engines: EngineSection,
     pub secrets: BTreeMap<String, SecretRef>,
@@ -220,6 +241,7 @@ impl Config {
             data: root.data,
             server: root.server,
             log: root.log,
+            telemetry: root.telemetry,
             limits: root.limits,
             engines: EngineSection {
                 database: root.database,
@@ -358,6 +380,13 @@ impl Root {
             return Err(StartError::Config(format!("{key} is at least 1")));
         }
         crate::telemetry::filter(&self.log.level)?;
+        if !(0.0..=1.0).contains(&self.telemetry.sampling_ratio) {
+            return Err(StartError::Config("telemetry.sampling_ratio is between 0 and 1".to_owned()));
+        }
+        let endpoint = &self.telemetry.otlp_endpoint;
+        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
+            return Err(StartError::Config("telemetry.otlp_endpoint begins with http:// or https://".to_owned()));
+        }
         for (name, text) in &self.credentials {
             let key = format!("credentials.{name}");
             if !["database", "bus", "cache"].contains(&name.as_str()) {

@@ -26,7 +26,7 @@ mod vault;
 mod verdict;
 
 pub use adapters::{Adapters, EmbeddedOnly, Engines};
-pub use config::{Config, EngineSection, Profile, ServerSection, Setting};
+pub use config::{Config, EngineSection, Profile, ServerSection, Setting, TelemetrySection};
 pub use context::Context;
 pub use databases::Databases;
 pub use error::{Ended, Engine, Problem, StartError};

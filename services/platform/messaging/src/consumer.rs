@@ -217,13 +217,33 @@ impl Shared {
         aside.unwrap_or(&self.handlers).get(event_type)
     }
 
-    fn handle(&self, tx: &mut Tx<'_>, envelope: &Envelope, round: &mut Round<'_>) -> kernel::Result<()> {
+    fn handle(
+        &self,
+        tx: &mut Tx<'_>,
+        topic: &str,
+        envelope: &Envelope,
+        round: &mut Round<'_>,
+    ) -> kernel::Result<()> {
         let Some(handler) = self.handler(&envelope.event_type, round.origin) else { return Ok(()) };
         let event = envelope.id.to_string();
         if round.handled.contains(&event) {
             return Ok(());
         }
-        handler(tx, envelope)?;
+        let message = trace::Message {
+            topic,
+            event_type: &envelope.event_type,
+            id: &event,
+            traceparent: envelope.traceparent.as_deref(),
+        };
+        let spot = trace::process(self.name(round.origin), &message);
+        let inside = spot.enter();
+        let handled = handler(tx, envelope);
+        drop(inside);
+        if let Err(error) = &handled {
+            spot.failed(error.code());
+        }
+        spot.end();
+        handled?;
         inbox::mark(tx, self.name(round.origin), &event, round.now);
         round.handled.insert(event);
         Ok(())
@@ -306,7 +326,7 @@ impl Shared {
                         now,
                     )?);
                 }
-                self.handle(tx, envelope, round)
+                self.handle(tx, &incoming.delivery.topic, envelope, round)
             }
         }
     }
@@ -390,7 +410,7 @@ impl ConsumerPump {
                 let handled = inbox::handled(tx, &shared.group, &[&envelope])?;
                 let mut round =
                     Round { origin: &Origin::Group, now: shared.clock.now(), some_parked: true, handled };
-                shared.handle(tx, &envelope, &mut round)?;
+                shared.handle(tx, &again.topic, &envelope, &mut round)?;
                 Ok(dead_letters::remove(tx, &again)?)
             })
             .await;

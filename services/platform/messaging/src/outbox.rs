@@ -56,8 +56,16 @@ impl Outbox {
                 format!("{} of {} bytes, at most {MESSAGE_BYTES_MAX}", E::TYPE, data.get().len()),
             ));
         }
+        let id: EventId = self.ids.next();
+        let inherited = cause.and_then(|cause| cause.traceparent.as_deref());
+        let traceparent = if trace::is_on() {
+            let (topic, event_type, id) = (topic.name, E::TYPE, &id.to_string());
+            trace::send(&trace::Message { topic, event_type, id, traceparent: inherited })
+        } else {
+            inherited.map(str::to_owned)
+        };
         let envelope = Envelope {
-            id: self.ids.next(),
+            id,
             event_type: E::TYPE.to_owned(),
             source: self.source.to_owned(),
             subject: subject.to_owned(),
@@ -65,10 +73,9 @@ impl Outbox {
             time: self.clock.now(),
             correlation_id: Some(correlation),
             causation_id: cause.map(|cause| cause.id),
-            traceparent: cause.and_then(|cause| cause.traceparent.clone()),
+            traceparent,
             data,
         };
-        let id = envelope.id;
         tx.at_the_end(Sent { topic: topic.name, envelope });
         let wake = self.wake.clone();
         tx.after_commit(move || wake.notify_one());

@@ -163,7 +163,27 @@ pub const NOTIFICATIONS_AMBIGUOUS: Metric = counter(
     "Attempts of which nobody knows whether the provider took them",
 );
 
-pub(crate) const ALL: [&Metric; 17] = [
+pub const ANALYTICS_EVENTS: Metric =
+    counter("rtc_analytics_events_total", &[], "analytics", "Events of the shop that are in the windows");
+
+pub const LATE_EVENTS: Metric = counter(
+    "rtc_late_events_total",
+    &[label("window", Values::AtMost(5, "sizes of windows"))],
+    "analytics",
+    "Events that came too late for their window of this size and are in its late total",
+);
+
+pub const ANALYTICS_LISTENERS: Metric =
+    gauge("rtc_analytics_listeners", &[], "analytics", "Streams of live numbers that are open");
+
+pub const ANALYTICS_COMPUTATIONS: Metric = counter(
+    "rtc_analytics_live_computations_total",
+    &[],
+    "analytics",
+    "How often the live numbers were computed, for however many listeners",
+);
+
+pub(crate) const ALL: [&Metric; 21] = [
     &ORDERS,
     &ORDERS_ENDED,
     &ORDER_SETTLE,
@@ -181,4 +201,8 @@ pub(crate) const ALL: [&Metric; 17] = [
     &RECONCILIATION_CHECKED,
     &NOTIFICATIONS,
     &NOTIFICATIONS_AMBIGUOUS,
+    &ANALYTICS_EVENTS,
+    &LATE_EVENTS,
+    &ANALYTICS_LISTENERS,
+    &ANALYTICS_COMPUTATIONS,
 ];

@@ -11,12 +11,13 @@ use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use kernel::{Clock, Error, IdSource, Kind};
 use tokio::time::Instant;
+use trace::{Caller, Spot};
 
 use crate::admission::{AdmissionConfig, Gate, Priority, overloaded};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits, Quotas};
-use crate::metrics::{HttpMetrics, Shed};
+use crate::metrics::{HttpMetrics, Shed, method_name};
 use crate::pages::Pages;
 use crate::routes::RouteInfo;
 use crate::{Policy, Problem};
@@ -259,12 +260,14 @@ pub(crate) async fn guard(
     let id = request_id(request.headers(), &edge.ids);
     request.extensions_mut().insert(RequestId(id.clone()));
     let active = edge.metrics.begins(guard.service);
+    let spot = span_of(&edge, &guard, &request);
     let mut response = match edge.gate.enter(guard.priority).await {
         Ok(_permit) => match edge.gate.workers() {
-            None => admit(&edge, guard, started, request, next).await,
+            None => spot.within(admit(&edge, guard, started, request, next)).await,
             Some(workers) => {
-                let over_there = edge.clone();
-                let work = async move { admit(&over_there, guard, started, request, next).await };
+                let (over_there, there) = (edge.clone(), spot.clone());
+                let work =
+                    async move { there.within(admit(&over_there, guard, started, request, next)).await };
                 let refused = || Problem(overloaded()).into_response();
                 workers.work(guard.priority, work).await.unwrap_or_else(refused)
             }
@@ -282,11 +285,29 @@ pub(crate) async fn guard(
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
+    let trace_id = spot.trace_id();
     if status >= 500 {
-        tracing::warn!(request_id = %id, %method, route = guard.route, status, seconds, "request failed");
+        let (route, trace_id) = (guard.route, trace_id.as_deref());
+        tracing::warn!(request_id = %id, trace_id, %method, route, status, seconds, "request failed");
     }
-    edge.metrics.observe(guard.service, &method, guard.route, status, seconds, None);
+    spot.answered(status);
+    spot.end();
+    edge.metrics.observe(guard.service, &method, guard.route, status, seconds, trace_id);
     response
+}
+
+fn span_of(edge: &Edge, guard: &Guard, request: &Request) -> Spot {
+    if !trace::is_on() {
+        return Spot::default();
+    }
+    let caller = if edge.is_from_house(request.headers()) { Caller::House } else { Caller::Outside };
+    trace::serve(&trace::Request {
+        service: guard.service,
+        method: method_name(request.method()),
+        route: guard.route,
+        traceparent: request.headers().get(trace::HEADER).and_then(|value| value.to_str().ok()),
+        caller,
+    })
 }
 
 fn too_late() -> Error {

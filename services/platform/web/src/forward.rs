@@ -14,9 +14,11 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use kernel::Error;
 use tokio::time::Instant;
+use trace::Spot;
 
 use crate::body::{BODY_MAX, read_body, require_json};
 use crate::edge::{ClientAddress, Forwarded, Guard, RequestId, SERVICE_TOKEN_HEADER, guard};
+use crate::metrics::method_name;
 use crate::{Client, Edge, Policy, Problem, RouteInfo};
 
 /// Headers that say something of one connection, or that each hop says anew.
@@ -40,7 +42,7 @@ pub fn forward(routes: &[RouteInfo], client: &Client, edge: &Arc<Edge>) -> Route
     for info in routes.iter().filter(|info| info.policy != Policy::Service) {
         let Ok(filter) = MethodFilter::try_from(info.method.clone()) else { continue };
         let rules = Guard { service: "gateway", limit: None, ..Guard::of(info) };
-        let (client, to, service) = (client.clone(), edge.clone(), info.service);
+        let (client, to, service, route) = (client.clone(), edge.clone(), info.service, info.path);
         let reads_json = info.op.reads_json();
         let takes_key = info.op.has_idempotency_key();
         let handler = move |mut request: Request| {
@@ -51,8 +53,14 @@ pub fn forward(routes: &[RouteInfo], client: &Client, edge: &Arc<Edge>) -> Route
             let (client, edge) = (client.clone(), to.clone());
             async move {
                 let (method, began) = (request.method().clone(), Instant::now());
-                let answer = hand_on(&client, &edge, reads_json, request).await;
+                let spot = trace::call(service, method_name(&method), route);
+                let answer = spot.within(hand_on(&client, &edge, reads_json, request)).await;
                 let status = answer.as_ref().ok().map(|response| response.status().as_u16());
+                match status {
+                    Some(status) => spot.answered(status),
+                    None => spot.failed("unanswered"),
+                }
+                spot.end();
                 edge.metrics.called(service, &method, status, began.elapsed().as_secs_f64());
                 answer.unwrap_or_else(|error| Problem(error).into_response())
             }
@@ -95,6 +103,11 @@ async fn hand_on(
     }
     if let Some(Ok(id)) = id {
         headers.insert("x-request-id", id);
+    }
+    match Spot::current().traceparent().and_then(|text| HeaderValue::from_str(&text).ok()) {
+        Some(value) => drop(headers.insert(trace::HEADER, value)),
+        // Whether a trace of an outsider's is sampled is decided by the house, and this process makes none.
+        None => drop(headers.remove(trace::HEADER)),
     }
     match edge.service_token() {
         Some(token) => drop(headers.insert(SERVICE_TOKEN_HEADER, token)),

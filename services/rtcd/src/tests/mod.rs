@@ -1,6 +1,7 @@
 //! The whole shop in one process.
 
 mod configuration;
+mod metrics;
 mod operator;
 mod routes;
 mod shop;

@@ -14,18 +14,18 @@ use tokio::time::Instant;
 use crate::serve::{Options, Running, start};
 
 /// A running shop in a directory of its own.
-struct Shop {
-    running: Running,
+pub(super) struct Shop {
+    pub(super) running: Running,
     directory: tempfile::TempDir,
     operator: String,
 }
 
-struct Shopper {
-    token: String,
+pub(super) struct Shopper {
+    pub(super) token: String,
 }
 
 impl Shop {
-    async fn open() -> Self {
+    pub(super) async fn open() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let overrides = [
             ("data", json!(directory.path())),
@@ -40,11 +40,11 @@ impl Shop {
         Self { running, directory, operator }
     }
 
-    fn api(&self, method: &str, path: &str) -> Call {
+    pub(super) fn api(&self, method: &str, path: &str) -> Call {
         call(&self.running.router, method, path)
     }
 
-    fn operator(&self, method: &str, path: &str) -> Call {
+    pub(super) fn operator(&self, method: &str, path: &str) -> Call {
         call(&self.running.admin_router, method, path).token(&self.operator)
     }
 
@@ -63,7 +63,7 @@ impl Shop {
     }
 
     /// Puts a product on sale and waits until orders know of it.
-    async fn product(&self, sku: &str, price: i64, pieces: i64) -> Value {
+    pub(super) async fn product(&self, sku: &str, price: i64, pieces: i64) -> Value {
         let admin = self.admin().await;
         let body = json!({
             "sku": sku, "name": sku, "description": "", "category": "test", "attributes": {},
@@ -77,7 +77,7 @@ impl Shop {
         product
     }
 
-    async fn shoppers(&self, count: usize, won: i64) -> Vec<Shopper> {
+    pub(super) async fn shoppers(&self, count: usize, won: i64) -> Vec<Shopper> {
         let made = self.operator("POST", "/admin/shoppers").json(&json!({ "count": count })).send().await;
         let made = made.expect(200);
         let made = made["data"].as_array().unwrap();
@@ -91,7 +91,7 @@ impl Shop {
     }
 
     /// Waits until nothing is under way: no outbox row, no lag, no open order.
-    async fn quiet(&self) {
+    pub(super) async fn quiet(&self) {
         for _ in 0..600 {
             let status = self.operator("GET", "/admin/status").send().await.expect(200);
             let services = status["services"].as_array().unwrap();
@@ -122,7 +122,7 @@ impl Shop {
         }
     }
 
-    async fn close(self) -> tempfile::TempDir {
+    pub(super) async fn close(self) -> tempfile::TempDir {
         self.running.stop().await;
         self.directory
     }

@@ -7,6 +7,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
+use trace::Spot;
 
 use super::{Measures, OperationLabels, ServiceLabel};
 
@@ -62,6 +63,8 @@ struct MeasuredJob {
     began: Option<Instant>,
     counts: Counts,
     retries: Counter,
+    /// Where in a trace it was given: it runs on a thread of the engine's.
+    spot: Spot,
 }
 
 impl MeasuredJob {
@@ -87,6 +90,7 @@ impl Job for MeasuredJob {
             self.began = Some(Instant::now());
             self.counts.active.inc();
         }
+        let _inside = self.spot.enter();
         self.inner.as_mut().map_or(Verdict::Undo, |job| job.run(connection))
     }
 
@@ -101,7 +105,7 @@ impl Job for MeasuredJob {
 impl Measured {
     fn job(&self, inner: Box<dyn Job>) -> Box<dyn Job> {
         let (counts, retries) = (self.writes.clone(), self.retries.clone());
-        Box::new(MeasuredJob { inner: Some(inner), began: None, counts, retries })
+        Box::new(MeasuredJob { inner: Some(inner), began: None, counts, retries, spot: Spot::current() })
     }
 }
 
