@@ -1,5 +1,6 @@
 //! What CI runs, the cheap parts first.
 
+use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
 use crate::{codegen, engines, fuzz, suites, tidy};
 
@@ -24,3 +25,4 @@ fn all(parts: &mut Parts) -> Outcome {
     engines::all(parts, suites::Extent::Bounded)?;
     parts.part("fuzz", || fuzz::run(&[]))
 }
+    live::all(parts)?;

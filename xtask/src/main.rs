@@ -29,6 +29,7 @@ Tasks of the RTC workspace
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
+  cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
   cargo xtask conformance        the API keeps to its OpenAPI document (schemathesis); part of test engines
   cargo xtask fuzz [TARGET] [--seconds N]
                                  parsers of what comes from outside under a fuzzer, a minute each
@@ -55,6 +56,7 @@ fn main() -> ExitCode {
         ["test", "infra", "--all"] => infra::run(suites::Extent::Whole),
         ["test", "--all"] => suites::all(),
         ["conformance"] => conformance::run(suites::Extent::Bounded),
+        ["test", "metrics"] => prometheus::live::run(),
         ["conformance", "--all"] => conformance::run(suites::Extent::Whole),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),

@@ -175,6 +175,10 @@ impl Drop for Server {
 }
 
 impl Server {
+    pub fn admin(&self) -> &str {
+        self.run["admin_url"].as_str().unwrap_or_default()
+    }
+
     pub fn api(&self) -> &str {
         self.run["api_url"].as_str().unwrap_or_default()
     }

@@ -113,6 +113,18 @@ pub fn commerce() -> Dashboard {
                 ],
             },
             Row {
+                title: "Analytics",
+                panels: vec![
+                    Panel::new(Kind::Series, "Events taken into windows, a second", Unit::Count)
+                        .query("events", sum_by("", &rate(&m::ANALYTICS_EVENTS, ""))),
+                    Panel::new(Kind::Series, "Events too late for their window, a second", Unit::Count)
+                        .query("{{window}}", sum_by("window", &rate(&m::LATE_EVENTS, ""))),
+                    Panel::new(Kind::Series, "Live numbers", Unit::Count)
+                        .query("listeners", format!("sum({})", m::ANALYTICS_LISTENERS.name))
+                        .query("computations a second", sum_by("", &rate(&m::ANALYTICS_COMPUTATIONS, ""))),
+                ],
+            },
+            Row {
                 title: "Stock and notifications",
                 panels: vec![
                     Panel::new(Kind::Series, "Articles by what can be sold of them", Unit::Count)

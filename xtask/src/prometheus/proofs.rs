@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo, minutes};
+use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo};
 use rtc_metrics::{self as m, Kind, Metric, Values};
 
 use super::alerts::{Alert, FAST, INDISPENSABLE, SLOW, alerts};
@@ -218,6 +218,7 @@ fn proofs() -> Vec<Proof> {
 }
 
 /// The alerts that are proved.
+#[cfg(test)]
 pub fn proved() -> BTreeSet<(&'static str, Option<String>)> {
     proofs().into_iter().map(|proof| proof.of).collect()
 }
@@ -405,9 +406,10 @@ pub fn files() -> Vec<(String, String)> {
     ]
 }
 
-/// Windows of promtool are not longer than what is fed in.
 #[cfg(test)]
 mod tests {
+    use rtc_metrics::slo::minutes;
+
     use super::*;
 
     #[test]

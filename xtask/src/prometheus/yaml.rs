@@ -5,8 +5,6 @@ use std::fmt;
 #[derive(Debug, Clone)]
 pub enum Yaml {
     Text(String),
-    /// Written as it is: a number.
-    Plain(String),
     List(Vec<Yaml>),
     Map(Vec<(String, Yaml)>),
 }
@@ -29,7 +27,6 @@ impl Yaml {
                 // Single quotes: nothing in it but the quote itself means anything.
                 out.push_str(&format!(" '{}'\n", text.replace('\'', "''")));
             }
-            Yaml::Plain(text) => out.push_str(&format!(" {text}\n")),
             Yaml::List(items) if items.is_empty() => out.push_str(" []\n"),
             Yaml::Map(entries) if entries.is_empty() => out.push_str(" {}\n"),
             Yaml::List(items) => {
@@ -74,13 +71,10 @@ mod tests {
     #[test]
     fn maps_in_lists_in_maps_are_indented() {
         let rule = Yaml::map([("expr", "a{b='c'} > 1".into()), ("labels", Yaml::map([("x", "1".into())]))]);
-        let page = Yaml::map([
-            ("groups", Yaml::List(vec![rule, Yaml::List(Vec::new())])),
-            ("n", Yaml::Plain("5".into())),
-        ]);
+        let page = Yaml::map([("groups", Yaml::List(vec![rule, Yaml::List(Vec::new())])), ("n", "5".into())]);
         assert_eq!(
             page.to_string(),
-            "groups:\n  - expr: 'a{b=''c''} > 1'\n    labels:\n      x: '1'\n  - []\nn: 5\n"
+            "groups:\n  - expr: 'a{b=''c''} > 1'\n    labels:\n      x: '1'\n  - []\nn: '5'\n"
         );
     }
 }
