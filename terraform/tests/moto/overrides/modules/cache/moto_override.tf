@@ -1,3 +1,7 @@
+resource "aws_elasticache_subnet_group" "this" {
+  count = 0
+}
+
 resource "aws_elasticache_parameter_group" "this" {
   count = 0
 }
@@ -5,6 +9,7 @@ resource "aws_elasticache_parameter_group" "this" {
 resource "aws_elasticache_replication_group" "this" {
   count                = 0
   parameter_group_name = "default.redis7"
+  subnet_group_name    = var.name
 }
 
 output "id" {
