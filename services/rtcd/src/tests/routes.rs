@@ -53,6 +53,7 @@ async fn no_route_is_public_that_was_not_meant_to_be() {
         "GET /api/v1/products/{id}",
         "GET /api/v1/products/{id}/prices",
         "GET /api/v1/stock/{sku}",
+        "POST /api/v1/products/{id}/cart-additions",
         "POST /api/v1/sessions",
         "POST /api/v1/sessions/refresh",
         "POST /api/v1/users",
