@@ -146,7 +146,7 @@ fn show(args: &RunArgs, context: &Context) -> Result<Report> {
         let (state, took, says) = match &step.state {
             StepState::Begun => ("begun", String::new(), "whether it happened is not known".to_owned()),
             StepState::Finished { took_ms, outputs } => {
-                ("done", human::duration(Duration::from_millis(*took_ms)), outputs.to_string())
+                ("done", human::duration(Duration::from_millis(*took_ms)), in_words(outputs))
             }
             StepState::Failed { code, message } => ("failed", String::new(), format!("{code}: {message}")),
             StepState::Skipped { reason } => ("skipped", String::new(), reason.clone()),
@@ -170,6 +170,22 @@ fn evidence(args: &RunArgs, context: &Context) -> Result<Report> {
         true => report.with_text(format!("{} kept no files", record.header.run)),
         false => report.with_text(files.join("\n")),
     })
+}
+
+/// Counts that are not nothing, `create 5, delete 1`; what is no object of numbers as it stands.
+fn in_words(outputs: &Value) -> String {
+    let counts = outputs.as_object().map(|all| all.iter().map(|(name, count)| Some((name, count.as_u64()?))));
+    match counts.map(Iterator::collect::<Option<Vec<_>>>) {
+        Some(Some(counts)) if !counts.is_empty() => {
+            let said: Vec<String> = counts
+                .iter()
+                .filter(|(_, count)| *count > 0)
+                .map(|(name, count)| format!("{name} {count}"))
+                .collect();
+            if said.is_empty() { "nothing".to_owned() } else { said.join(", ") }
+        }
+        _ => outputs.to_string(),
+    }
 }
 
 #[cfg(test)]

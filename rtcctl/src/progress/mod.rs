@@ -125,6 +125,11 @@ impl Reporter {
         reporter
     }
 
+    /// Whether tasks are bars, which say their message without their name.
+    pub fn has_bars(&self) -> bool {
+        self.0.bars.is_some()
+    }
+
     /// Starts something that takes a while. `name` is a short stable word (it is in the events), `message` says what
     /// is being done.
     pub fn task(&self, name: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Task {

@@ -4,6 +4,9 @@ use serde_json::Value;
 
 use crate::ground::{BACKEND, Ground, STATE};
 
+/// With more at once moto drops a connection now and then, and what is asked for again exists already.
+const GENTLY: &str = "--parallelism";
+const FOUR: &str = "4";
 const DATABASE: &str = "module.platform.module.rds.aws_db_instance.primary";
 
 /// An environment of the repository, on moto.
@@ -37,7 +40,7 @@ fn whole_life(env: &str, ground: &Ground) {
     let created = first["counts"]["create"].as_u64().unwrap();
     assert!(created > 100, "{created}");
     costs(&first["cost"]);
-    ground.infra(env, &["apply", "--yes"]).ended_with(0);
+    ground.infra(env, &["apply", "--yes", GENTLY, FOUR]).ended_with(0);
 
     let again = ground.infra(env, &["plan", "--exit-code", "--cost"]);
     assert_eq!((again.exit, &again.data()["changes"]), (0, &Value::Array(Vec::new())), "{}", again.stderr);
@@ -58,9 +61,9 @@ fn whole_life(env: &str, ground: &Ground) {
         let kept = ground.infra(env, &["destroy", "--confirm", env, "--target", DATABASE]).ended_with(20);
         assert!(kept.stderr.contains("DeletionProtection") || kept.stderr.contains("deletion protection"));
         ground.unprotect();
-        ground.infra(env, &["apply", "--yes"]).ended_with(0);
+        ground.infra(env, &["apply", "--yes", GENTLY, FOUR]).ended_with(0);
     }
-    ground.infra(env, &["destroy", "--yes", "--confirm", env]).ended_with(0);
+    ground.infra(env, &["destroy", "--yes", "--confirm", env, GENTLY, FOUR]).ended_with(0);
     let left = ground.terraform(&format!("terraform/envs/{env}"), &["state", "list"]).ended_with(0);
     assert_eq!(left.stdout, "");
 }

@@ -41,7 +41,10 @@ impl Came {
 
     #[track_caller]
     pub fn ended_with(self, exit: i32) -> Self {
-        assert_eq!(self.exit, exit, "{}\n{}", self.stdout, self.stderr);
+        // What an environment says while it is applied fills pages.
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        let last = lines[lines.len().saturating_sub(30)..].join("\n");
+        assert_eq!(self.exit, exit, "{}\n{last}", self.stdout);
         self
     }
 }

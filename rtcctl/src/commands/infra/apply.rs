@@ -230,7 +230,8 @@ async fn applying(
         append(run, Entry::Child { step: STEP.to_owned(), child: Child { pid, born } })?;
     }
     let mut watch = Watch::new(&planned.plan);
-    let mut display = following::Display::new(&context.progress, &format!("changing {}", site.env));
+    let mut display =
+        following::Display::new(&context.progress, &format!("changing {}", site.env), context.width);
     let ended = following::follow(context, child, |line| match line {
         Line::Event(event) => {
             watch.saw(&event);

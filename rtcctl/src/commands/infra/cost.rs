@@ -153,7 +153,7 @@ fn dollars(micros: Micros) -> String {
     let (whole, cents) = ((cents / 100).to_string(), cents % 100);
     let mut grouped = String::new();
     for (index, digit) in whole.chars().enumerate() {
-        if index > 0 && (whole.len() - index) % 3 == 0 {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
             grouped.push(',');
         }
         grouped.push(digit);

@@ -64,9 +64,12 @@ fn message(what: &str, failure: &Failure) -> String {
 
 pub fn held_by(lock: &Lock) -> String {
     let doing = lock.operation.trim_start_matches("OperationType").to_lowercase();
-    // Nanoseconds and the name of the zone say nothing to anybody.
-    let since = lock.created.split('.').next().unwrap_or_default();
-    format!("the state is locked by {} for {doing} since {since} UTC (lock {})", lock.who, lock.id)
+    format!("the state is locked by {} for {doing} since {} (lock {})", lock.who, since(lock), lock.id)
+}
+
+/// Nanoseconds and the name of the zone say nothing to anybody.
+pub fn since(lock: &Lock) -> String {
+    format!("{} UTC", lock.created.split('.').next().unwrap_or_default())
 }
 
 fn words(diagnostic: &Diagnostic) -> String {

@@ -9,6 +9,7 @@ use terraform::stream::{Event, Line};
 use terraform::watch::Watch;
 use tokio::sync::mpsc;
 
+use super::screen::brief;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::progress::{Reporter, Task};
@@ -50,43 +51,63 @@ fn interrupt(identity: Identity) {
 /// Lines of an apply as tasks: one for all, and one a resource that is under way.
 pub struct Display<'a> {
     progress: &'a Reporter,
+    /// Of the terminal, where there is one.
+    width: Option<usize>,
     whole: Task,
     open: HashMap<String, Task>,
 }
 
+/// What a bar has beside the address.
+const BESIDE_ADDRESS: usize = 24;
+/// Longer ids are names of the resource once more.
+const ID_LETTERS_MAX: usize = 32;
+
 impl<'a> Display<'a> {
-    pub fn new(progress: &'a Reporter, what: &str) -> Self {
-        Self { progress, whole: progress.task("apply", what), open: HashMap::new() }
+    pub fn new(progress: &'a Reporter, what: &str, width: Option<usize>) -> Self {
+        Self { progress, width, whole: progress.task("apply", what), open: HashMap::new() }
     }
 
     /// Shows what an event has changed in `watch`, which has seen it.
     pub fn saw(&mut self, event: &Event, watch: &Watch) {
         match event {
             Event::ApplyStart { resource, action } => {
-                let address = resource.address.clone();
-                let doing = doing(action, &address);
-                self.open.insert(address.clone(), self.progress.task(address, doing));
+                let doing = self.named(doing(action), &resource.address);
+                let task = self.progress.task(resource.address.clone(), doing);
+                self.open.insert(resource.address.clone(), task);
             }
             Event::ApplyProgress { resource, action, elapsed_s } => {
                 if let Some(task) = self.open.get(&resource.address) {
-                    task.show(format!("{}, {elapsed_s} s", doing(action, &resource.address)));
+                    let doing = format!("{} {elapsed_s} s", doing(action));
+                    task.show(self.named(&doing, &resource.address));
                 }
             }
             Event::ApplyComplete { resource, action, elapsed_s, id } => {
                 if let Some(task) = self.open.remove(&resource.address) {
-                    let id = id.as_deref().map_or_else(String::new, |id| format!(" ({id})"));
-                    task.done(format!("{} {}{id} in {elapsed_s} s", done(action), resource.address));
+                    let id = id.as_deref().filter(|id| id.chars().count() <= ID_LETTERS_MAX);
+                    let id = id.map_or_else(String::new, |id| format!(" {id}"));
+                    let done = format!("{}{id} in {elapsed_s} s", done(action));
+                    task.done(self.named(&done, &resource.address));
                 }
             }
             Event::ApplyErrored { resource, action, elapsed_s } => {
                 if let Some(task) = self.open.remove(&resource.address) {
-                    task.fail(format!("could not {action} {} ({elapsed_s} s)", resource.address));
+                    let failed = format!("could not {action} ({elapsed_s} s)");
+                    task.fail(self.named(&failed, &resource.address));
                 }
             }
             _ => return,
         }
         let tally = watch.tally();
         self.whole.position((tally.done + tally.failed) as u64, tally.total() as u64);
+    }
+
+    /// A line of a log begins with the address already; of a bar, the end of the address tells most.
+    fn named(&self, what: &str, address: &str) -> String {
+        if !self.progress.has_bars() {
+            return what.to_owned();
+        }
+        let room = self.width.unwrap_or(80).saturating_sub(BESIDE_ADDRESS).max(20);
+        format!("{what} · {}", ending(brief(address), room))
     }
 
     pub fn done(self, message: String) {
@@ -98,15 +119,23 @@ impl<'a> Display<'a> {
     }
 }
 
-fn doing(action: &str, address: &str) -> String {
-    let word = match action {
+/// The end of a text that is too long.
+fn ending(text: &str, letters: usize) -> String {
+    let count = text.chars().count();
+    if count <= letters {
+        return text.to_owned();
+    }
+    std::iter::once('…').chain(text.chars().skip(count + 1 - letters)).collect()
+}
+
+fn doing(action: &str) -> &str {
+    match action {
         "create" => "creating",
         "update" => "updating",
         "delete" => "deleting",
         "read" => "reading",
-        other => return format!("{other} {address}"),
-    };
-    format!("{word} {address}")
+        other => other,
+    }
 }
 
 fn done(action: &str) -> &str {
@@ -114,7 +143,6 @@ fn done(action: &str) -> &str {
         "create" => "created",
         "update" => "updated",
         "delete" => "deleted",
-        "read" => "read",
         other => other,
     }
 }
@@ -131,4 +159,15 @@ pub fn how_far(watch: &Watch) -> String {
         text.push_str(&format!(", begun and not ended: {}", unknown.join(", ")));
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_address_keeps_its_end() {
+        assert_eq!(ending("network.aws_eip.a[\"zone\"]", 12), "…p.a[\"zone\"]");
+        assert_eq!(ending("aws_eip.a", 9), "aws_eip.a");
+    }
 }

@@ -32,10 +32,10 @@ pub async fn run(context: &Context) -> Result<Report> {
     let report = Report::new("infra/locks", data).with_names(held.iter().map(|lock| lock.id.clone()));
     Ok(match held {
         Some(lock) => report.with_status("locked", crate::exit::DONE).with_pairs([
+            ("since", failed::since(&lock)),
             ("lock", lock.id),
             ("held by", lock.who),
             ("operation", lock.operation.trim_start_matches("OperationType").to_lowercase()),
-            ("since", lock.created),
             ("state", lock.path),
         ]),
         None => report.with_text("the state is not locked"),
