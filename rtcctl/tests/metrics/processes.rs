@@ -1,28 +1,32 @@
 //! Programs that a test starts, and that end with it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
+
+/// A program of this machine, or one that `scripts/engines install prometheus` has unpacked.
+fn program(name: &str) -> PathBuf {
+    let unpacked =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/engines/prometheus/usr/bin").join(name);
+    if unpacked.is_file() { unpacked } else { PathBuf::from(name) }
+}
+
+/// What a test says about a program that is not there.
+fn missing(name: &str, error: &std::io::Error) -> ! {
+    panic!("{name} cannot be started ({error}): scripts/engines install prometheus tmux")
+}
 
 /// A process that is killed when the test lets go of it.
 pub struct Running(Child);
 
 impl Running {
     /// Starts a program; one that is not installed fails the test by its name.
-    pub fn start(program: &str, args: &[&str]) -> Self {
-        let child = Command::new(program)
-            .args(args)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn();
-        Self(
-            child.unwrap_or_else(|error| {
-                panic!("{program} cannot be started, it has to be installed: {error}")
-            }),
-        )
+    pub fn start(name: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(program(name));
+        command.args(args).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Self(command.spawn().unwrap_or_else(|error| missing(name, &error)))
     }
 }
 
@@ -34,13 +38,12 @@ impl Drop for Running {
 }
 
 /// Runs a program to its end and gives what it wrote.
-pub fn output(program: &str, args: &[&str]) -> String {
-    let output = Command::new(program).args(args).stdin(Stdio::null()).output();
-    let output =
-        output.unwrap_or_else(|error| panic!("{program} cannot be started, it has to be installed: {error}"));
+pub fn output(name: &str, args: &[&str]) -> String {
+    let output = Command::new(program(name)).args(args).stdin(Stdio::null()).output();
+    let output = output.unwrap_or_else(|error| missing(name, &error));
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     let complained = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{program} {args:?}: {said}{complained}");
+    assert!(output.status.success(), "{name} {args:?}: {said}{complained}");
     said
 }
 

@@ -15,7 +15,7 @@ use super::{FOLDER, alerts, recording};
 use crate::dashboards::{self, Answers};
 use crate::engines;
 use crate::platform::{Profile, Server, Shop};
-use crate::run::{Outcome, Parts, check, root};
+use crate::run::{Outcome, Parts, check, command, root};
 
 /// How long the load goes on: rates need a few scrapes.
 const LOAD: &str = "30s";
@@ -31,12 +31,14 @@ pub fn run() -> Outcome {
 
 /// The parts of it, for a run that has others too.
 pub fn all(parts: &mut Parts) -> Outcome {
-    parts.part("metrics: install", || check(engines::script(&["install", "prometheus"])))?;
+    parts.part("metrics: install", || check(engines::script(&["install", "prometheus", "tmux"])))?;
     let tools = Tools::find()?;
     parts.part("metrics: rules are well formed", || tools.check_rules())?;
     parts.part("metrics: alerts fire and are silent", || tools.test_rules())?;
     parts.part("metrics: build", || Profile::Dev.build())?;
-    parts.part("metrics: every expression has an answer", || answers(&tools))
+    parts.part("metrics: every expression has an answer", || answers(&tools))?;
+    let rtcctl = ["test", "--locked", "-p", "rtcctl", "--test", "metrics"];
+    parts.part("metrics: rtcctl beside a server and in a terminal", || check(command("cargo", &rtcctl)))
 }
 
 struct Tools {
@@ -282,18 +284,23 @@ fn health(prometheus: &Prometheus) -> Result<Vec<String>, String> {
     Ok(wrong)
 }
 
-/// What Prometheus has counted is what the process says.
+/// What Prometheus has counted is what the process says, a scrape later at the latest.
 fn agrees(prometheus: &Prometheus, server: &Server) -> Result<Vec<String>, String> {
     let expression = "sum(rtc_orders_total{state=\"placed\"})";
-    let scraped = prometheus.query(expression)?;
-    let scraped = scraped.first().and_then(|one| one["value"][1].as_str()?.parse::<f64>().ok());
-    let page = server.metrics()?;
-    let line = page.lines().find_map(|line| line.strip_prefix("rtc_orders_total{state=\"placed\"} "));
-    let told = line.and_then(|value| value.parse::<f64>().ok());
-    if told.is_some() && told == scraped && told > Some(100.0) {
-        return Ok(Vec::new());
+    let mut seen = (None, None);
+    for _ in 0..SCRAPES * 2 {
+        let page = server.metrics()?;
+        let line = page.lines().find_map(|line| line.strip_prefix("rtc_orders_total{state=\"placed\"} "));
+        let told = line.and_then(|value| value.parse::<f64>().ok());
+        let scraped = prometheus.query(expression)?;
+        let scraped = scraped.first().and_then(|one| one["value"][1].as_str()?.parse::<f64>().ok());
+        if told.is_some() && told == scraped && told > Some(100.0) {
+            return Ok(Vec::new());
+        }
+        seen = (scraped, told);
+        pause(Duration::from_secs(1));
     }
-    Ok(vec![format!("Prometheus counts {scraped:?} orders, the process {told:?}")])
+    Ok(vec![format!("Prometheus counts {:?} orders, the process {:?}", seen.0, seen.1)])
 }
 
 #[cfg(test)]

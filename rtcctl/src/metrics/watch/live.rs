@@ -151,7 +151,7 @@ pub async fn look(
         names::ORDERS.name
     );
     let revenue = format!("60 * sum by (currency) (rate({}[{window}]))", names::REVENUE.name);
-    let (requests, shop, queues, operations, standings) = join5(
+    let (requests, shop, queues, operations, standings) = Box::pin(join5(
         join(ask_red(source, "service", "", window, now_ms, span), async {
             match &service {
                 Some(selector) => {
@@ -175,7 +175,7 @@ pub async fn look(
         ),
         join(source.alerts(now_ms), source.targets()),
         standings(source, objectives, now_ms),
-    )
+    ))
     .await;
 
     let mut notes = Notes::default();
