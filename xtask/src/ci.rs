@@ -2,7 +2,7 @@
 
 use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
-use crate::{codegen, engines, fuzz, suites, tidy};
+use crate::{codegen, engines, fuzz, infra, suites, tidy};
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -17,12 +17,22 @@ fn all(parts: &mut Parts) -> Outcome {
     // The linter is the compiler here: what it compiles is what is tested.
     parts.part("compile and lint", || {
         cargo_without_warnings(&["test", "--workspace", "--locked", "--no-run"])?;
-        cargo_without_warnings(&["test", "--workspace", "--locked", "--no-run", "--test", "engines"])?;
+        cargo_without_warnings(&[
+            "test",
+            "--workspace",
+            "--locked",
+            "--no-run",
+            "--test",
+            "engines",
+            "--test",
+            "infra",
+        ])?;
         cargo_without_warnings(&["build", "--locked", "-p", "rtcd", "-p", "rtcctl"])
     })?;
     parts.part("reference is up to date", || codegen::run(codegen::Mode::Check))?;
     parts.part("test", || suites::embedded(suites::Extent::Bounded))?;
+    live::all(parts)?;
     engines::all(parts, suites::Extent::Bounded)?;
+    infra::all(parts, suites::Extent::Bounded)?;
     parts.part("fuzz", || fuzz::run(&[]))
 }
-    live::all(parts)?;

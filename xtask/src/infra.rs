@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engines::{script, tool};
+use crate::engines::script;
 use crate::run::{Outcome, Parts, check, command, output, root};
 use crate::suites::Extent;
 
@@ -27,11 +27,40 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
         check(command("terraform", &["-chdir=terraform", "fmt", "-check", "-recursive"]))
     })?;
     let mirror = mirror()?;
-    parts.part("infra: install", || check(script(&["install"])))?;
-    parts.part("infra: start", || check(at_home(&["start", "s3"])))?;
-    let outcome = parts.part("infra: suites", || suites(&mirror, extent));
-    outcome.and(parts.part("infra: stop", || check(at_home(&["reset"]))))?;
-    parts.part("infra: checkov", checkov)
+    parts.part("infra: install", || check(script(&["install", "s3", "checkov"])))?;
+    parts.part("infra: checkov", checkov)?;
+    parts.part("infra: validate", || validate(&mirror))?;
+    parts.part("infra: compile", || check(tests(&["--no-run"])))?;
+    let outcome = parts
+        .part("infra: start", start)
+        .and_then(|()| parts.part("infra: suites", || suites(&mirror, extent)));
+    outcome.and(parts.part("infra: stop", || check(at_home(&["reset"]))))
+}
+
+/// Every environment and the bootstrap, in copies, so that nothing is left beside them.
+fn validate(mirror: &Path) -> Outcome {
+    let work = root().join("target/terraform-validate");
+    let _ = std::fs::remove_dir_all(&work);
+    std::fs::create_dir_all(&work).map_err(|error| error.to_string())?;
+    let mut copy = command("cp", &["-r", "terraform"]);
+    copy.arg(&work);
+    check(copy)?;
+    for folder in ["bootstrap", "envs/dev", "envs/prod"] {
+        let at = format!("-chdir={}", work.join("terraform").join(folder).display());
+        let plugins = format!("-plugin-dir={}", mirror.display());
+        let mut init = command("terraform", &[&at, "init", "-backend=false", "-lockfile=readonly"]);
+        init.arg(plugins).stdout(std::process::Stdio::null());
+        check(init)?;
+        check(command("terraform", &[&at, "validate"]))?;
+    }
+    std::fs::remove_dir_all(&work).map_err(|error| error.to_string())
+}
+
+/// moto with what AWS has from the beginning, and with certificates that are issued at once.
+fn start() -> Outcome {
+    let mut start = at_home(&["start", "s3"]);
+    start.env("MOTO_IAM_LOAD_MANAGED_POLICIES", "true").env("MOTO_ACM_VALIDATION_WAIT", "1");
+    check(start)
 }
 
 fn home() -> PathBuf {
@@ -51,27 +80,30 @@ fn suites(mirror: &Path, extent: Extent) -> Outcome {
         .find_map(|line| line.strip_prefix("export RTC_TEST_S3='"))
         .and_then(|rest| rest.strip_suffix('\''))
         .ok_or("scripts/engines did not say where moto is")?;
-    let mut test =
-        command("cargo", &["test", "--workspace", "--locked", "--test", "infra", "--", "--test-threads=1"]);
+    let mut test = tests(&["--", "--test-threads=1"]);
     if extent == Extent::Bounded {
-        // One environment's life; both are whole only.
+        // The life of one environment; that of the other one is whole only.
         test.args(["--skip", "prod_is_applied"]);
     }
-    test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver")
-        .env("RTC_TEST_AWS", aws)
-        .env("RTC_TEST_TERRAFORM_MIRROR", mirror);
+    test.env("RTC_TEST_AWS", aws).env("RTC_TEST_TERRAFORM_MIRROR", mirror);
     check(test)
 }
 
+/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
+fn tests(more: &[&str]) -> std::process::Command {
+    let mut test = command("cargo", &["test", "--workspace", "--locked", "--test", "infra"]);
+    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    test
+}
+
+/// What is looked at and how is in `terraform/.checkov.yaml`.
 fn checkov() -> Outcome {
-    let mut checkov = tool("checkov");
+    let mut checkov = std::process::Command::new(root().join("target/engines/checkov/bin/checkov"));
     checkov.current_dir(root()).args([
         "--directory",
         "terraform",
-        "--compact",
-        "--quiet",
-        "--framework",
-        "terraform",
+        "--config-file",
+        "terraform/.checkov.yaml",
     ]);
     check(checkov)
 }

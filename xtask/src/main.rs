@@ -13,6 +13,7 @@ mod dashboards;
 mod engines;
 mod fuzz;
 mod infra;
+mod infra_bench;
 mod metrics_page;
 mod platform;
 mod prometheus;
@@ -28,8 +29,8 @@ Tasks of the RTC workspace
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
-  cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
+  cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
   cargo xtask conformance        the API keeps to its OpenAPI document (schemathesis); part of test engines
   cargo xtask fuzz [TARGET] [--seconds N]
                                  parsers of what comes from outside under a fuzzer, a minute each
@@ -41,6 +42,7 @@ Tasks of the RTC workspace
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
   cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
   cargo xtask bench analytics    events a second into windows on one core, memory, listeners to the live numbers
+  cargo xtask bench infra        rtcctl infra apply and the bare commands that it runs, one after the other
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
 
@@ -54,9 +56,9 @@ fn main() -> ExitCode {
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
         ["test", "infra"] => infra::run(suites::Extent::Bounded),
         ["test", "infra", "--all"] => infra::run(suites::Extent::Whole),
+        ["test", "metrics"] => prometheus::live::run(),
         ["test", "--all"] => suites::all(),
         ["conformance"] => conformance::run(suites::Extent::Bounded),
-        ["test", "metrics"] => prometheus::live::run(),
         ["conformance", "--all"] => conformance::run(suites::Extent::Whole),
         ["fuzz", rest @ ..] => fuzz::run(rest),
         ["tidy"] => tidy::run(),
@@ -67,6 +69,7 @@ fn main() -> ExitCode {
         ["bench", "orders", rest @ ..] => bench::orders(rest),
         ["bench", "engines", rest @ ..] => bench_engines::run(rest),
         ["bench", "analytics", rest @ ..] => analytics_bench::run(rest),
+        ["bench", "infra", rest @ ..] => infra_bench::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -1,7 +1,7 @@
 //! All tests: `cargo test`, with the long suites bounded or whole (docs/TESTING.md).
 
-use crate::engines;
 use crate::run::{Outcome, Parts, check, command};
+use crate::{engines, infra};
 
 /// How much of the long suites.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub fn all() -> Outcome {
     let mut parts = Parts::default();
     let outcome = parts
         .part("embedded", || embedded(Extent::Whole))
-        .and_then(|()| engines::all(&mut parts, Extent::Whole));
+        .and_then(|()| engines::all(&mut parts, Extent::Whole))
+        .and_then(|()| infra::all(&mut parts, Extent::Whole));
     parts.print();
     outcome
 }
