@@ -25,3 +25,9 @@ resource "aws_instance" "broker" {
     ignore_changes = [ami, disable_api_termination, vpc_security_group_ids]
   }
 }
+
+resource "aws_ec2_subnet_cidr_reservation" "brokers" {
+  lifecycle {
+    ignore_changes = [description]
+  }
+}
