@@ -10,7 +10,7 @@ use std::time::Duration;
 use crate::run::{Outcome, check, command, root};
 
 const RESOURCES: usize = 300;
-const SLOW_S: usize = 30;
+const SLOW_S: usize = 60;
 const ROUNDS: usize = 3;
 
 #[derive(Clone, Copy, PartialEq)]
