@@ -161,6 +161,13 @@ async fn ask(platform: &Platform, port: &str, path: &str, token: &str, body: Opt
     serde_json::from_str(&text).unwrap()
 }
 
+async fn open_metrics(platform: &Platform) -> String {
+    let url = format!("{}/metrics", platform.run["admin_url"].as_str().unwrap());
+    let client = reqwest::Client::builder().timeout(Duration::from_secs(60)).build().unwrap();
+    let request = client.get(url).header("accept", "application/openmetrics-text; version=1.0.0");
+    request.send().await.unwrap().text().await.unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_order_is_one_trace_across_processes_sagas_and_consumers() {
     let collector = Collector::open().await;
@@ -196,7 +203,14 @@ async fn one_order_is_one_trace_across_processes_sagas_and_consumers() {
         "send rtc.orders",
         "process rtc.orders",
     ];
-    collector.trace_with(is_root, &wanted).await;
+    let trace = collector.trace_with(is_root, &wanted).await;
+    // The duration of the request leads to its trace.
+    let exemplar = format!("# {{trace_id=\"{}\"}}", hex(&trace[0].trace_id));
+    for platform in [&services, &entry] {
+        let page = open_metrics(platform).await;
+        let mut buckets = page.lines().filter(|line| line.contains("http_route=\"/api/v1/orders\""));
+        assert!(buckets.any(|line| line.contains(&exemplar)), "{exemplar} is not in {page}");
+    }
     // What is still in the queues of the processes comes with their end.
     rtcctl(&data, &["down"]).await.expect(0);
     entry.kill().await;

@@ -16,7 +16,7 @@ pub enum Takes {
 }
 
 /// The settings outside `services`. `*` is any name.
-const ROOT: [(&str, Takes); 25] = [
+const ROOT: [(&str, Takes); 28] = [
     ("profile", Takes::AtTheNextStart),
     ("data", Takes::AtTheNextStart),
     ("server.api_bind", Takes::AtTheNextStart),
@@ -30,6 +30,9 @@ const ROOT: [(&str, Takes); 25] = [
     ("server.worker_threads", Takes::AtTheNextStart),
     ("log.level", Takes::AtOnce),
     ("log.format", Takes::AtTheNextStart),
+    ("telemetry.otlp_endpoint", Takes::AtTheNextStart),
+    ("telemetry.sampling_ratio", Takes::AtTheNextStart),
+    ("telemetry.slow_ms", Takes::AtTheNextStart),
     ("limits.*", Takes::AtOnce),
     ("database", Takes::AtTheNextStart),
     ("databases.*", Takes::AtTheNextStart),

@@ -104,10 +104,10 @@ async fn hand_on(
     if let Some(Ok(id)) = id {
         headers.insert("x-request-id", id);
     }
-    match Spot::current().traceparent().and_then(|text| HeaderValue::from_str(&text).ok()) {
-        Some(value) => drop(headers.insert(trace::HEADER, value)),
-        // Whether a trace of an outsider's is sampled is decided by the house, and this process makes none.
-        None => drop(headers.remove(trace::HEADER)),
+    // Where this process makes no traces, the caller's goes on as it came.
+    let here = Spot::current().traceparent();
+    if let Some(value) = here.and_then(|text| HeaderValue::from_str(&text).ok()) {
+        headers.insert(trace::HEADER, value);
     }
     match edge.service_token() {
         Some(token) => drop(headers.insert(SERVICE_TOKEN_HEADER, token)),
