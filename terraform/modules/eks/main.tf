@@ -1,7 +1,6 @@
 # The cluster: control plane, who may enter it, and what its pods may be in AWS.
 
 data "aws_partition" "current" {}
-data "aws_region" "current" {}
 data "aws_caller_identity" "current" {}
 
 locals {

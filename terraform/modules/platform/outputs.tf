@@ -73,11 +73,12 @@ output "rtc" {
     queues = { for name, queue in module.queue.queues : name => { url = queue.url, arn = queue.arn, dead_url = queue.dead_url, dead_arn = queue.dead_arn } }
 
     mail = {
-      domain            = module.mail.domain
-      configuration_set = module.mail.configuration_set
-      smtp_host         = module.mail.smtp_host
-      smtp_port         = 587
-      smtp_secret_arn   = module.mail.smtp_secret_arn
+      domain             = module.mail.domain
+      configuration_set  = module.mail.configuration_set
+      feedback_topic_arn = module.mail.feedback_topic_arn
+      smtp_host          = module.mail.smtp_host
+      smtp_port          = 587
+      smtp_secret_arn    = module.mail.smtp_secret_arn
     }
 
     edge = {

@@ -3,11 +3,6 @@ output "name" {
   value       = aws_opensearch_domain.this.domain_name
 }
 
-output "arn" {
-  description = "ARN of the domain."
-  value       = aws_opensearch_domain.this.arn
-}
-
 output "url" {
   description = "Address of the domain's REST API."
   value       = "https://${aws_opensearch_domain.this.endpoint}"

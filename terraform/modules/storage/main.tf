@@ -1,11 +1,9 @@
 # Buckets: pictures of goods, build caches, access logs. Nothing in them is public, and nothing is read without TLS.
 
 data "aws_caller_identity" "current" {}
-data "aws_partition" "current" {}
 
 locals {
-  account   = data.aws_caller_identity.current.account_id
-  partition = data.aws_partition.current.partition
+  account = data.aws_caller_identity.current.account_id
 
   # Names of buckets are unique in the world, hence the account in them.
   buckets = {

@@ -6,10 +6,6 @@ output "name" {
   value = var.name
 }
 
-output "arn" {
-  value = local.arn
-}
-
 output "url" {
   value = "https://search.invalid"
 }
