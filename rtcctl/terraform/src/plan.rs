@@ -201,6 +201,9 @@ struct Delta {
     importing: Option<Json>,
 }
 
+/// Attributes that change by themselves.
+const MOVING: [(&str, &str); 1] = [("aws_db_instance", "latest_restorable_time")];
+
 impl Plan {
     /// # Errors
     /// What is not understood is refused whole: a plan that is read in part cannot be judged.
@@ -216,7 +219,11 @@ impl Plan {
             bill::take(&seen(&document.resource_changes), &document.configuration, &document.variables);
         let changes = all_changes(document.resource_changes)?;
         let mut drift = all_changes(document.resource_drift)?;
-        // What a provider merely writes in another way is no drift.
+        // What a provider merely writes in another way is no drift, nor is what nobody has to change.
+        for change in &mut drift {
+            let kind = &change.kind;
+            change.differences.retain(|one| !MOVING.contains(&(kind.as_str(), one.path.as_str())));
+        }
         drift.retain(|change| change.action.destroys() || !change.differences.is_empty());
         let mut outputs = Vec::new();
         for (name, delta) in document.output_changes {

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::exceptions::is_ignored;
 use crate::ground::{BACKEND, Ground, STATE};
 
 /// With more at once moto drops a connection now and then, and what is asked for again exists already.
@@ -98,10 +99,7 @@ fn refuses_another_database(env: &str, ground: &Ground) {
 /// A rule by hand and a queue that is gone: drift names both, and says what became of them.
 fn drifts(env: &str, ground: &Ground) {
     ground.infra(env, &["drift", "--accept", "--yes"]).ended_with(0);
-    assert_eq!(
-        ground.infra(env, &["drift", "--exit-code"]).ended_with(0).data()["drift"],
-        Value::Array(Vec::new())
-    );
+    assert_eq!(drifted(&ground.infra(env, &["drift"]).ended_with(0).data()), [&Value::Null; 0]);
     ground
         .python(&format!(
             "import boto3\n\
@@ -114,14 +112,16 @@ fn drifts(env: &str, ground: &Ground) {
         ))
         .ended_with(0);
     let drift = ground.infra(env, &["drift", "--exit-code"]).ended_with(10).data();
-    let of = |kind: &str| {
-        let all = drift["drift"].as_array().unwrap().iter();
-        all.filter(|one| one["type"] == kind).cloned().collect::<Vec<_>>()
-    };
-    assert_eq!(drift["drift"].as_array().unwrap().len(), 2, "{drift:#}");
-    assert_eq!(of("aws_sqs_queue")[0]["action"], "delete", "{drift:#}");
-    assert!(
-        of("aws_security_group").iter().any(|group| group["differences"].to_string().contains("0.0.0.0/0")),
-        "{drift:#}"
-    );
+    let found = drifted(&drift);
+    assert_eq!(found.len(), 2, "{found:#?}");
+    let of =
+        |kind: &str| found.iter().find(|one| one["type"] == kind).unwrap_or_else(|| panic!("{found:#?}"));
+    assert_eq!(of("aws_sqs_queue")["action"], "delete");
+    assert!(of("aws_security_group")["differences"].to_string().contains("0.0.0.0/0"), "{found:#?}");
+}
+
+/// What has drifted, but for what moto answers differently each time.
+fn drifted(drift: &Value) -> Vec<&Value> {
+    let all = drift["drift"].as_array().unwrap().iter();
+    all.filter(|one| one["action"] != "update" || !is_ignored(one["address"].as_str().unwrap())).collect()
 }

@@ -65,6 +65,11 @@ fn place(address: &str) -> Place {
     (module, resource)
 }
 
+/// Whether moto answers something else at every look at this resource.
+pub fn is_ignored(address: &str) -> bool {
+    listed().iter().any(|(_, how, listed)| how == "ignored" && *listed == place(address))
+}
+
 #[test]
 fn exactly_what_is_listed_as_absent_is_missing_from_the_plans() {
     let mut missing = BTreeSet::new();

@@ -129,15 +129,15 @@ pub async fn carry_out(
     let schema = match planned.aim {
         Aim::Wanted => "infra/apply",
         Aim::Destroyed => "infra/destroy",
-        Aim::Drift => "infra/drift",
+        Aim::Look | Aim::Accepted => "infra/drift",
     };
     // What has drifted is written into the state alone.
-    if planned.plan.is_empty() && planned.aim != Aim::Drift {
+    if planned.plan.is_empty() && planned.aim != Aim::Accepted {
         let mut report = screen::with_plan(Report::new(schema, data), &planned.plan);
         report.findings.extend(earlier);
         return Ok(report);
     }
-    if planned.aim != Aim::Drift {
+    if planned.aim != Aim::Accepted {
         context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
     }
     if context.effect == Effect::Described {
@@ -172,7 +172,10 @@ pub async fn carry_out(
     let counts = screen::counts(&planned.plan.counts());
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     append(&mut run, Entry::Finished { step: STEP.to_owned(), outputs: counts, took_ms })?;
-    let summary = following::how_far(&watch);
+    let summary = match planned.aim {
+        Aim::Accepted => format!("{} resources are in the state as they are now", planned.plan.drift.len()),
+        Aim::Wanted | Aim::Look | Aim::Destroyed => following::how_far(&watch),
+    };
     append(&mut run, Entry::Ended { exit: 0, summary: summary.clone() })?;
     data["run"] = json!(run.id());
     data["took_ms"] = json!(took_ms);

@@ -31,7 +31,8 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context).await?;
     let earlier = apply::account_for_earlier(&site).await?;
-    let planned = planning::plan(&site, Aim::Drift, &args.scope).await?;
+    let aim = if args.accept { Aim::Accepted } else { Aim::Look };
+    let planned = planning::plan(&site, aim, &args.scope).await?;
     let drift = &planned.plan.drift;
     let data = serde_json::json!({
         "environment": site.env,

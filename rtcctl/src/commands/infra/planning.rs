@@ -27,8 +27,11 @@ pub enum Aim {
     Wanted,
     /// That nothing is left.
     Destroyed,
-    /// Nothing: what is, is compared with what the state says.
-    Drift,
+    /// To see what is not as the state says. It is a whole plan: with a resource that is gone, a plan of the state alone
+    /// fails wherever another one names it.
+    Look,
+    /// That the state says what is.
+    Accepted,
 }
 
 /// Flags that every command with a plan takes.
@@ -111,9 +114,9 @@ async fn attempt(
     let files = Files { lines: folder.path().join("lines"), talk: folder.path().join("talk") };
     let mut arguments = vec!["plan".to_owned(), "-json".to_owned(), format!("-out={}", file.display())];
     arguments.extend(match aim {
-        Aim::Wanted => None,
+        Aim::Wanted | Aim::Look => None,
         Aim::Destroyed => Some("-destroy".to_owned()),
-        Aim::Drift => Some("-refresh-only".to_owned()),
+        Aim::Accepted => Some("-refresh-only".to_owned()),
     });
     arguments.extend(scope.of_apply());
     arguments.extend(scope.targets.iter().map(|target| format!("-target={target}")));
@@ -156,7 +159,7 @@ async fn attempt(
     }
     let mut plan = Plan::parse(&shown.stdout)
         .map_err(|error| Error::new(&codes::INF017, "the plan cannot be read").with_source(&error))?;
-    if aim != Aim::Drift {
+    if !matches!(aim, Aim::Look | Aim::Accepted) {
         plan.forget_idle_drift();
     }
     task.done(format!("planned in {}", human::duration(began.elapsed())));

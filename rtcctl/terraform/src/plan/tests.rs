@@ -177,3 +177,17 @@ fn what_is_only_written_in_another_way_has_not_drifted() {
         json!({"format_version": "1.2", "resource_drift": [resource("aws_vpc.a", "aws_vpc", change)]});
     assert_eq!(Plan::parse(document.to_string().as_bytes()).unwrap().drift, []);
 }
+
+#[test]
+fn what_changes_by_itself_has_not_drifted() {
+    let at = |time: &str, class: &str| json!({"latest_restorable_time": time, "instance_class": class});
+    let drifted = |before: Json, after: Json| {
+        let change = json!({"actions": ["update"], "before": before, "after": after});
+        let document = json!({"format_version": "1.2",
+            "resource_drift": [resource("aws_db_instance.a", "aws_db_instance", change)]});
+        Plan::parse(document.to_string().as_bytes()).unwrap().drift
+    };
+    assert_eq!(drifted(at("11:29", "small"), at("11:30", "small")), []);
+    let found = drifted(at("11:29", "small"), at("11:30", "large"));
+    assert_eq!((found[0].differences.len(), found[0].differences[0].path.as_str()), (1, "instance_class"));
+}
