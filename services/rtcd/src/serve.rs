@@ -279,7 +279,20 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     }
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, services = targets.len(), "serving");
-    Ok(Running { api, admin, context, router, admin_router, up, ready, data_dir, pumps, stop, servers, traces })
+    Ok(Running {
+        api,
+        admin,
+        context,
+        router,
+        admin_router,
+        up,
+        ready,
+        data_dir,
+        pumps,
+        stop,
+        servers,
+        traces,
+    })
 }
 
 /// What is needed to serve the API once its port is open.

@@ -384,8 +384,11 @@ impl Root {
             return Err(StartError::Config("telemetry.sampling_ratio is between 0 and 1".to_owned()));
         }
         let endpoint = &self.telemetry.otlp_endpoint;
-        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme)) {
-            return Err(StartError::Config("telemetry.otlp_endpoint begins with http:// or https://".to_owned()));
+        if !endpoint.is_empty() && !["http://", "https://"].iter().any(|scheme| endpoint.starts_with(scheme))
+        {
+            return Err(StartError::Config(
+                "telemetry.otlp_endpoint begins with http:// or https://".to_owned(),
+            ));
         }
         for (name, text) in &self.credentials {
             let key = format!("credentials.{name}");

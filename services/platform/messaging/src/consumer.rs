@@ -457,7 +457,7 @@ impl Pump for ConsumerPump {
             return self.replay_one().await;
         }
         // Also where there is always something to do, an operator does not wait for ever.
-        if self.steps.fetch_add(1, Ordering::Relaxed) % REPLAY_EVERY == 0 {
+        if self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(REPLAY_EVERY) {
             self.replay_one().await?;
         }
         let batch: Arc<Vec<Incoming>> = Arc::new(polled.into_iter().map(Incoming::read).collect());
