@@ -246,7 +246,7 @@ pub fn wait_until(mut holds: impl FnMut() -> bool, what: &str) {
     let deadline = now() + PATIENCE;
     while !holds() {
         assert!(now() < deadline, "{what} did not come");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::park_timeout(Duration::from_millis(20));
     }
 }
 
