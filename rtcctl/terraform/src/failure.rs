@@ -242,8 +242,7 @@ mod tests {
     #[test]
     fn a_wrong_configuration_is_told_from_a_refusal_of_aws() {
         let range = Some(Range { filename: "main.tf".to_owned(), start: Position { line: 3 } });
-        let wrong =
-            Diagnostic { range: range.clone(), ..error("Unsupported argument", "An argument named …") };
+        let wrong = Diagnostic { range, ..error("Unsupported argument", "An argument named …") };
         assert_eq!(judge([wrong.clone()].iter(), ""), Failure::Configuration);
         let of_aws = Diagnostic { address: Some("aws_vpc.main".to_owned()), ..wrong };
         assert_eq!(judge([of_aws].iter(), ""), Failure::Other);

@@ -100,7 +100,7 @@ async fn take(mut stream: TcpStream, kept: &Mutex<Vec<Span>>, told: &Notify) {
 }
 
 async fn more(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> bool {
-    let mut chunk = [0; 16 * 1024];
+    let mut chunk = vec![0; 16 * 1024];
     match stream.read(&mut chunk).await {
         Ok(0) | Err(_) => false,
         Ok(read) => {

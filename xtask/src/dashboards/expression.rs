@@ -29,11 +29,11 @@ pub fn names(expression: &str) -> (Vec<Named>, Vec<String>) {
     let (mut named, mut grouped): (Vec<Named>, Vec<String>) = (Vec::new(), Vec::new());
     while let Some(token) = tokens.next() {
         match token.as_str() {
-            "by" | "without" | "on" | "ignoring" | "group_left" | "group_right" => {
-                if tokens.peek().is_some_and(|next| next == "(") {
-                    let inside = tokens.by_ref().take_while(|inside| inside != ")");
-                    grouped.extend(inside.filter(|inside| is_word(inside)));
-                }
+            "by" | "without" | "on" | "ignoring" | "group_left" | "group_right"
+                if tokens.peek().is_some_and(|next| next == "(") =>
+            {
+                let inside = tokens.by_ref().take_while(|inside| inside != ")");
+                grouped.extend(inside.filter(|inside| is_word(inside)));
             }
             "{" => {
                 let inside: Vec<String> = tokens.by_ref().take_while(|inside| inside != "}").collect();
@@ -44,10 +44,11 @@ pub fn names(expression: &str) -> (Vec<Named>, Vec<String>) {
             "[" => {
                 tokens.by_ref().find(|inside| inside == "]");
             }
-            word if is_word(word) && !KEYWORDS.contains(&word) => {
-                if tokens.peek().is_none_or(|next| next != "(" && next != "by" && next != "without") {
-                    named.push(Named { name: token, labels: Vec::new() });
-                }
+            word if is_word(word)
+                && !KEYWORDS.contains(&word)
+                && tokens.peek().is_none_or(|next| next != "(" && next != "by" && next != "without") =>
+            {
+                named.push(Named { name: token, labels: Vec::new() });
             }
             _ => {}
         }

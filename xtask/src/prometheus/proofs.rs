@@ -52,12 +52,9 @@ fn gauge_proof(
 
 fn request(status: u16, more: &str) -> String {
     format!(
-        "{}{more}",
-        format!(
-            "{}_count{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
-             http_response_status_code=\"{status}\"}}",
-            m::HTTP_SERVER_REQUEST_DURATION.name
-        )
+        "{}_count{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
+         http_response_status_code=\"{status}\"}}{more}",
+        m::HTTP_SERVER_REQUEST_DURATION.name
     )
 }
 
