@@ -91,6 +91,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Writes what was left to the end. A panic there is a failure like one of a command.
+fn finish(session: &mut Session) -> Result<(), Error> {
+    catch_unwind(AssertUnwindSafe(|| Work::finish(session))).unwrap_or(Err(Error::Panicked))
+}
+
 impl Commands {
     pub fn new(connector: Arc<Connector>) -> Arc<Self> {
         Arc::new(Self {
@@ -167,7 +172,11 @@ impl Commands {
             let patience = queue.patience();
             if !queue.is_empty() && (queue.working == 0 || queue.closed || patience.is_zero()) {
                 queue.working += 1;
-                return Some(queue.take_group());
+                let group = queue.take_group();
+                if !queue.jobs.is_empty() && !queue.is_watched {
+                    self.arrived.notify_one();
+                }
+                return Some(group);
             }
             if queue.closed && queue.is_empty() {
                 queue.workers -= 1;
@@ -223,9 +232,11 @@ impl Commands {
             },
         };
         session.begin();
+        let mut panicked = false;
         let all_kept = group.iter_mut().all(|job| {
             let before = session.changes();
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
+            panicked |= verdict.is_err();
             let is_good = match verdict {
                 Ok(Verdict::Keep) => true,
                 // It only looked, and has seen what the others commit with it.
@@ -234,7 +245,7 @@ impl Commands {
             };
             is_good && session.trouble().is_none()
         });
-        if all_kept && Work::finish(&mut session).is_ok() && session.trouble().is_none() {
+        if all_kept && finish(&mut session).is_ok() && session.trouble().is_none() {
             match session.commit() {
                 Ok(()) => {
                     self.commits.fetch_add(1, Ordering::Relaxed);
@@ -249,7 +260,8 @@ impl Commands {
                 }
             }
         }
-        if session.rollback().is_ok() {
+        // Whoever panicked may have left an answer unread.
+        if !panicked && session.rollback().is_ok() {
             *slot = Some(session);
         }
         None
@@ -266,7 +278,7 @@ impl Commands {
             session.begin();
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
             let ended = match &verdict {
-                Ok(Verdict::Keep) => Work::finish(&mut session),
+                Ok(Verdict::Keep) => finish(&mut session),
                 _ => Ok(()),
             };
             let verdict = if ended.is_ok() { verdict } else { Ok(Verdict::Undo) };
@@ -290,12 +302,13 @@ impl Commands {
                     return Ok(());
                 }
                 None => {
-                    if session.rollback().is_ok() {
+                    let met_duplicate = session.met_duplicate();
+                    // Whoever panicked may have left an answer unread.
+                    if verdict.is_ok() && session.rollback().is_ok() {
                         *slot = Some(session);
                     }
                     // The row came between the look and the insert: this time it is seen. A panic is not tried again.
-                    let came_between = slot.as_ref().is_some_and(Session::met_duplicate);
-                    if !came_between || duplicates > 0 || verdict.is_err() {
+                    if !met_duplicate || duplicates > 0 || verdict.is_err() {
                         return ended;
                     }
                     duplicates += 1;

@@ -168,6 +168,10 @@ impl Session {
 
     /// `Err` where the connection is of no use any more.
     pub fn rollback(&mut self) -> Result<(), Failure> {
+        // What was asked last may still be answered: nothing that is read from here on belongs to its question.
+        if let Some(lost @ Failure::Lost(_)) = &self.trouble {
+            return Err(lost.clone());
+        }
         if !self.is_open {
             return Ok(());
         }
