@@ -102,6 +102,8 @@ impl Metrics {
 
 /// Every posting is summed at each look, so looks are as rare as they are slow.
 const LOOK_EVERY: Duration = Duration::from_secs(60);
+/// When to look again where a look was given up because it took too long: meanwhile it may go on in the database.
+const AFTER_GIVING_UP: Duration = Duration::from_secs(600);
 /// What looking may take of all time.
 const SHARE: u32 = 60;
 
@@ -115,6 +117,10 @@ pub(crate) struct Ledger {
 impl Ledger {
     pub(crate) fn new(db: Db, metrics: Metrics) -> Self {
         Self { db, metrics, next: Mutex::new(None) }
+    }
+
+    fn look_again_at(&self, next: Instant) {
+        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
     }
 
     fn is_time(&self, now: Instant) -> bool {
@@ -134,6 +140,8 @@ impl Observer for Ledger {
         if !self.is_time(began) {
             return Ok(());
         }
+        // First, so that a look which is given up because it takes long is not followed by another at once.
+        self.look_again_at(began + AFTER_GIVING_UP);
         let wrong = self
             .db
             .read(|tx| -> Result<i64, db::Error> {
@@ -147,8 +155,7 @@ impl Observer for Ledger {
             .await?;
         self.metrics.imbalance.set(wrong);
         let now = Instant::now();
-        let next = now + LOOK_EVERY.max((now - began) * SHARE);
-        *self.next.lock().unwrap_or_else(PoisonError::into_inner) = Some(next);
+        self.look_again_at(now + LOOK_EVERY.max((now - began) * SHARE));
         Ok(())
     }
 }

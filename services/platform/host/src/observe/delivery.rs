@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::Bus;
@@ -14,6 +15,8 @@ use kernel::{Clock, Timestamp};
 
 use super::{GroupLabel, LagLabels, Measures, Observer, OperationLabels, ServiceLabel};
 
+/// How long brokers are asked for lag: less than a look may last, so that their silence is written down.
+const LAG_MAX: Duration = Duration::from_millis(3_500);
 /// Rows are counted up to here.
 const COUNT_MAX: u32 = 100_000;
 
@@ -95,7 +98,10 @@ impl Observer for LagObserver {
     }
 
     async fn observe(&self) -> kernel::Result<()> {
-        let found = self.bus.lag().await;
+        // Brokers that are away take longer to say so than a look may last.
+        let found = tokio::time::timeout(LAG_MAX, self.bus.lag()).await.unwrap_or_else(|_| {
+            Err(bus::Error::Unavailable("the brokers do not say how far groups are".to_owned()))
+        });
         self.measures.bus_up.set(i64::from(found.is_ok()));
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut lags: BTreeMap<(String, &str), i64> = groups.into_iter().map(|of| (of, 0)).collect();
