@@ -132,12 +132,13 @@ pub fn alerts() -> Vec<Alert> {
             "5m",
             format!(
                 "(sum by (group) (max by (group, topic) ({lag})) > 0) unless on (group) \
-                 (sum by (group) (label_replace(rate({consumed}[5m]), \"group\", \"$1\", \
+                 (sum by (group) (label_replace(rate({handled}_count{{error_type=\"\"}}[5m]), \"group\", \"$1\", \
                  \"messaging_consumer_group_name\", \"(.+)\")) > 0)",
                 lag = m::CONSUMER_LAG.name,
-                consumed = m::MESSAGING_CONSUMED.name
+                // What was delivered counts again each time that it fails: progress is what was handled.
+                handled = m::MESSAGING_PROCESS_DURATION.name
             ),
-            "{{ $labels.group }} has {{ $value }} messages before it and takes none",
+            "{{ $labels.group }} has {{ $value }} messages before it and handles none",
         ),
         alert(
             "RtcDeadLetters",
