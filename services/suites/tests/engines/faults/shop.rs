@@ -66,6 +66,11 @@ impl Asker {
         self.send(self.client.get(format!("{}{path}", self.base))).await
     }
 
+    /// For what takes long by itself, as a whole topic does, partition after partition.
+    pub async fn get_patiently(&self, path: &str) -> Result<Said, String> {
+        self.send(self.client.get(format!("{}{path}", self.base)).timeout(CONVERGES_WITHIN)).await
+    }
+
     /// Asks until there is an answer that says more than that the shop is busy.
     pub async fn get_at_last(&self, path: &str) -> Said {
         let begun = Instant::now();

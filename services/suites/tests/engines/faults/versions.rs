@@ -23,7 +23,7 @@ async fn old_readers_understand_new_writers_and_a_second_process_may_come_and_mi
 
         // What a later version would write: the same event with more in it, at every level, and a version beyond it.
         let path = format!("/admin/topics/{}/messages?limit=1000", topics::ORDERS.name);
-        let log = shop.operator(0).get(&path).await.expect("an answer").body;
+        let log = shop.operator(0).get_patiently(&path).await.expect("an answer").body;
         let log = log.as_str().expect("lines").to_owned();
         let confirmed = log
             .lines()
