@@ -55,6 +55,7 @@ fn main() -> ExitCode {
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
         ["test", "infra"] => infra::run(suites::Extent::Whole),
+        ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
         ["test", "metrics"] => prometheus::live::run(),
         ["test", "--all"] => suites::all(),
         ["conformance"] => conformance::run(suites::Extent::Bounded),
