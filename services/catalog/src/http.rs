@@ -175,6 +175,7 @@ pub fn routes() -> Routes<Catalog> {
                 .needs_if_match()
                 .answers::<ProductView>(200, "The product without the picture")
                 .fails(404, "product_not_found")
+                .fails(409, "product_archived")
                 .fails(412, "stale_version"),
             remove_image,
         )
