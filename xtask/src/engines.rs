@@ -22,8 +22,8 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     parts.part("engines: install", || check(script(&["install"])))?;
     let outcome = parts
         .part("engines: start", || check(script(&["start"])))
-        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"]))))
-        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&[]))?)));
+        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
+        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&[], extent))?)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
@@ -45,10 +45,13 @@ fn home() -> PathBuf {
 }
 
 /// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
-fn tests(more: &[&str]) -> Command {
+fn tests(more: &[&str], extent: Extent) -> Command {
     let mut test =
         command("cargo", &["test", "--workspace", "--locked", "--test", "engines", "--no-fail-fast"]);
     test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    if extent == Extent::Whole {
+        test.env("ENGINES_WHOLE", "1");
+    }
     test
 }
 

@@ -225,10 +225,7 @@ async fn applying(
     arguments.extend(scope.of_apply());
     arguments.push(planned.file.display().to_string());
     let began = Instant::now();
-    let child = site
-        .terraform
-        .start(&arguments, &files)
-        .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let child = site.start(&arguments, &files)?;
     if let Some(Identity { pid, born }) = child.identity() {
         append(run, Entry::Child { step: STEP.to_owned(), child: Child { pid, born } })?;
     }

@@ -53,9 +53,7 @@ async fn find(site: &Site<'_>) -> Result<Option<Lock>> {
     if let Some(lock) = local(site) {
         return Ok(Some(lock));
     }
-    let asked = site.terraform.output(&["force-unlock", "-force", "-no-color", NOBODY]).await;
-    let asked =
-        asked.map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let asked = site.output(&["force-unlock", "-force", "-no-color", NOBODY]).await?;
     let said = String::from_utf8_lossy(&asked.stderr).into_owned() + &String::from_utf8_lossy(&asked.stdout);
     if let Some(lock) = failure::lock(&said) {
         return Ok(Some(lock));
@@ -100,9 +98,7 @@ pub async fn unlock(args: UnlockArgs, context: &Context) -> Result<Report> {
         "remove the lock that {} holds since {}: if that run is alive, both will write the state",
         lock.who, lock.created
     ))?;
-    let asked = site.terraform.output(&["force-unlock", "-force", "-no-color", &args.id]).await;
-    let asked =
-        asked.map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let asked = site.output(&["force-unlock", "-force", "-no-color", &args.id]).await?;
     if !asked.status.success() {
         return Err(failed::of_text("the lock was not removed", &String::from_utf8_lossy(&asked.stderr)));
     }

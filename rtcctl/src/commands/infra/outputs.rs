@@ -34,9 +34,7 @@ struct Output {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context).await?;
     site.initialise_once().await?;
-    let shown = site.terraform.output(&["output", "-json", "-no-color"]).await;
-    let shown =
-        shown.map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let shown = site.output(&["output", "-json", "-no-color"]).await?;
     if !shown.status.success() {
         return Err(failed::of_text("terraform output failed", &String::from_utf8_lossy(&shown.stderr)));
     }

@@ -124,10 +124,7 @@ async fn attempt(
 
     let began = Instant::now();
     let task = site.context.progress.task("plan", format!("planning {}", site.env));
-    let run = site
-        .terraform
-        .start(&arguments, &files)
-        .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let run = site.start(&arguments, &files)?;
     let mut watch = Watch::default();
     let mut refreshed = 0;
     let ended = following::follow(site.context, run, |line| match line {
@@ -150,9 +147,7 @@ async fn attempt(
         task.fail("the plan failed");
         return Ok(Err(failed::of_run("terraform plan failed", watch.errors(), &ended.talk)));
     }
-    let shown = site.terraform.output(&["show".as_ref(), "-json".as_ref(), file.as_os_str()]).await;
-    let shown =
-        shown.map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+    let shown = site.output(&["show".as_ref(), "-json".as_ref(), file.as_os_str()]).await?;
     if !shown.status.success() {
         let talk = String::from_utf8_lossy(&shown.stderr);
         return Err(failed::of_text("terraform show failed", &talk));

@@ -1,9 +1,11 @@
 //! Where the infrastructure of an environment is described, and the Terraform that works there.
 
+use std::ffi::OsStr;
 use std::path::PathBuf;
+use std::process::Output;
 
 use serde::Deserialize;
-use terraform::process::Terraform;
+use terraform::process::{Files, Run, Terraform};
 
 use super::failed;
 use crate::codes;
@@ -99,11 +101,7 @@ impl<'a> Site<'a> {
         if let Some(backend) = &self.backend {
             arguments.push(format!("-backend-config={}", backend.display()));
         }
-        let output = self
-            .terraform
-            .output(&arguments)
-            .await
-            .map_err(|error| Error::new(&codes::INF002, "cannot start terraform").with_source(&error))?;
+        let output = self.output(&arguments).await?;
         if output.status.success() {
             task.done("providers and backend are ready");
             return Ok(());
@@ -112,10 +110,24 @@ impl<'a> Site<'a> {
         Err(failed::of_text("terraform init failed", &String::from_utf8_lossy(&output.stderr)))
     }
 
+    /// The whole output of a command that ends by itself.
+    pub async fn output<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
+        self.terraform.output(arguments).await.map_err(cannot_start)
+    }
+
+    /// Begins what is followed line by line.
+    pub fn start<A: AsRef<OsStr>>(&self, arguments: &[A], files: &Files) -> Result<Run> {
+        self.terraform.start(arguments, files).map_err(cannot_start)
+    }
+
     /// `-var-file`, where there is one.
     pub fn variables(&self) -> Option<String> {
         self.variables.as_ref().map(|path| format!("-var-file={}", path.display()))
     }
+}
+
+fn cannot_start(error: std::io::Error) -> Error {
+    Error::new(&codes::INF002, "cannot start terraform").with_source(&error)
 }
 
 fn is_new_enough(version: &str) -> bool {
