@@ -35,7 +35,25 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 4] = ["rtc-kernel", "rtc-metrics", "rtc-terraform", "rtc-journal"];
+const RTCCTL_MAY_USE: [&str; 8] = [
+    "rtc-kernel",
+    "rtc-metrics",
+    "rtc-terraform",
+    "rtc-journal",
+    "rtc-aws",
+    "rtc-ecr",
+    "rtc-oci",
+    "rtc-image",
+];
+/// Its parts, and what each of them may see of the house.
+const RTCCTL_PARTS: [(&str, &[&str]); 6] = [
+    ("rtc-journal", &["rtc-kernel"]),
+    ("rtc-terraform", &[]),
+    ("rtc-aws", &[]),
+    ("rtc-ecr", &["rtc-kernel", "rtc-aws"]),
+    ("rtc-oci", &["rtc-kernel"]),
+    ("rtc-image", &["rtc-kernel", "rtc-oci"]),
+];
 /// This program generates dashboards and rules from the catalogue.
 const XTASK_MAY_USE: [&str; 1] = ["rtc-metrics"];
 
@@ -76,12 +94,13 @@ fn edges(findings: &mut Vec<String>) -> Outcome {
         for dependency in used {
             let allowed = match (package.as_str(), layer(package), layer(dependency)) {
                 ("rtcctl", ..) => RTCCTL_MAY_USE.contains(&dependency.as_str()),
-                ("rtc-journal", ..) => dependency == "rtc-kernel",
                 ("xtask", ..) => XTASK_MAY_USE.contains(&dependency.as_str()),
                 ("rtc-testkit" | "rtc-suites" | "rtc-conformance", _, to) => to.is_some(),
                 ("rtc-fuzz", _, to) => to.is_some() || dependency == "rtcctl",
                 (_, Some(from), Some(to)) => to < from,
-                _ => false,
+                (part, ..) => RTCCTL_PARTS
+                    .iter()
+                    .any(|(name, sees)| *name == part && sees.contains(&dependency.as_str())),
             };
             if !allowed {
                 findings.push(format!(
