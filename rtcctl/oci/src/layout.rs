@@ -1,0 +1,437 @@
+//! An OCI image layout: a folder of blobs by digest and an `index.json` that names some of them.
+//!
+//! Invariants:
+//! - a file under a digest is complete and was hashed while it was written: it appears by a rename;
+//! - a blob that is there is not written again;
+//! - `index.json` is replaced in one piece, by one process at a time.
+
+use std::fs::{self, File};
+use std::io::{self, Read as _, Write};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
+
+use crate::document::{self, Descriptor, Document, Index, REF_NAME};
+use crate::error::io;
+use crate::{Digest, Error, Hasher, Result};
+
+pub(crate) const MARK: &str = "oci-layout";
+pub(crate) const INDEX: &str = "index.json";
+pub(crate) const BLOBS: &str = "blobs/sha256";
+const VERSION: &str = "1.0.0";
+/// Registries take manifests up to 4 MiB; a configuration or an index may be somewhat larger.
+pub const DOCUMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Mark {
+    image_layout_version: String,
+}
+
+/// Content that lies in a layout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Blob {
+    pub digest: Digest,
+    /// In bytes.
+    pub size: u64,
+}
+
+impl Blob {
+    pub fn descriptor(self, media_type: impl Into<String>) -> Descriptor {
+        Descriptor::new(media_type, self.digest, self.size)
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Layout {
+    root: PathBuf,
+}
+
+impl Layout {
+    /// A layout that is there.
+    ///
+    /// # Errors
+    /// [`Error::NotALayout`]: there is none, or one of another version. [`Error::Io`]: it cannot be read.
+    pub fn open(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        let mark = root.join(MARK);
+        let refuse = |reason: String| Error::NotALayout { path: root.clone(), reason };
+        let bytes = match fs::read(&mark) {
+            Ok(bytes) => bytes,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Err(refuse(format!("it has no file {MARK}")));
+            }
+            Err(error) => return Err(io(&mark)(error)),
+        };
+        let read: Mark =
+            serde_json::from_slice(&bytes).map_err(|error| refuse(format!("{MARK}: {error}")))?;
+        if !read.image_layout_version.starts_with("1.") {
+            return Err(refuse(format!("its version is {}, and 1 is read", read.image_layout_version)));
+        }
+        Ok(Self { root })
+    }
+
+    /// A layout in a folder that is new, empty, or a layout already.
+    ///
+    /// # Errors
+    /// [`Error::NotALayout`]: the folder holds something else. [`Error::Io`]: it cannot be made or written.
+    pub fn create(root: impl Into<PathBuf>) -> Result<Self> {
+        let root = root.into();
+        if root.join(MARK).exists() {
+            return Self::open(root);
+        }
+        fs::create_dir_all(&root).map_err(io(&root))?;
+        if fs::read_dir(&root).map_err(io(&root))?.next().is_some() {
+            return Err(Error::NotALayout { path: root, reason: "it holds something else".to_owned() });
+        }
+        let blobs = root.join(BLOBS);
+        fs::create_dir_all(&blobs).map_err(io(&blobs))?;
+        let layout = Self { root };
+        layout.replace(INDEX, &document::encode(&Index::new(Vec::new())))?;
+        let mark = Mark { image_layout_version: VERSION.to_owned() };
+        layout.replace(MARK, &document::encode(&mark))?;
+        Ok(layout)
+    }
+
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    pub fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.root.join(BLOBS).join(digest.hex())
+    }
+
+    /// How long a blob is; `None` when it is not there.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn blob_size(&self, digest: &Digest) -> Result<Option<u64>> {
+        let path = self.blob_path(digest);
+        match fs::metadata(&path) {
+            Ok(metadata) => Ok(Some(metadata.len())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(io(path)(error)),
+        }
+    }
+
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`].
+    pub fn open_blob(&self, digest: &Digest) -> Result<File> {
+        let path = self.blob_path(digest);
+        File::open(&path).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => self.absent(digest),
+            _ => io(path)(error),
+        })
+    }
+
+    fn absent(&self, digest: &Digest) -> Error {
+        Error::NotFound { what: format!("blob {digest} in {}", self.root.display()) }
+    }
+
+    /// The bytes of a small blob, verified.
+    ///
+    /// # Errors
+    /// [`Error::NotFound`], [`Error::Io`], [`Error::SizeMismatch`], [`Error::DigestMismatch`]; [`Error::Invalid`] if
+    /// it is larger than documents are.
+    pub fn read_blob(&self, descriptor: &Descriptor) -> Result<Vec<u8>> {
+        let path = self.blob_path(&descriptor.digest);
+        let what = path.display().to_string();
+        check_document_size(&what, descriptor.size)?;
+        let file = self.open_blob(&descriptor.digest)?;
+        let mut bytes = Vec::new();
+        // One more than it should have shows that it has too many.
+        file.take(descriptor.size + 1).read_to_end(&mut bytes).map_err(io(&path))?;
+        let actual = bytes.len() as u64;
+        if actual != descriptor.size {
+            let actual = self.blob_size(&descriptor.digest)?.unwrap_or(actual);
+            return Err(Error::SizeMismatch { what, expected: descriptor.size, actual });
+        }
+        descriptor.digest.verify(&bytes, &what)?;
+        Ok(bytes)
+    }
+
+    /// The manifest or index that a descriptor names, verified.
+    ///
+    /// # Errors
+    /// Those of [`Layout::read_blob`] and [`Document::parse`].
+    pub fn document(&self, descriptor: &Descriptor) -> Result<Document> {
+        let bytes = self.read_blob(descriptor)?;
+        Document::parse(&descriptor.digest.to_string(), &descriptor.media_type, &bytes)
+    }
+
+    /// Keeps bytes under their digest.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Blob> {
+        let blob = Blob { digest: Digest::of(bytes), size: bytes.len() as u64 };
+        if self.blob_size(&blob.digest)? == Some(blob.size) {
+            return Ok(blob);
+        }
+        let mut writer = self.write_blob()?;
+        let path = writer.path().to_owned();
+        writer.write_all(bytes).map_err(|error| bare(&path, error))?;
+        writer.finish()
+    }
+
+    /// Keeps a document and describes it.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn put_document<T: Serialize>(&self, media_type: &str, document: &T) -> Result<Descriptor> {
+        Ok(self.put_blob(&document::encode(document))?.descriptor(media_type))
+    }
+
+    /// A blob whose digest is known when it has been written.
+    ///
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn write_blob(&self) -> Result<BlobWriter> {
+        let folder = self.root.join(BLOBS);
+        fs::create_dir_all(&folder).map_err(io(&folder))?;
+        let file = temporary(&folder)?;
+        Ok(BlobWriter { layout: self.clone(), file, hasher: Hasher::default(), size: 0 })
+    }
+
+    /// What the layout names.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`].
+    pub fn index(&self) -> Result<Index> {
+        let path = self.root.join(INDEX);
+        let bytes = fs::read(&path).map_err(io(&path))?;
+        document::read(&path.display().to_string(), &bytes)
+    }
+
+    /// Names a document. Another that had the name is listed no more, nor is what refers to it; their blobs stay.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`].
+    pub fn tag(&self, descriptor: &Descriptor, name: &str) -> Result<()> {
+        let named = descriptor.clone().with_annotation(REF_NAME, name);
+        self.change(|index| {
+            let (replaced, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut index.manifests)
+                .into_iter()
+                .partition(|old| old.ref_name() == Some(name) && old.digest != named.digest);
+            let is_gone = |subject: Digest| {
+                replaced.iter().any(|old| old.digest == subject)
+                    && !kept.iter().any(|other| other.digest == subject)
+            };
+            index.manifests = kept
+                .iter()
+                .filter(|old| old.digest != named.digest || old.ref_name().is_some_and(|other| other != name))
+                .filter(|old| !self.subject(old).is_some_and(is_gone))
+                .cloned()
+                .collect();
+            index.manifests.push(named);
+        })
+    }
+
+    /// The listed documents that refer to another, an image's SBOM for one.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`].
+    pub fn referrers(&self, subject: &Digest) -> Result<Vec<Descriptor>> {
+        let mut found = self.index()?.manifests;
+        found.retain(|descriptor| self.subject(descriptor) == Some(*subject));
+        Ok(found)
+    }
+
+    fn subject(&self, descriptor: &Descriptor) -> Option<Digest> {
+        Some(self.document(descriptor).ok()?.subject()?.digest)
+    }
+
+    /// Lists a document without a name, as one that refers to another has none.
+    ///
+    /// # Errors
+    /// [`Error::Io`], [`Error::Invalid`].
+    pub fn list(&self, descriptor: &Descriptor) -> Result<()> {
+        self.change(|index| {
+            if !index.manifests.iter().any(|old| old.digest == descriptor.digest) {
+                index.manifests.push(descriptor.clone());
+            }
+        })
+    }
+
+    /// The document of a name, a digest, or the only one (`name` is `None`).
+    ///
+    /// # Errors
+    /// [`Error::NotFound`]; [`Error::Invalid`] if there are several and none was named.
+    pub fn find(&self, name: Option<&str>) -> Result<Descriptor> {
+        let index = self.index()?;
+        let Some(name) = name else {
+            let mut tagged: Vec<Descriptor> = index.manifests;
+            if tagged.len() > 1 {
+                tagged.retain(|descriptor| descriptor.ref_name().is_some());
+            }
+            let mut seen = Vec::new();
+            tagged.retain(|descriptor| {
+                let new = !seen.contains(&descriptor.digest);
+                seen.push(descriptor.digest);
+                new
+            });
+            return match tagged.len() {
+                1 => Ok(tagged.remove(0)),
+                0 => Err(Error::NotFound { what: format!("image in {}", self.root.display()) }),
+                many => Err(Error::Invalid {
+                    what: self.root.display().to_string(),
+                    reason: format!("it has {many} images and none was named"),
+                }),
+            };
+        };
+        let digest = name.parse::<Digest>().ok();
+        index
+            .manifests
+            .into_iter()
+            .find(|descriptor| descriptor.ref_name() == Some(name) || Some(descriptor.digest) == digest)
+            .ok_or_else(|| Error::NotFound { what: format!("{name} in {}", self.root.display()) })
+    }
+
+    /// Everything that documents are made of, themselves included, each once: parts come before what has them.
+    ///
+    /// # Errors
+    /// Those of [`Layout::document`] for any of them.
+    pub fn reachable(&self, from: &[Descriptor]) -> Result<Vec<Descriptor>> {
+        let mut found: Vec<Descriptor> = Vec::new();
+        for descriptor in from {
+            self.reach(descriptor, &mut found)?;
+        }
+        Ok(found)
+    }
+
+    fn reach(&self, descriptor: &Descriptor, found: &mut Vec<Descriptor>) -> Result<()> {
+        if found.iter().any(|known| known.digest == descriptor.digest) {
+            return Ok(());
+        }
+        let media_type = &descriptor.media_type;
+        if crate::media::is_manifest(media_type) || crate::media::is_index(media_type) {
+            for part in self.document(descriptor)?.parts() {
+                self.reach(part, found)?;
+            }
+        } else if self.blob_size(&descriptor.digest)?.is_none() {
+            return Err(self.absent(&descriptor.digest));
+        }
+        found.push(descriptor.clone());
+        Ok(())
+    }
+
+    fn change(&self, how: impl FnOnce(&mut Index)) -> Result<()> {
+        let mark = self.root.join(MARK);
+        let lock = File::open(&mark).map_err(io(&mark))?;
+        lock.lock().map_err(io(&mark))?;
+        let mut index = self.index()?;
+        how(&mut index);
+        self.replace(INDEX, &document::encode(&index))
+    }
+
+    fn replace(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let mut file = temporary(&self.root)?;
+        let path = self.root.join(name);
+        file.write_all(bytes).map_err(io(&path))?;
+        keep(file, &path)
+    }
+}
+
+/// # Errors
+/// [`Error::Invalid`]: no document is as large as that.
+pub(crate) fn check_document_size(what: &str, size: u64) -> Result<()> {
+    match size <= DOCUMENT_BYTES_MAX {
+        true => Ok(()),
+        false => Err(Error::Invalid {
+            what: what.to_owned(),
+            reason: format!("{size} bytes are more than a document has ({DOCUMENT_BYTES_MAX})"),
+        }),
+    }
+}
+
+fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(io(folder))
+}
+
+/// Puts a finished file where it belongs, readable by all as the rest of a layout is, whatever the umask.
+fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(io(path))?;
+    file.as_file().sync_data().map_err(io(path))?;
+    file.persist(path).map(drop).map_err(|error| io(path)(error.error))
+}
+
+/// Writes one blob, hashing on the way; dropped before [`BlobWriter::finish`] it leaves nothing. The errors of its
+/// [`Write`] name the file.
+#[derive(Debug)]
+pub struct BlobWriter {
+    layout: Layout,
+    file: NamedTempFile,
+    hasher: Hasher,
+    size: u64,
+}
+
+impl BlobWriter {
+    /// The file that is written until it has its name.
+    pub fn path(&self) -> &Path {
+        self.file.path()
+    }
+
+    /// How many bytes were written.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// # Errors
+    /// [`Error::Io`].
+    pub fn finish(self) -> Result<Blob> {
+        let blob = Blob { digest: self.hasher.finish(), size: self.size };
+        if self.layout.blob_size(&blob.digest)? != Some(blob.size) {
+            keep(self.file, &self.layout.blob_path(&blob.digest))?;
+        }
+        Ok(blob)
+    }
+
+    /// Finishes what came from outside, if it is what was asked for.
+    ///
+    /// # Errors
+    /// [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::Io`].
+    pub fn finish_as(self, expected: &Descriptor) -> Result<Blob> {
+        let what = format!("blob {}", expected.digest);
+        if self.size != expected.size {
+            return Err(Error::SizeMismatch { what, expected: expected.size, actual: self.size });
+        }
+        expected.digest.expect(self.hasher.clone().finish(), &what)?;
+        self.finish()
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.as_file_mut().write(bytes).map_err(|error| named(self.file.path(), error))?;
+        self.hasher.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.as_file_mut().flush().map_err(|error| named(self.file.path(), error))
+    }
+}
+
+/// An error of the disk with its path in it, for those who see only [`Write`]. Interruptions stay what they are.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+struct Named {
+    path: PathBuf,
+    source: io::Error,
+}
+
+fn named(path: &Path, source: io::Error) -> io::Error {
+    io::Error::new(source.kind(), Named { path: path.to_owned(), source })
+}
+
+/// The same without it, for those who say the path themselves.
+fn bare(path: &Path, error: io::Error) -> Error {
+    let source = match error.downcast::<Named>() {
+        Ok(named) => named.source,
+        Err(error) => error,
+    };
+    Error::Io { path: path.to_owned(), source }
+}

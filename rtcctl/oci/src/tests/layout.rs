@@ -1,0 +1,198 @@
+//! Layouts on disk.
+
+use std::fs;
+use std::io::Write as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+
+use tempfile::TempDir;
+
+use super::image;
+use crate::document::encode;
+use crate::{Descriptor, Digest, Error, Index, Layout, Manifest, media};
+
+fn layout() -> (TempDir, Layout) {
+    let folder = TempDir::new().unwrap();
+    let layout = Layout::create(folder.path().join("image")).unwrap();
+    (folder, layout)
+}
+
+fn files(layout: &Layout) -> Vec<String> {
+    let mut names: Vec<String> = fs::read_dir(layout.root().join("blobs/sha256"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn a_new_layout_is_what_the_specification_says() {
+    let (_folder, layout) = layout();
+    let read = |name: &str| fs::read_to_string(layout.root().join(name)).unwrap();
+    assert_eq!(read("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#);
+    assert_eq!(
+        read("index.json"),
+        r#"{"schemaVersion":2,"mediaType":"application/vnd.oci.image.index.v1+json","manifests":[]}"#
+    );
+    assert!(Layout::open(layout.root()).is_ok());
+    assert!(Layout::create(layout.root()).is_ok());
+}
+
+#[test]
+fn a_folder_of_something_else_is_not_taken() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("notes"), "x").unwrap();
+    assert!(matches!(Layout::create(folder.path()), Err(Error::NotALayout { .. })));
+    assert!(matches!(Layout::open(folder.path()), Err(Error::NotALayout { .. })));
+    assert!(matches!(Layout::open(folder.path().join("notes")), Err(Error::NotALayout { .. })));
+    assert!(matches!(Layout::create(folder.path().join("notes/x")), Err(Error::Io { .. })));
+    fs::write(folder.path().join("oci-layout"), r#"{"imageLayoutVersion":"2.0.0"}"#).unwrap();
+    assert!(
+        matches!(Layout::open(folder.path()), Err(Error::NotALayout { reason, .. }) if reason.contains("2.0.0"))
+    );
+}
+
+#[test]
+fn a_blob_is_hashed_while_it_is_written_and_readable_by_all() {
+    let (_folder, layout) = layout();
+    let mut writer = layout.write_blob().unwrap();
+    writer.write_all(b"hello ").unwrap();
+    writer.write_all(b"world").unwrap();
+    let blob = writer.finish().unwrap();
+    assert_eq!((blob.digest, blob.size), (Digest::of(b"hello world"), 11));
+    let metadata = fs::metadata(layout.blob_path(&blob.digest)).unwrap();
+    assert_eq!(metadata.permissions().mode() & 0o777, 0o644);
+    assert_eq!(files(&layout), [blob.digest.hex()]);
+}
+
+#[test]
+fn a_blob_that_is_there_is_not_written_again() {
+    let (_folder, layout) = layout();
+    let blob = layout.put_blob(b"content").unwrap();
+    let inode = || fs::metadata(layout.blob_path(&blob.digest)).unwrap().ino();
+    let first = inode();
+    layout.put_blob(b"content").unwrap();
+    let mut writer = layout.write_blob().unwrap();
+    writer.write_all(b"content").unwrap();
+    writer.finish().unwrap();
+    assert_eq!(inode(), first);
+    // One that was cut off is.
+    fs::write(layout.blob_path(&blob.digest), "cont").unwrap();
+    layout.put_blob(b"content").unwrap();
+    assert_eq!(layout.blob_size(&blob.digest).unwrap(), Some(7));
+}
+
+#[test]
+fn what_was_not_finished_leaves_nothing() {
+    let (_folder, layout) = layout();
+    let mut writer = layout.write_blob().unwrap();
+    writer.write_all(b"half").unwrap();
+    drop(writer);
+    let mut writer = layout.write_blob().unwrap();
+    writer.write_all(b"other").unwrap();
+    let expected = Descriptor::of("", b"known");
+    assert!(matches!(writer.finish_as(&expected), Err(Error::DigestMismatch { .. })));
+    let mut writer = layout.write_blob().unwrap();
+    writer.write_all(b"long one").unwrap();
+    let wrong = writer.finish_as(&expected);
+    assert!(matches!(wrong, Err(Error::SizeMismatch { expected: 5, actual: 8, .. })));
+    assert!(files(&layout).is_empty());
+}
+
+#[test]
+fn errors_of_the_disk_name_the_file() {
+    let (_folder, layout) = layout();
+    let blob = layout.put_blob(b"x").unwrap();
+    fs::remove_dir_all(layout.root().join("blobs")).unwrap();
+    fs::write(layout.root().join("blobs"), "a file where a folder should be").unwrap();
+    let error = layout.put_blob(b"y").unwrap_err().to_string();
+    assert!(error.contains("blobs"), "{error}");
+    assert!(
+        matches!(layout.open_blob(&blob.digest), Err(Error::Io { path, .. }) if path.ends_with(blob.digest.hex()))
+    );
+    // The disk that is always full.
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let folder = TempDir::new().unwrap();
+    let good = Layout::create(folder.path()).unwrap();
+    let image = image(&good, b"layer");
+    good.tag(&image, "v1").unwrap();
+    let failed = crate::archive::write(&good, "/dev/full".as_ref(), full).unwrap_err();
+    assert!(
+        matches!(&failed, Error::Io { path, source } if path == std::path::Path::new("/dev/full")
+            && source.kind() == std::io::ErrorKind::StorageFull),
+        "{failed:?}"
+    );
+}
+
+#[test]
+fn a_document_is_verified_when_it_is_read() {
+    let (_folder, layout) = layout();
+    let descriptor = image(&layout, b"layer");
+    assert!(layout.document(&descriptor).is_ok());
+    let path = layout.blob_path(&descriptor.digest);
+    let bytes = fs::read_to_string(&path).unwrap();
+    fs::write(&path, bytes.replace("amd64", "arm64").replace("tar", "rat")).unwrap();
+    assert!(matches!(layout.document(&descriptor), Err(Error::DigestMismatch { .. })));
+    fs::write(&path, format!("{bytes} ")).unwrap();
+    assert!(matches!(layout.document(&descriptor), Err(Error::SizeMismatch { .. })));
+    let absent = Descriptor::of(media::MANIFEST, b"absent");
+    assert!(matches!(layout.document(&absent), Err(Error::NotFound { .. })));
+    let huge = Descriptor::new(media::MANIFEST, absent.digest, u64::MAX);
+    assert!(matches!(layout.document(&huge), Err(Error::Invalid { .. })));
+}
+
+#[test]
+fn a_name_is_one_images_and_takes_what_refers_to_the_old_one_with_it() {
+    let (_folder, layout) = layout();
+    let (old, new) = (image(&layout, b"old"), image(&layout, b"new"));
+    layout.tag(&old, "v1").unwrap();
+    let mut sbom = Manifest::new(Descriptor::of(media::EMPTY, b"{}"), Vec::new());
+    sbom.subject = Some(old.clone());
+    let sbom = layout.put_document(media::MANIFEST, &sbom).unwrap();
+    layout.list(&sbom).unwrap();
+    layout.list(&sbom).unwrap();
+    assert_eq!(layout.referrers(&old.digest).unwrap().len(), 1);
+    assert_eq!(layout.index().unwrap().manifests.len(), 2);
+    assert_eq!(layout.find(None).unwrap().digest, old.digest);
+
+    layout.tag(&new, "v1").unwrap();
+    let index = layout.index().unwrap();
+    assert_eq!(index.manifests.len(), 1);
+    assert_eq!(layout.find(Some("v1")).unwrap().digest, new.digest);
+    layout.tag(&new, "v1").unwrap();
+    assert_eq!(layout.index().unwrap(), index);
+
+    layout.tag(&new, "v2").unwrap();
+    assert_eq!(layout.find(None).unwrap().digest, new.digest);
+    layout.tag(&old, "v1").unwrap();
+    assert_eq!(layout.find(Some(&new.digest.to_string())).unwrap().ref_name(), Some("v2"));
+    assert!(matches!(layout.find(None), Err(Error::Invalid { .. })));
+    assert!(matches!(layout.find(Some("v3")), Err(Error::NotFound { .. })));
+}
+
+#[test]
+fn what_an_index_reaches_is_there_once_and_after_its_parts() {
+    let (_folder, layout) = layout();
+    let one = image(&layout, b"same");
+    let two = image(&layout, b"same");
+    let index = layout.put_document(media::INDEX, &Index::new(vec![one.clone(), two])).unwrap();
+    let reached = layout.reachable(std::slice::from_ref(&index)).unwrap();
+    let kinds: Vec<&str> = reached.iter().map(|descriptor| descriptor.media_type.as_str()).collect();
+    assert_eq!(kinds, [media::CONFIG, media::LAYER, media::MANIFEST, media::INDEX]);
+    fs::remove_file(layout.blob_path(&Digest::of(b"same"))).unwrap();
+    assert!(matches!(layout.reachable(&[one]), Err(Error::NotFound { .. })));
+    assert!(!encode(&layout.index().unwrap()).is_empty());
+}
+
+#[test]
+fn many_who_name_at_once_lose_no_name() {
+    let (_folder, layout) = layout();
+    let descriptor = image(&layout, b"layer");
+    std::thread::scope(|scope| {
+        for number in 0..16 {
+            let (layout, descriptor) = (&layout, &descriptor);
+            scope.spawn(move || layout.tag(descriptor, &format!("v{number}")).unwrap());
+        }
+    });
+    assert_eq!(layout.index().unwrap().manifests.len(), 16);
+}
