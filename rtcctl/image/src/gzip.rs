@@ -1,0 +1,223 @@
+//! A gzip stream that is the same on every machine and uses all of its processors.
+//!
+//! The input is cut into pieces of a fixed length, each is deflated by itself and ended on a byte, and the pieces are
+//! joined in their order into one member. How many threads work on them changes nothing.
+//!
+//! `miniz_oxide` is called by its name and not through flate2, whose back end any crate of a build may exchange: others
+//! choose their matches by what the processor can do.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+
+use flate2::Crc;
+use miniz_oxide::deflate::core::{
+    CompressorOxide, TDEFLFlush, TDEFLStatus, compress_to_output, create_comp_flags_from_zip_params,
+};
+
+pub const LEVEL: i32 = 6;
+const PIECE_BYTES: usize = 1 << 20;
+/// More threads would hold more memory than they save time.
+const THREADS_MAX: usize = 4;
+/// No name, no time, no extra flags; the system is "unknown".
+const HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
+/// Negative: deflate without a header of its own.
+const RAW_WINDOW: i32 = -15;
+
+struct Job {
+    piece: Vec<u8>,
+    place: Place,
+    done: SyncSender<Vec<u8>>,
+}
+
+#[derive(Clone, Copy)]
+enum Place {
+    Between,
+    Last,
+}
+
+pub struct Gzip<W: Write> {
+    to: W,
+    piece: Vec<u8>,
+    check: Crc,
+    jobs: SyncSender<Job>,
+    running: VecDeque<Receiver<Vec<u8>>>,
+    running_max: usize,
+}
+
+impl<W: Write> Gzip<W> {
+    pub fn new(to: W) -> io::Result<Gzip<W>> {
+        let threads = thread::available_parallelism().map_or(1, |count| count.get().min(THREADS_MAX));
+        Gzip::with_threads(to, threads)
+    }
+
+    fn with_threads(mut to: W, threads: usize) -> io::Result<Gzip<W>> {
+        let (jobs, queue) = sync_channel::<Job>(threads);
+        let queue = Arc::new(Mutex::new(queue));
+        for _ in 0..threads {
+            let queue = Arc::clone(&queue);
+            thread::Builder::new().name("gzip".to_owned()).spawn(move || work(&queue))?;
+        }
+        to.write_all(&HEADER)?;
+        Ok(Gzip {
+            to,
+            piece: Vec::with_capacity(PIECE_BYTES),
+            check: Crc::new(),
+            jobs,
+            running: VecDeque::new(),
+            running_max: threads + 1,
+        })
+    }
+
+    fn send(&mut self, place: Place) -> io::Result<()> {
+        let next = match place {
+            Place::Between => Vec::with_capacity(PIECE_BYTES),
+            Place::Last => Vec::new(),
+        };
+        let piece = std::mem::replace(&mut self.piece, next);
+        self.check.update(&piece);
+        while self.running.len() >= self.running_max {
+            self.receive()?;
+        }
+        let (done, ready) = sync_channel(1);
+        self.jobs.send(Job { piece, place, done }).map_err(|_| stopped())?;
+        self.running.push_back(ready);
+        Ok(())
+    }
+
+    fn receive(&mut self) -> io::Result<()> {
+        match self.running.pop_front() {
+            Some(ready) => self.to.write_all(&ready.recv().map_err(|_| stopped())?),
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what is left, and gives back what was written to.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.send(Place::Last)?;
+        while !self.running.is_empty() {
+            self.receive()?;
+        }
+        self.to.write_all(&self.check.sum().to_le_bytes())?;
+        self.to.write_all(&self.check.amount().to_le_bytes())?;
+        Ok(self.to)
+    }
+}
+
+impl<W: Write> Write for Gzip<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        // A full piece waits for more, so that the last one is known to be last.
+        if self.piece.len() == PIECE_BYTES {
+            self.send(Place::Between)?;
+        }
+        let taken = bytes.len().min(PIECE_BYTES - self.piece.len());
+        self.piece.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    /// Nothing: where pieces end must not depend on who flushes.
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+fn stopped() -> io::Error {
+    io::Error::other("a thread that compresses has stopped")
+}
+
+/// Until nobody can send any more.
+fn work(queue: &Mutex<Receiver<Job>>) {
+    loop {
+        let job = match queue.lock() {
+            Ok(queue) => queue.recv(),
+            Err(_) => return,
+        };
+        let Ok(job) = job else { return };
+        let deflated = deflate(&job.piece, job.place);
+        // Whoever asked may have given up.
+        let _ = job.done.send(deflated);
+    }
+}
+
+fn deflate(piece: &[u8], place: Place) -> Vec<u8> {
+    let flush = match place {
+        Place::Between => TDEFLFlush::Sync,
+        Place::Last => TDEFLFlush::Finish,
+    };
+    let mut compressor = CompressorOxide::new(create_comp_flags_from_zip_params(LEVEL, RAW_WINDOW, 0));
+    let mut deflated = Vec::with_capacity(piece.len() / 2);
+    let (status, read) = compress_to_output(&mut compressor, piece, flush, |bytes| {
+        deflated.extend_from_slice(bytes);
+        true
+    });
+    // Writing to memory is never refused, so that one call takes everything.
+    assert!(matches!(status, TDEFLStatus::Okay | TDEFLStatus::Done) && read == piece.len(), "{status:?}");
+    deflated
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use super::*;
+
+    fn packed(bytes: &[u8], threads: usize, step: usize) -> Vec<u8> {
+        let mut gzip = Gzip::with_threads(Vec::new(), threads).unwrap();
+        for part in bytes.chunks(step) {
+            gzip.write_all(part).unwrap();
+        }
+        gzip.finish().unwrap()
+    }
+
+    /// Neither all alike nor all different, as programs are.
+    fn sample(length: usize) -> Vec<u8> {
+        let mut state = 1_u32;
+        let next = move |index: usize| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            if index % 7 < 4 { (index / 900) as u8 } else { (state >> 24) as u8 }
+        };
+        (0..length).map(next).collect()
+    }
+
+    #[test]
+    fn any_reader_gets_back_what_was_written() {
+        for length in [0, 1, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 3 * PIECE_BYTES] {
+            let bytes = sample(length);
+            let packed = packed(&bytes, 2, 70_001);
+            let mut unpacked = Vec::new();
+            // The plain decoder reads one member, so that there must be just one.
+            let mut decoder = flate2::read::GzDecoder::new(packed.as_slice());
+            decoder.read_to_end(&mut unpacked).unwrap();
+            assert!(unpacked == bytes, "{length} bytes");
+            assert!(decoder.into_inner().is_empty());
+        }
+    }
+
+    #[test]
+    fn threads_and_the_size_of_writes_change_nothing() {
+        let bytes = sample(5 * PIECE_BYTES + 17);
+        let one = packed(&bytes, 1, bytes.len());
+        assert!(one == packed(&bytes, 4, 4_096));
+        assert!(one == packed(&bytes, 3, PIECE_BYTES));
+        assert!(one.len() < bytes.len() * 3 / 4, "{} of {}", one.len(), bytes.len());
+    }
+
+    #[test]
+    fn a_writer_that_fails_ends_it() {
+        struct Small(usize);
+        impl Write for Small {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.0 = self.0.checked_sub(bytes.len()).ok_or(io::ErrorKind::StorageFull)?;
+                Ok(bytes.len())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let mut gzip = Gzip::new(Small(100_000)).unwrap();
+        let written = gzip.write_all(&sample(20 * PIECE_BYTES)).and_then(|()| gzip.finish().map(drop));
+        assert_eq!(written.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    }
+}

@@ -1,0 +1,28 @@
+//! From a binary to a reproducible OCI image on disk.
+//!
+//! - [`elf`] reads what a binary says about itself, [`libraries`] finds what it is loaded with, in a [`sysroot`];
+//! - [`root`] makes of them the least that a program needs around it, as a [`tree`] of files;
+//! - [`layer`] packs a tree, [`kept`] knows what was packed already;
+//! - [`build`] joins layers to an image, one for each platform, and an index over them;
+//! - [`sbom`] says what is in it;
+//! - [`files`] lists what layers hold, [`diff`] compares two images.
+//!
+//! Invariants: the same settings and the same files give the same digest, whatever the folder, the user, the umask, the
+//! time zone and the order in which files were made; nothing is held in memory that grows with the size of a file.
+
+pub mod elf;
+mod error;
+pub mod gzip;
+pub mod kept;
+pub mod layer;
+pub mod libraries;
+mod loader_cache;
+pub mod platform;
+pub mod root;
+pub mod sysroot;
+pub mod tree;
+
+#[cfg(test)]
+mod fixture;
+
+pub use error::{Error, Result};
