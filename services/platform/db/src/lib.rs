@@ -9,7 +9,9 @@
 //!   come is no basis for a decision: lock one row that stands for all of them first.
 //! - On SQLite concurrent commands share a transaction (group commit): each runs in a savepoint of its own and a
 //!   failing one rolls back alone; one fsync answers them all.
-//! - What must happen after the commit and only then (wake a relay, drop a cache entry) is a hook: [`Tx::after_commit`].
+//! - What must happen after the commit and only then (count it, take a new key into use) is a hook: [`Tx::after_commit`]. What
+//!   may happen for nothing and must not be missed (drop a cache entry, refuse a token, wake a relay) is one too, which also
+//!   runs where nobody knows whether it was stored: [`Tx::once_it_may_be_stored`].
 
 mod engine;
 mod error;
@@ -43,7 +45,12 @@ macro_rules! params {
 /// How an engine is asked.
 type Way = fn(&dyn Engine, &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error>;
 
-type Hook = Box<dyn FnOnce() + Send>;
+/// What runs once a command has ended.
+struct Hook {
+    /// Also where it is not known whether the change was stored.
+    in_doubt: bool,
+    run: Box<dyn FnOnce() + Send>,
+}
 
 /// A handle on one service's database. Cheap to clone.
 #[derive(Clone)]
@@ -333,9 +340,33 @@ impl Tx<'_> {
         self.work().add(item);
     }
 
-    /// Runs `hook` once the change is on disk; never where it is rolled back.
+    /// Deletes rows by their keys with as few statements as may be; answers how many were there. `values` holds all keys one
+    /// after the other, each as long as `key` has columns.
+    pub fn delete_rows(&mut self, table: &str, key: &[&str], values: &[Param<'_>]) -> Result<usize, Error> {
+        let one = key.iter().map(|column| format!("{column} = ?")).collect::<Vec<_>>().join(" AND ");
+        let mut gone = 0;
+        late::in_portions(values, key.len(), |portion| {
+            let rows = portion.len() / key.len();
+            let condition = match key {
+                [column] => format!("{column} IN ({})", vec!["?"; rows].join(", ")),
+                // Rows of several columns have no list that all engines read.
+                _ => vec![format!("({one})"); rows].join(" OR "),
+            };
+            gone += self.execute(&format!("DELETE FROM {table} WHERE {condition}"), portion)?;
+            Ok(())
+        })?;
+        Ok(gone)
+    }
+
+    /// Runs `hook` once the change is on disk; never where it is rolled back, and never where that is not known.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
-        self.hooks.push(Box::new(hook));
+        self.hooks.push(Hook { in_doubt: false, run: Box::new(hook) });
+    }
+
+    /// Runs `hook` once the change is on disk, or may be ([`Error::OutcomeUnknown`]); never where it is rolled back. For what
+    /// does no harm where nothing was stored, and would where it was and nobody did it.
+    pub fn once_it_may_be_stored(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Hook { in_doubt: true, run: Box::new(hook) });
     }
 }
 
@@ -378,14 +409,17 @@ where
     }
 
     fn finish(mut self: Box<Self>, commit: Result<(), Error>) {
+        let is_kept = matches!(self.outcome, Some(Ok(_)));
+        let in_doubt = matches!(commit, Err(Error::OutcomeUnknown));
+        let is_stored = commit.is_ok();
         let result = match (commit, self.outcome.take()) {
             (Ok(()), Some(outcome)) => outcome,
             (Ok(()), None) => Err(Error::Panicked.into()),
             (Err(error), _) => Err(error.into()),
         };
-        if result.is_ok() {
-            // The change is on disk.
-            self.hooks.drain(..).for_each(|hook| hook());
+        if is_kept && (is_stored || in_doubt) {
+            let due = self.hooks.drain(..).filter(|hook| is_stored || hook.in_doubt);
+            due.for_each(|hook| (hook.run)());
         }
         if let Some(reply) = self.reply.take() {
             // Nobody waits any more: the caller gave up, the change stays.

@@ -3,7 +3,9 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::{Db, Error, Migration, Migrations, params};
+use crate::{
+    Connection, Db, Engine, Error, Job, Migration, Migrations, Param, Stats, ToParam, Verdict, params,
+};
 
 static ONE: &[Migrations] = &[Migrations {
     component: "shelf",
@@ -187,4 +189,91 @@ async fn a_write_beside_a_reader_in_memory_is_not_forgotten() {
     })
     .unwrap();
     assert_eq!((copies(&db).await, db.stats().commands), (1, 2));
+}
+
+/// An engine of which nobody knows whether it stored anything.
+struct Doubtful(Arc<dyn Engine>);
+
+struct InDoubt(Box<dyn Job>);
+
+impl Job for InDoubt {
+    fn run(&mut self, connection: &mut dyn Connection) -> Verdict {
+        self.0.run(connection)
+    }
+
+    fn finish(self: Box<Self>, _: Result<(), Error>) {
+        self.0.finish(Err(Error::OutcomeUnknown));
+    }
+}
+
+impl Engine for Doubtful {
+    fn write(&self, job: Box<dyn Job>) {
+        self.0.write(Box::new(InDoubt(job)));
+    }
+
+    fn write_lazily(&self, job: Box<dyn Job>) {
+        self.0.write_lazily(Box::new(InDoubt(job)));
+    }
+
+    fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {
+        self.0.read(query)
+    }
+
+    fn reads_inline(&self) -> bool {
+        self.0.reads_inline()
+    }
+
+    fn is_commit_ordered(&self) -> bool {
+        self.0.is_commit_ordered()
+    }
+
+    fn stats(&self) -> Stats {
+        self.0.stats()
+    }
+}
+
+#[tokio::test]
+async fn what_must_not_be_missed_is_done_where_nobody_knows_whether_it_was_stored() {
+    let db = Db::in_memory().unwrap().around(|engine| Arc::new(Doubtful(engine)));
+    let (sure, in_doubt) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    for fails in [false, true] {
+        let (sure, in_doubt) = (sure.clone(), in_doubt.clone());
+        let unknown = db
+            .write(move |tx| -> Result<(), Error> {
+                let (sure, in_doubt) = (sure.clone(), in_doubt.clone());
+                tx.after_commit(move || {
+                    sure.fetch_add(1, Ordering::SeqCst);
+                });
+                tx.once_it_may_be_stored(move || {
+                    in_doubt.fetch_add(1, Ordering::SeqCst);
+                });
+                if fails { Err(Error::NoRow) } else { Ok(()) }
+            })
+            .await;
+        assert!(matches!(unknown, Err(Error::OutcomeUnknown)));
+    }
+    assert_eq!((sure.load(Ordering::SeqCst), in_doubt.load(Ordering::SeqCst)), (0, 1));
+}
+
+#[tokio::test]
+async fn rows_go_by_keys_of_one_column_or_of_several() {
+    let (_dir, db) = shelf().await;
+    let left = db
+        .write(|tx| -> Result<(usize, usize, i64), Error> {
+            for n in 0..300_i64 {
+                tx.execute("INSERT INTO books VALUES (?, ?)", params![format!("b{n}"), n % 2])?;
+            }
+            let names: Vec<String> = (0..150).map(|n| format!("b{n}")).collect();
+            let keys: Vec<Param<'_>> = names.iter().map(ToParam::to_param).collect();
+            let by_one = tx.delete_rows("books", &["id"], &keys)?;
+            let names: Vec<String> = (140..170).map(|n| format!("b{n}")).collect();
+            let keys: Vec<Param<'_>> = names.iter().flat_map(|id| [id.to_param(), Param::Int(0)]).collect();
+            // Ten are gone already, and of the others every other has another number.
+            let by_two = tx.delete_rows("books", &["id", "copies"], &keys)?;
+            let left = tx.query_one("SELECT COUNT(*) FROM books", params![], |row| row.get(0))?;
+            Ok((by_one, by_two, left))
+        })
+        .await
+        .unwrap();
+    assert_eq!(left, (150, 10, 140));
 }
