@@ -2,11 +2,13 @@
 //! statement for what they leave to its end.
 //!
 //! One worker is at work as long as that is enough: what comes meanwhile waits for it, and is together then. Others join where
-//! somebody has waited for [`JOIN_AFTER`], as when the one waits for a lock.
+//! somebody has waited for [`crate::queue::JOIN_AFTER`], as when the one waits for a lock.
 //!
 //! Invariants:
 //! - commands that share a transaction share its fate. Where one of them wants its changes undone, or the transaction
 //!   cannot be committed, all are run again, each in a transaction of its own;
+//! - nobody waits long for a row that another one needs. A command that has waited a second for a lock is put aside: those
+//!   that came with it go on without it, and it waits alone, on a connection that nobody else needs;
 //! - a command is run again only where it is certain that nothing of it was committed;
 //! - it is finished exactly once;
 //! - nobody waits without end: the queue is bounded, and so are the tries of one command.
@@ -20,16 +22,13 @@ use std::time::Duration;
 use db::{Error, Job, Stats, Verdict, Work};
 use tokio::time::Instant;
 
-use crate::connect::{Connector, Purpose};
+use crate::connect::{Connector, LockWait, Purpose};
 use crate::failure::Failure;
+use crate::queue::{Group, Queue, Taken, Waiting};
 use crate::session::Session;
 
 /// Commands that may wait for a worker; beyond that they are refused at once (R91).
 const QUEUE_MAX: usize = 8_192;
-/// How many commands share a transaction at most: bounds what one that fails costs the others.
-const GROUP_MAX: usize = 64;
-/// How long a command waits for the worker that is at work before another one joins it.
-const JOIN_AFTER: Duration = Duration::from_millis(10);
 /// How long a worker stays without work before it gives up its connection.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How often one command is run where others are in its way, for each way of being in it.
@@ -39,42 +38,26 @@ const LOST_MAX: u32 = 3;
 /// The longest pause between two tries.
 const PAUSE_MAX_MICROS: u64 = 50_000;
 
-struct Waiting {
-    job: Box<dyn Job>,
-    since: Instant,
+/// Why a command has not been committed.
+enum Stop {
+    /// Somebody holds a lock that it needs, and others need its worker.
+    Held,
+    Failed(Error),
 }
 
-type Group = Vec<Box<dyn Job>>;
-
-#[derive(Default)]
-struct Queue {
-    jobs: VecDeque<Waiting>,
-    lazy: VecDeque<Box<dyn Job>>,
-    /// Workers alive, those of them that wait for work, and those that are at work.
-    workers: usize,
-    idle: usize,
-    working: usize,
-    /// Somebody looks whether those who wait are taken in time.
-    is_watched: bool,
-    closed: bool,
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Stop::Failed(error)
+    }
 }
 
-impl Queue {
-    fn is_empty(&self) -> bool {
-        self.jobs.is_empty() && self.lazy.is_empty()
-    }
-
-    /// Those who waited longest, and all that is lazy with them.
-    fn take_group(&mut self) -> Group {
-        let count = self.jobs.len().min(GROUP_MAX);
-        let lazy = self.lazy.len().min(GROUP_MAX);
-        self.jobs.drain(..count).map(|waiting| waiting.job).chain(self.lazy.drain(..lazy)).collect()
-    }
-
-    /// How long the first may still wait for who is at work.
-    fn patience(&self) -> Duration {
-        self.jobs.front().map_or(JOIN_AFTER, |first| JOIN_AFTER.saturating_sub(first.since.elapsed()))
-    }
+/// What came of a transaction of several.
+enum Together {
+    Ended(Result<(), Error>),
+    /// Nothing was changed: this one waited for a lock.
+    Held(usize),
+    /// Nothing was changed, and each has to be run by itself.
+    Apart,
 }
 
 pub(crate) struct Commands {
@@ -85,6 +68,22 @@ pub(crate) struct Commands {
     commands: AtomicU64,
     commits: AtomicU64,
     random: AtomicU64,
+}
+
+/// A worker's place among those at work, until it is dropped.
+struct AtWork<'a> {
+    commands: &'a Commands,
+    is_patient: bool,
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        let mut queue = lock(&self.commands.queue);
+        match self.is_patient {
+            true => queue.patient -= 1,
+            false => queue.working -= 1,
+        }
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -111,7 +110,7 @@ impl Commands {
 
     pub fn take(self: &Arc<Self>, job: Box<dyn Job>) {
         let mut queue = lock(&self.queue);
-        if queue.closed || queue.jobs.len() >= QUEUE_MAX {
+        if queue.closed || queue.waiting() >= QUEUE_MAX {
             let error = if queue.closed { Error::Closed } else { Error::Busy };
             drop(queue);
             return job.finish(Err(error));
@@ -133,7 +132,7 @@ impl Commands {
 
     /// Wakes a worker where nobody is at work, or nobody sees to it that those who wait are taken in time; makes one where all
     /// that are there do something else and there may be more.
-    fn wake(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
+    fn wake(self: &Arc<Self>, queue: MutexGuard<'_, Queue>) {
         if queue.working > 0 && queue.is_watched {
             return;
         }
@@ -142,6 +141,10 @@ impl Commands {
             self.arrived.notify_one();
             return;
         }
+        self.hire(queue);
+    }
+
+    fn hire(self: &Arc<Self>, mut queue: MutexGuard<'_, Queue>) {
         let worker = self.clone();
         let spawned = std::thread::Builder::new()
             .name(format!("db-{}", self.connector.address.schema))
@@ -165,18 +168,34 @@ impl Commands {
         }
     }
 
+    /// Lets others go on where this one waits for a lock.
+    fn put_aside(self: &Arc<Self>, job: Box<dyn Job>) {
+        let mut queue = lock(&self.queue);
+        queue.aside.push_back(Waiting { job, since: Instant::now() });
+        if queue.idle > 0 {
+            drop(queue);
+            self.arrived.notify_one();
+        } else if queue.workers < self.connector.address.pool {
+            self.hire(queue);
+        }
+    }
+
     /// Waits for jobs. `None` when there is nothing more to do for this worker.
-    fn next(&self) -> Option<Group> {
+    fn next(&self) -> Option<Taken> {
+        let pool = self.connector.address.pool;
         let mut queue = lock(&self.queue);
         loop {
+            if let Some(aside) = queue.take_aside(pool, false) {
+                return Some(aside);
+            }
             let patience = queue.patience();
-            if !queue.is_empty() && (queue.working == 0 || queue.closed || patience.is_zero()) {
+            if !queue.is_idle() && (queue.working == 0 || queue.closed || patience.is_zero()) {
                 queue.working += 1;
                 let group = queue.take_group();
                 if !queue.jobs.is_empty() && !queue.is_watched {
                     self.arrived.notify_one();
                 }
-                return Some(group);
+                return Some(Taken::Group(group));
             }
             if queue.closed && queue.is_empty() {
                 queue.workers -= 1;
@@ -188,6 +207,9 @@ impl Commands {
                 queue = waited.unwrap_or_else(PoisonError::into_inner).0;
                 queue.is_watched = false;
                 continue;
+            }
+            if let Some(aside) = queue.take_aside(pool, true) {
+                return Some(aside);
             }
             queue.idle += 1;
             let (guard, timeout) =
@@ -201,39 +223,87 @@ impl Commands {
         }
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut session = None;
-        while let Some(mut group) = self.next() {
-            let together = match group.len() {
-                0 | 1 => None,
-                _ => self.run_together(&mut session, &mut group),
-            };
-            for mut job in group {
-                let outcome = match &together {
-                    Some(outcome) => outcome.clone(),
-                    None => self.run(&mut session, job.as_mut()),
-                };
-                self.commands.fetch_add(1, Ordering::Relaxed);
-                if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
-                    tracing::error!("a hook after a commit panicked");
-                }
+        while let Some(taken) = self.next() {
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut session, taken)));
+            if served.is_err() {
+                // Whatever it was doing is undone with its connection.
+                session = None;
+                tracing::error!("a worker panicked outside of its commands");
             }
-            lock(&self.queue).working -= 1;
         }
     }
 
-    /// Runs all in one transaction. `None` where each has to be run by itself, and nothing was changed.
-    fn run_together(&self, slot: &mut Option<Session>, group: &mut Group) -> Option<Result<(), Error>> {
-        let mut session = match slot.take() {
-            Some(session) => session,
-            None => match Session::open(&self.connector, Purpose::Commands) {
-                Ok(session) => session,
-                Err(error) => return Some(Err(error)),
-            },
+    fn serve(self: &Arc<Self>, session: &mut Option<Session>, taken: Taken) {
+        let is_patient = matches!(taken, Taken::Aside(_));
+        let _at_work = AtWork { commands: self, is_patient };
+        match taken {
+            Taken::Group(group) => self.serve_group(session, group),
+            Taken::Aside(job) => self.serve_one(session, job, LockWait::Long),
+        }
+    }
+
+    /// Runs all together as long as that goes well. Where one has waited for a lock, those before it, who have not, are
+    /// committed at once; then come those after it.
+    fn serve_group(self: &Arc<Self>, session: &mut Option<Session>, group: Group) {
+        let mut groups = VecDeque::from([group]);
+        while let Some(mut group) = groups.pop_front() {
+            let together = match group.len() {
+                0 | 1 => Together::Apart,
+                _ => self.run_together(session, &mut group),
+            };
+            match together {
+                Together::Ended(outcome) => {
+                    group.into_iter().for_each(|job| self.finish(job, outcome.clone()));
+                }
+                Together::Held(index) => {
+                    groups.push_front(group.split_off(index + 1));
+                    group.pop().into_iter().for_each(|held| self.put_aside(held));
+                    groups.push_front(group);
+                }
+                Together::Apart => {
+                    group.into_iter().for_each(|job| self.serve_one(session, job, LockWait::Short));
+                }
+            }
+        }
+    }
+
+    fn serve_one(self: &Arc<Self>, session: &mut Option<Session>, mut job: Box<dyn Job>, wait: LockWait) {
+        match self.run(session, job.as_mut(), wait) {
+            Ok(()) => self.finish(job, Ok(())),
+            Err(Stop::Failed(error)) => self.finish(job, Err(error)),
+            Err(Stop::Held) => self.put_aside(job),
+        }
+    }
+
+    fn finish(&self, job: Box<dyn Job>, outcome: Result<(), Error>) {
+        self.commands.fetch_add(1, Ordering::Relaxed);
+        if catch_unwind(AssertUnwindSafe(|| job.finish(outcome))).is_err() {
+            tracing::error!("a hook after a commit panicked");
+        }
+    }
+
+    /// A connection at the beginning of a transaction, which waits so long for locks.
+    fn begin(&self, slot: &mut Option<Session>, wait: LockWait) -> Result<Session, Error> {
+        if let Some(mut session) = slot.take()
+            && session.begin_with(wait).is_ok()
+        {
+            return Ok(session);
+        }
+        let mut session = Session::open(&self.connector, Purpose::Commands)?;
+        session.begin_with(wait).map_err(|failure| failure.error())?;
+        Ok(session)
+    }
+
+    /// Runs all in one transaction.
+    fn run_together(&self, slot: &mut Option<Session>, group: &mut Group) -> Together {
+        let mut session = match self.begin(slot, LockWait::Short) {
+            Ok(session) => session,
+            Err(error) => return Together::Ended(Err(error)),
         };
-        session.begin();
         let mut panicked = false;
-        let all_kept = group.iter_mut().all(|job| {
+        let stopped = group.iter_mut().position(|job| {
             let before = session.changes();
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
             panicked |= verdict.is_err();
@@ -243,20 +313,21 @@ impl Commands {
                 Ok(Verdict::Undo) => session.changes() == before,
                 Err(_) => false,
             };
-            is_good && session.trouble().is_none()
+            !is_good || session.trouble().is_some()
         });
-        if all_kept && finish(&mut session).is_ok() && session.trouble().is_none() {
+        let held = stopped.filter(|_| matches!(session.trouble(), Some(Failure::LockTimeout)));
+        if stopped.is_none() && finish(&mut session).is_ok() && session.trouble().is_none() {
             match session.commit() {
                 Ok(()) => {
                     self.commits.fetch_add(1, Ordering::Relaxed);
                     *slot = Some(session);
-                    return Some(Ok(()));
+                    return Together::Ended(Ok(()));
                 }
                 // The server says that it did not.
                 Err(Failure::Deadlock) => {}
                 Err(failure) => {
                     tracing::warn!(error = %failure.error(), "the outcome of a commit is not known");
-                    return Some(Err(Error::OutcomeUnknown));
+                    return Together::Ended(Err(Error::OutcomeUnknown));
                 }
             }
         }
@@ -264,18 +335,14 @@ impl Commands {
         if !panicked && session.rollback().is_ok() {
             *slot = Some(session);
         }
-        None
+        held.map_or(Together::Apart, Together::Held)
     }
 
     /// Runs one command until it is committed, undone, or has no chance.
-    fn run(&self, slot: &mut Option<Session>, job: &mut dyn Job) -> Result<(), Error> {
+    fn run(&self, slot: &mut Option<Session>, job: &mut dyn Job, wait: LockWait) -> Result<(), Stop> {
         let (mut deadlocks, mut timeouts, mut lost, mut duplicates) = (0, 0, 0, 0);
         loop {
-            let mut session = match slot.take() {
-                Some(session) => session,
-                None => Session::open(&self.connector, Purpose::Commands)?,
-            };
-            session.begin();
+            let mut session = self.begin(slot, wait)?;
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));
             let ended = match &verdict {
                 Ok(Verdict::Keep) => finish(&mut session),
@@ -290,7 +357,7 @@ impl Commands {
                     Err(Failure::Deadlock) => Some(Failure::Deadlock),
                     Err(failure) => {
                         tracing::warn!(error = %failure.error(), "the outcome of a commit is not known");
-                        return Err(Error::OutcomeUnknown);
+                        return Err(Error::OutcomeUnknown.into());
                     }
                 },
                 (None, _) => None,
@@ -309,7 +376,7 @@ impl Commands {
                     }
                     // The row came between the look and the insert: this time it is seen. A panic is not tried again.
                     if !met_duplicate || duplicates > 0 || verdict.is_err() {
-                        return ended;
+                        return ended.map_err(Stop::Failed);
                     }
                     duplicates += 1;
                 }
@@ -318,6 +385,12 @@ impl Commands {
                     self.again(slot, session, deadlocks, DEADLOCKS_MAX)?;
                     self.pause(deadlocks);
                 }
+                Some(Failure::LockTimeout) if wait == LockWait::Short => {
+                    if session.rollback().is_ok() {
+                        *slot = Some(session);
+                    }
+                    return Err(Stop::Held);
+                }
                 Some(Failure::LockTimeout) => {
                     timeouts += 1;
                     self.again(slot, session, timeouts, LOCK_TIMEOUTS_MAX)?;
@@ -325,12 +398,12 @@ impl Commands {
                 Some(Failure::Lost(reason)) => {
                     lost += 1;
                     if lost >= LOST_MAX {
-                        return Err(Error::Unreachable(reason));
+                        return Err(Error::Unreachable(reason).into());
                     }
                 }
                 // Another server may be the one that writes now: the next command connects anew.
-                Some(Failure::ReadOnly) => return Err(Error::ReadOnly),
-                Some(Failure::Statement(error)) => return Err(error),
+                Some(Failure::ReadOnly) => return Err(Error::ReadOnly.into()),
+                Some(Failure::Statement(error)) => return Err(error.into()),
             }
         }
     }
@@ -362,7 +435,7 @@ impl Commands {
         Stats {
             commands: self.commands.load(Ordering::Relaxed),
             commits: self.commits.load(Ordering::Relaxed),
-            queued: lock(&self.queue).jobs.len() as u64,
+            queued: lock(&self.queue).waiting() as u64,
         }
     }
 
@@ -379,3 +452,6 @@ impl Commands {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,8 +15,6 @@ use crate::{Password, failure};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any statement takes that is not a schema change: beyond it the server is as good as gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// How long a command waits for a row that others hold, in seconds.
-const LOCK_WAIT_S: u32 = 10;
 /// Statements that the server keeps ready, per connection.
 const STATEMENTS_MAX: usize = 192;
 /// How long nobody tries after a failure: doubled with each, up to the last.
@@ -37,6 +35,31 @@ pub(crate) enum Purpose {
     Schema,
     /// Before the schema is there.
     Probe,
+}
+
+/// How long a statement waits for a row that others hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LockWait {
+    /// As little as both servers can: others need the connection.
+    Short,
+    Long,
+}
+
+impl LockWait {
+    /// What a connection begins with.
+    pub const fn of(purpose: Purpose) -> Self {
+        match purpose {
+            Purpose::Commands => LockWait::Short,
+            Purpose::Queries | Purpose::Schema | Purpose::Probe => LockWait::Long,
+        }
+    }
+
+    pub const fn seconds(self) -> u32 {
+        match self {
+            LockWait::Short => 1,
+            LockWait::Long => 10,
+        }
+    }
 }
 
 /// Which of the two families of servers it is.
@@ -147,11 +170,12 @@ impl Connector {
     fn greeting(&self, purpose: Purpose) -> Vec<String> {
         let isolation =
             if purpose == Purpose::Queries { "REPEATABLE READ, READ ONLY" } else { "READ COMMITTED" };
+        let lock_wait_s = LockWait::of(purpose).seconds();
         let by_itself = u8::from(purpose != Purpose::Commands);
         let mut greeting = vec![
             format!("SET SESSION TRANSACTION ISOLATION LEVEL {isolation}"),
             format!(
-                "SET SESSION sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {LOCK_WAIT_S}, \
+                "SET SESSION sql_mode = '{SQL_MODE}', innodb_lock_wait_timeout = {lock_wait_s}, \
                  autocommit = {by_itself}"
             ),
         ];

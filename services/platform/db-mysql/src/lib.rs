@@ -6,7 +6,7 @@
 //! - a command that met a deadlock, or lost its connection before its COMMIT was sent, is run again; where the COMMIT was
 //!   under way it is [`db::Error::OutcomeUnknown`];
 //! - commands that wait together share a transaction and a commit; where one of them cannot be kept, or the transaction
-//!   fails, each runs in one of its own;
+//!   fails, each runs in one of its own; one that waits for a lock holds up the others for a second and no longer;
 //! - a query is one snapshot.
 
 mod address;
@@ -15,6 +15,7 @@ mod connect;
 mod failure;
 mod migrate;
 mod queries;
+mod queue;
 mod session;
 mod sql;
 #[cfg(test)]

@@ -14,7 +14,7 @@ use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Params, Value};
 
-use crate::connect::{Connector, Purpose};
+use crate::connect::{Connector, LockWait, Purpose};
 use crate::failure::{self, Failure};
 use crate::sql::{self, Count, Translated};
 
@@ -31,6 +31,7 @@ pub(crate) struct Session {
     trouble: Option<Failure>,
     met_duplicate: bool,
     work: Work,
+    lock_wait: LockWait,
     /// Statements sent in this transaction, and those of them that may have changed something.
     sent: u64,
     changes: u64,
@@ -108,6 +109,7 @@ impl Session {
             trouble: None,
             met_duplicate: false,
             work: Work::new(End::OfTransaction),
+            lock_wait: LockWait::of(purpose),
             sent: 0,
             changes: 0,
             is_open: false,
@@ -124,6 +126,17 @@ impl Session {
         self.changes = 0;
         self.is_open = false;
         self.pending.clear();
+    }
+
+    /// Forgets the transaction before; from here on statements wait so long for locks.
+    pub fn begin_with(&mut self, wait: LockWait) -> Result<(), Failure> {
+        self.begin();
+        if self.lock_wait != wait {
+            let sql = format!("SET SESSION innodb_lock_wait_timeout = {}", wait.seconds());
+            self.conn.query_drop(sql).map_err(|error| failure::of(&error))?;
+            self.lock_wait = wait;
+        }
+        Ok(())
     }
 
     /// Begins a transaction that sees one moment. Its connection may have died while it was idle: then it has a new one.
