@@ -8,12 +8,15 @@ use std::collections::HashSet;
 use db::{Late, Param, ToParam, Tx, params};
 use kernel::{Envelope, Timestamp};
 
-/// Forgets event ids handled before `horizon`, a bounded number at a time; answers how many went. Ids are UUIDv7, so the
-/// oldest of a consumer come first in its key: no more is read than goes.
+/// How many one transaction of a sweep deletes: others may share it, and wait for its end.
+const SWEPT_MAX: usize = 256;
+
+/// Forgets event ids handled before `horizon`, a bounded number at a time; answers how many went: none where there are no
+/// more. Ids are UUIDv7, so the oldest of a consumer come first in its key: no more is read than goes.
 pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Error> {
     let mut swept = 0;
     let mut consumer = String::new();
-    loop {
+    while swept < SWEPT_MAX {
         let next = "SELECT MIN(consumer) FROM inbox WHERE consumer > ?";
         let Some(found) =
             tx.unlocked().query_one(next, params![consumer], |row| row.get::<Option<String>>(0))?
@@ -22,14 +25,16 @@ pub fn sweep_inbox(tx: &mut Tx<'_>, horizon: Timestamp) -> Result<usize, db::Err
         };
         // Looked for without a lock, then deleted by key: a subquery would read, and lock, all that the consumer has.
         let oldest = "SELECT event_id FROM (SELECT event_id, handled_at FROM inbox WHERE consumer = ? \
-                      ORDER BY event_id LIMIT 1000) oldest WHERE handled_at < ?";
-        let old: Vec<String> = tx.unlocked().query(oldest, params![found, horizon], |row| row.get(0))?;
-        for event in old {
-            let sql = "DELETE FROM inbox WHERE consumer = ? AND event_id = ?";
-            swept += tx.execute(sql, params![found, event])?;
-        }
+                      ORDER BY event_id LIMIT ?) oldest WHERE handled_at < ?";
+        let room = (SWEPT_MAX - swept) as i64;
+        let old: Vec<String> =
+            tx.unlocked().query(oldest, params![found, room, horizon], |row| row.get(0))?;
+        let keys: Vec<Param<'_>> =
+            old.iter().flat_map(|event| [found.to_param(), event.to_param()]).collect();
+        swept += tx.delete_rows("inbox", &["consumer", "event_id"], &keys)?;
         consumer = found;
     }
+    Ok(swept)
 }
 
 /// Which of these messages `consumer` has handled before. Nobody handles one of them meanwhile, or the marks collide.

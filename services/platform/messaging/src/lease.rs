@@ -69,27 +69,33 @@ impl Leases {
         Arc::new(Leased { leases: self.clone(), pump, known: Mutex::new(Known::NOTHING) })
     }
 
-    /// Takes the lease, extends it, or says for how long somebody else has it.
-    async fn stand(&self, name: &str) -> Result<Standing, db::Error> {
+    /// Takes the lease, extends it, or says for how long somebody else has it. Whoever does not hold it looks first without a
+    /// lock: the holder's commands share the row, and nobody who only waits holds them up, or waits for them.
+    async fn stand(&self, name: &str, before: Standing) -> Result<Standing, db::Error> {
         let (name, owner) = (name.to_owned(), self.owner.clone());
         let the_time = format!("SELECT {}", self.db.dialect().now_millis());
         self.db
             .write(move |tx| -> Result<Standing, db::Error> {
-                let sql = "SELECT owner, token, expires_at FROM leases WHERE name = ?";
-                let found = tx.query_opt(sql, params![name], |row| {
-                    Ok((row.get::<String>(0)?, row.get::<i64>(1)?, row.get::<Timestamp>(2)?))
-                })?;
+                if let Standing::Waiting { .. } = before {
+                    let row = Row::read(&mut tx.unlocked(), &name)?;
+                    let now: Timestamp = tx.unlocked().query_one(&the_time, params![], |row| row.get(0))?;
+                    if let Some(at_most) = row.and_then(|row| row.held_for(&owner, now)) {
+                        return Ok(Standing::Waiting { at_most });
+                    }
+                }
+                let found = Row::read(tx, &name)?;
                 // Asked once the row is ours: whoever had to wait for it is not late by that.
                 let now: Timestamp = tx.unlocked().query_one(&the_time, params![], |row| row.get(0))?;
                 let until = now.plus(LEASE_FOR);
-                let Some((holder, token, expires_at)) = found else {
+                let Some(row) = found else {
                     let sql = "INSERT INTO leases (name, owner, token, expires_at) VALUES (?, ?, 1, ?)";
                     tx.execute(sql, params![name, &*owner, until])?;
                     return Ok(Standing::Holder { token: 1 });
                 };
-                if *holder != *owner && expires_at > now && expires_at <= until {
-                    return Ok(Standing::Waiting { at_most: expires_at.since(now) });
+                if let Some(at_most) = row.held_for(&owner, now) {
+                    return Ok(Standing::Waiting { at_most });
                 }
+                let Row { holder, token, .. } = row;
                 let token = if *holder == *owner { token } else { token + 1 };
                 let sql = "UPDATE leases SET owner = ?, token = ?, expires_at = ? WHERE name = ?";
                 tx.execute(sql, params![&*owner, token, until, name])?;
@@ -107,6 +113,29 @@ impl Leases {
                 tx.execute(sql, params![name, &*owner, token]).map(drop)
             })
             .await
+    }
+}
+
+/// A lease as it is stored.
+struct Row {
+    holder: String,
+    token: i64,
+    expires_at: Timestamp,
+}
+
+impl Row {
+    fn read(tx: &mut Tx<'_>, name: &str) -> Result<Option<Self>, db::Error> {
+        let sql = "SELECT owner, token, expires_at FROM leases WHERE name = ?";
+        tx.query_opt(sql, params![name], |row| {
+            Ok(Self { holder: row.get(0)?, token: row.get(1)?, expires_at: row.get(2)? })
+        })
+    }
+
+    /// For how long somebody else has it. An end that nobody can have written is not believed.
+    fn held_for(&self, owner: &str, now: Timestamp) -> Option<Duration> {
+        let is_theirs =
+            self.holder != owner && self.expires_at > now && self.expires_at <= now.plus(LEASE_FOR);
+        is_theirs.then(|| self.expires_at.since(now))
     }
 }
 
@@ -128,7 +157,7 @@ impl Leased {
         let now = Instant::now();
         if known.look_at.is_none_or(|at| at <= now) {
             let before = known.standing;
-            let standing = self.leases.stand(self.pump.name()).await?;
+            let standing = self.leases.stand(self.pump.name(), before).await?;
             let rests = match standing {
                 Standing::Holder { .. } => LEASE_FOR / 3,
                 // Not until its end: whoever stops lets it go before that.

@@ -91,5 +91,12 @@ pub const MIGRATIONS: Migrations = Migrations {
         // `reached`: how far the new is in the place of the old; `trouble`: why the last one came to nothing.
         sql: "ALTER TABLE projections ADD COLUMN reached VARCHAR(255);
               ALTER TABLE projections ADD COLUMN trouble VARCHAR(255);",
+    }, Migration {
+        version: 5,
+        name: "messages by partition, dead letters by subject",
+        // `part`: unknown of messages that were sent before.
+        sql: "ALTER TABLE outbox ADD COLUMN part INTEGER;
+              CREATE INDEX outbox_by_lane ON outbox (topic, part, id);
+              CREATE INDEX dead_letters_by_subject ON dead_letters (consumer, subject);",
     }],
 };

@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use contracts::topics::Topic;
+use contracts::topics::{self, Topic};
 use db::{Db, Late, Param, ToParam, Tx, params};
 use kernel::envelope::Event;
 use kernel::{Clock, Envelope, EventId, IdSource};
@@ -78,7 +78,8 @@ impl Outbox {
         };
         tx.at_the_end(Sent { topic: topic.name, envelope });
         let wake = self.wake.clone();
-        tx.after_commit(move || wake.notify_one());
+        // A look for nothing costs little; a message that nobody looks for waits.
+        tx.once_it_may_be_stored(move || wake.notify_one());
         Ok(id)
     }
 }
@@ -107,14 +108,25 @@ impl Late for Sent {
                 let envelope = &one.envelope;
                 [
                     one.topic.to_param(),
+                    Param::Int(i64::from(partition(one.topic, &envelope.subject))),
                     envelope.subject.to_param(),
                     envelope.time.to_param(),
                     payload.to_param(),
                 ]
             })
             .collect();
-        tx.insert_rows("INSERT INTO outbox (topic, subject, created_at, payload)", 4, &values, "")
+        tx.insert_rows("INSERT INTO outbox (topic, part, subject, created_at, payload)", 5, &values, "")
     }
+}
+
+/// Of how many partitions a topic is. One that is not ours is the bus's to refuse.
+pub(crate) fn partitions(topic: &str) -> u32 {
+    topics::by_name(topic).map_or(1, |topic| topic.partitions)
+}
+
+/// Where the bus will have a message.
+pub(crate) fn partition(topic: &str, key: &str) -> u32 {
+    bus::partition_of(key, partitions(topic))
 }
 
 /// Gives each message the next number of its subject. The rows of the subjects are locked, in an order that is the same

@@ -4,18 +4,19 @@
 //! - a row is deleted only after the bus has it durably. A crash in between publishes it a second time, which the inboxes of
 //!   the consumers absorb;
 //! - the rows of a partition are published one publication after the other, in their order. Where partitions can be away by
-//!   themselves, one that is holds up no other;
-//! - a step reads no more than [`ROWS_MAX`] rows and, but for the last of them, [`BYTES_MAX`] bytes.
+//!   themselves, one that is holds up no other, however much waits for it;
+//! - a partition that refuses rests, for more steps each time, while the others go on. Steps and not time: a test that turns
+//!   the pump by hand sees the same each time;
+//! - a step reads no more than twice [`ROWS_MAX`] rows and, but for the last of them, [`BYTES_MAX`] bytes.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bus::{Bus, Message, partition_of};
-use contracts::topics;
-use db::{Db, Error, Param, Tx, params};
+use bus::{Bus, Message};
+use db::{Db, Error, Param, Row, Tx, params};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -28,12 +29,14 @@ use rtc_metrics::RELAY_LAG;
 use tokio::sync::{Mutex, Notify};
 use tokio::time::{Instant, timeout_at};
 
-use crate::{Outbox, Progress, Pump};
+use crate::{Outbox, Progress, Pump, outbox};
 
 const ROWS_MAX: usize = 512;
 const BYTES_MAX: usize = 8 * 1024 * 1024;
-/// How many rows of partitions that are away are passed over in one step.
-const PASSED_OVER_MAX: usize = 16 * ROWS_MAX;
+/// For how many steps a partition rests that has refused: once at first, then twice as often up to this.
+const REST_MAX: u64 = 64;
+/// How soon it is looked again where a partition rests or keeps silent.
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
 /// How long a step waits for a partition before it leaves it alone.
 const PATIENCE: Duration = Duration::from_millis(500);
 
@@ -72,44 +75,91 @@ struct Outgoing {
     message: Message,
 }
 
-/// A topic that is not ours is the bus's to refuse.
 fn lane_of(message: &Message) -> Lane {
-    let partitions = topics::by_name(&message.topic).map_or(1, |topic| topic.partitions);
-    (message.topic.clone(), partition_of(&message.key, partitions))
+    (message.topic.clone(), outbox::partition(&message.topic, &message.key))
 }
 
-/// The first rows after `after` whose lanes are not `busy`. Rows of one subject become visible in the order of their ids,
-/// because a transaction holds the subject's sequence until it commits; rows of different subjects may come in any order.
-fn rows_after(tx: &mut Tx<'_>, after: i64, busy: &HashSet<Lane>) -> Result<Vec<Outgoing>, Error> {
-    let sql = "SELECT id, topic, subject, created_at, payload FROM outbox WHERE id > ? ORDER BY id LIMIT ?";
-    let (mut rows, mut bytes) = (Vec::new(), 0);
-    let (mut last, mut passed_over) = (after, 0);
-    loop {
-        let mut seen = 0;
-        let mut is_full = false;
-        let from = last;
-        tx.query_while(sql, params![from, ROWS_MAX as i64], |row| {
-            seen += 1;
-            last = row.get(0)?;
-            let message = Message {
-                topic: row.get::<String>(1)?.into(),
-                key: row.get(2)?,
-                payload: row.get::<String>(4)?.into(),
-            };
-            if busy.contains(&lane_of(&message)) {
-                passed_over += 1;
-            } else {
-                bytes += message.payload.len();
-                rows.push(Outgoing { id: last, sent_at: row.get(3)?, message });
-            }
-            is_full = rows.len() >= ROWS_MAX || bytes >= BYTES_MAX;
-            Ok(!is_full)
-        })?;
-        // Where nothing is passed over, one look is all there is to see.
-        if is_full || seen < ROWS_MAX || passed_over == 0 || passed_over >= PASSED_OVER_MAX {
-            return Ok(rows);
+/// What a look at the outbox has found.
+#[derive(Default)]
+struct Found {
+    rows: Vec<Outgoing>,
+    bytes: usize,
+    /// How many rows were seen, and how many of them were passed over.
+    seen: usize,
+    passed_over: usize,
+    /// The last row that was seen.
+    last: i64,
+}
+
+impl Found {
+    /// Takes a row; `false` where there is room for no more.
+    fn take(&mut self, row: &Row<'_>, out: &HashSet<Lane>) -> Result<bool, Error> {
+        self.seen += 1;
+        self.last = row.get(0)?;
+        let message = Message {
+            topic: row.get::<String>(1)?.into(),
+            key: row.get(2)?,
+            payload: row.get::<String>(4)?.into(),
+        };
+        if out.contains(&lane_of(&message)) {
+            self.passed_over += 1;
+        } else {
+            self.bytes += message.payload.len();
+            self.rows.push(Outgoing { id: self.last, sent_at: row.get(3)?, message });
         }
+        Ok(!self.is_full())
     }
+
+    fn is_full(&self) -> bool {
+        self.rows.len() >= ROWS_MAX || self.bytes >= BYTES_MAX
+    }
+}
+
+const COLUMNS: &str = "id, topic, subject, created_at, payload";
+
+/// The first rows after `after`, but for those whose lanes are `out`. Rows of one subject become visible in the order of their
+/// ids, because a transaction holds the subject's sequence until it commits; rows of different subjects may come in any order.
+/// So each lane is read from its first row on, by one statement.
+fn rows_after(tx: &mut Tx<'_>, after: i64, out: &HashSet<Lane>) -> Result<Found, Error> {
+    let mut found = Found::default();
+    let sql = format!("SELECT {COLUMNS} FROM outbox WHERE id > ? ORDER BY id LIMIT ?");
+    tx.query_while(&sql, params![after, ROWS_MAX as i64], |row| found.take(row, out))?;
+    // Where nothing is passed over, or all has been seen, one look is all there is to see.
+    if found.passed_over > 0 && found.seen >= ROWS_MAX && !found.is_full() {
+        beyond(tx, after, out, &mut found)?;
+    }
+    Ok(found)
+}
+
+/// Adds the first rows of lanes that were not seen yet, because too many rows of those that are `out` lie before theirs.
+fn beyond(tx: &mut Tx<'_>, after: i64, out: &HashSet<Lane>, found: &mut Found) -> Result<(), Error> {
+    let known: HashSet<Lane> = found.rows.iter().map(|row| lane_of(&row.message)).collect();
+    let mut lanes = Vec::new();
+    let mut topic = String::new();
+    loop {
+        let next = "SELECT MIN(topic) FROM outbox WHERE topic > ?";
+        let Some(name) = tx.query_one(next, params![topic], |row| row.get::<Option<String>>(0))? else {
+            break;
+        };
+        // Of rows from before partitions were noted it is not known which lanes they are of: they go first.
+        let unknown = "SELECT 1 FROM outbox WHERE topic = ? AND part IS NULL LIMIT 1";
+        if tx.query_opt(unknown, params![name], |_| Ok(()))?.is_none() {
+            let (shared, partitions) = (Arc::<str>::from(name.as_str()), outbox::partitions(&name));
+            lanes.extend((0..partitions).map(|partition| (shared.clone(), partition)));
+        }
+        topic = name;
+    }
+    lanes.retain(|lane| !out.contains(lane) && !known.contains(lane));
+    let share = (ROWS_MAX / lanes.len().max(1)).max(1) as i64;
+    let sql =
+        format!("SELECT {COLUMNS} FROM outbox WHERE topic = ? AND part = ? AND id > ? ORDER BY id LIMIT ?");
+    for (topic, partition) in &lanes {
+        if found.is_full() {
+            break;
+        }
+        tx.query_while(&sql, params![&**topic, *partition, after, share], |row| found.take(row, out))?;
+    }
+    Ok(())
 }
 
 fn delete(tx: &mut Tx<'_>, ids: &[i64]) -> Result<(), Error> {
@@ -129,14 +179,36 @@ struct Landed {
     outcome: Result<(), bus::Error>,
 }
 
+/// A lane that has refused what it was given.
+#[derive(Debug, Clone, Copy)]
+struct Rest {
+    /// The step in which it is tried again.
+    until: u64,
+    steps: u64,
+}
+
 /// Publications under way, one a partition at most. They move only while a step waits for them.
 #[derive(Default)]
 struct Lanes {
     running: FuturesUnordered<BoxFuture<'static, Landed>>,
     busy: HashSet<Lane>,
+    resting: HashMap<Lane, Rest>,
+    step: u64,
 }
 
 impl Lanes {
+    /// Those that are left alone in this step.
+    fn out(&self) -> HashSet<Lane> {
+        let resting = self.resting.iter().filter(|(_, rest)| rest.until > self.step);
+        self.busy.iter().chain(resting.map(|(lane, _)| lane)).cloned().collect()
+    }
+
+    fn refused(&mut self, lane: Lane) {
+        let rest = self.resting.entry(lane).or_insert(Rest { until: 0, steps: 0 });
+        rest.steps = (rest.steps * 2).clamp(1, REST_MAX);
+        rest.until = self.step + 1 + rest.steps;
+    }
+
     fn begin(&mut self, bus: &Arc<dyn Bus>, rows: Vec<Outgoing>) {
         let mut by_lane: BTreeMap<Lane, Vec<Outgoing>> = BTreeMap::new();
         for row in rows {
@@ -186,6 +258,8 @@ pub struct Relay {
     published_to: AtomicI64,
     /// A publication of several partitions has failed: they are tried one by one.
     is_troubled: AtomicBool,
+    /// Some partition rests or keeps silent.
+    is_out: AtomicBool,
     lanes: Mutex<Lanes>,
 }
 
@@ -200,6 +274,7 @@ impl Relay {
             lag: None,
             published_to: AtomicI64::new(0),
             is_troubled: AtomicBool::new(false),
+            is_out: AtomicBool::new(false),
             lanes: Mutex::default(),
         }
     }
@@ -218,14 +293,14 @@ impl Relay {
         }
     }
 
-    async fn read(&self, busy: HashSet<Lane>) -> Result<Vec<Outgoing>, Error> {
+    async fn read(&self, out: HashSet<Lane>) -> Result<Found, Error> {
         let after = self.published_to.load(Ordering::Acquire);
-        self.db.look_up(move |tx| rows_after(tx, after, &busy)).await
+        self.db.look_up(move |tx| rows_after(tx, after, &out)).await
     }
 
     /// All that waits in one publication, where rows are committed in the order of their ids.
     async fn step_in_order(&self) -> kernel::Result<Progress> {
-        let rows = self.read(HashSet::new()).await?;
+        let rows = self.read(HashSet::new()).await?.rows;
         let Some(last) = rows.last().map(|row| row.id) else { return Ok(Progress::Idle) };
         let (sent, messages): (Vec<Timestamp>, Vec<Message>) =
             rows.into_iter().map(|row| (row.sent_at, row.message)).unzip();
@@ -240,33 +315,36 @@ impl Relay {
         Ok(Progress::Worked)
     }
 
-    /// A publication for each partition that has none under way.
+    /// A publication for each partition that has none under way and does not rest. One that refuses is no failure of the step:
+    /// the others would have to wait for it.
     async fn step_by_lane(&self, lanes: &mut Lanes) -> kernel::Result<Progress> {
+        lanes.step += 1;
         let stuck = lanes.running.len();
-        let rows = self.read(lanes.busy.clone()).await?;
-        if rows.is_empty() && stuck == 0 {
+        let found = self.read(lanes.out()).await?;
+        if found.seen == 0 && stuck == 0 {
+            lanes.resting.clear();
             self.is_troubled.store(false, Ordering::Release);
             return Ok(Progress::Idle);
         }
-        let is_new = !rows.is_empty();
-        lanes.begin(&self.bus, rows);
-        let (mut published, mut failed) = (Vec::new(), None);
+        let is_new = !found.rows.is_empty();
+        lanes.begin(&self.bus, found.rows);
+        let (mut published, mut some_refused) = (Vec::new(), false);
         for landed in lanes.gather(stuck).await {
             match landed.outcome {
-                Ok(()) => published.extend(landed.rows),
+                Ok(()) => {
+                    lanes.resting.remove(&landed.lane);
+                    published.extend(landed.rows);
+                }
                 Err(error) => {
                     let (topic, partition) = &landed.lane;
                     tracing::warn!(relay = %self.name, %topic, partition, %error, "a partition takes nothing");
-                    failed = Some(error);
+                    some_refused = true;
+                    lanes.refused(landed.lane);
                 }
             }
         }
         if published.is_empty() {
-            return match failed {
-                Some(error) => Err(error.into()),
-                None if is_new => Ok(Progress::Worked),
-                None => Ok(Progress::Idle),
-            };
+            return Ok(if is_new && !some_refused { Progress::Worked } else { Progress::Idle });
         }
         self.observe(published.iter().map(|(_, at)| *at));
         // By their ids and not up to the last: a row with a smaller id may have been committed in the meantime.
@@ -287,7 +365,9 @@ impl Pump for Relay {
         if self.db.is_commit_ordered() && !self.is_troubled.load(Ordering::Acquire) {
             return self.step_in_order().await;
         }
-        self.step_by_lane(&mut lanes).await
+        let done = self.step_by_lane(&mut lanes).await;
+        self.is_out.store(!lanes.resting.is_empty() || !lanes.running.is_empty(), Ordering::Release);
+        done
     }
 
     fn wake(&self) -> Arc<Notify> {
@@ -295,10 +375,11 @@ impl Pump for Relay {
     }
 
     fn interval(&self) -> Duration {
-        Duration::from_secs(1)
+        if self.is_out.load(Ordering::Acquire) { LOOK_AGAIN } else { Duration::from_secs(1) }
     }
 
+    /// Not where much may wait for a partition: every look would read it again.
     fn follows_commits(&self) -> bool {
-        true
+        !self.is_out.load(Ordering::Acquire)
     }
 }

@@ -143,6 +143,23 @@ pub fn save<S: Serialize>(
     }
 }
 
+/// Puts off the deadline of a saga, where it has passed; its state stays. `until` is told the saga's version, and says when it is
+/// due next. Answers `None` where it is not due any more, also by what this very transaction has done to it.
+pub fn put_off<T>(
+    tx: &mut Tx<'_>,
+    kind: &str,
+    id: &str,
+    now: Timestamp,
+    until: impl FnOnce(&mut Tx<'_>, i64) -> Result<(T, Timestamp), db::Error>,
+) -> Result<Option<T>, db::Error> {
+    let Some(row) = find(tx, kind, id)?.filter(|row| row.deadline_at.is_some_and(|at| at <= now)) else {
+        return Ok(None);
+    };
+    let (told, deadline_at) = until(tx, row.version)?;
+    tx.keep(SagaRow { deadline_at: Some(deadline_at), ..row });
+    Ok(Some(told))
+}
+
 /// The sagas whose deadline has passed, the most overdue first.
 pub fn due(tx: &mut Tx<'_>, kind: &str, now: Timestamp, limit: u32) -> Result<Vec<String>, db::Error> {
     let sql = "SELECT id FROM sagas WHERE deadline_at <= ? AND kind = ? ORDER BY deadline_at LIMIT ?";

@@ -2,6 +2,7 @@
 
 mod lease;
 mod rebuild;
+mod recording;
 mod relay;
 
 use std::sync::Arc;
@@ -270,6 +271,40 @@ async fn the_inbox_forgets_what_is_old_enough_and_nothing_else() {
     let sweep = async |horizon| house.db.write(move |tx| crate::sweep_inbox(tx, horizon)).await.unwrap();
     assert_eq!(sweep(now).await, 0);
     assert_eq!(sweep(now.plus(std::time::Duration::from_millis(1))).await, 5);
+}
+
+#[tokio::test]
+async fn a_sweep_takes_few_statements_and_no_more_than_a_portion_at_a_time() {
+    let (db, recorder) = recording::recorded(Db::in_memory().unwrap());
+    db.migrate(TABLES).await.unwrap();
+    db.write(|tx| -> Result<(), db::Error> {
+        for n in 0..600 {
+            let sql = "INSERT INTO inbox (consumer, event_id, handled_at) VALUES (?, ?, ?)";
+            tx.execute(sql, params![format!("test.{}", n % 3), format!("{n:05}"), n])?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let mut swept = Vec::new();
+    while swept.last() != Some(&0) {
+        recorder.clear();
+        let horizon = Timestamp::from_millis(500);
+        swept.push(db.write(move |tx| crate::sweep_inbox(tx, horizon)).await.unwrap());
+        let deletes = recorder.count("DELETE FROM inbox");
+        assert!(deletes <= 20, "{deletes} statements for {swept:?}");
+    }
+    assert_eq!(swept, [256, 244, 0]);
+}
+
+#[tokio::test]
+async fn whether_a_message_of_a_subject_is_parked_is_looked_up_by_its_key() {
+    let house = house().await;
+    let sql = "EXPLAIN QUERY PLAN SELECT 1 FROM dead_letters WHERE consumer = ? AND subject = ? LIMIT 1";
+    let plan: Result<String, db::Error> =
+        house.db.read(move |tx| tx.query_one(sql, params!["test.stock", "TEA"], |row| row.get(3))).await;
+    let plan = plan.unwrap();
+    assert!(plan.contains("dead_letters_by_subject (consumer=? AND subject=?)"), "{plan}");
 }
 
 #[test]

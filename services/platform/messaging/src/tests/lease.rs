@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use db::{Db, params};
+use db::{Db, Reads, params};
 
-use super::TABLES;
+use super::{TABLES, recording};
 use crate::{Every, Job, Leases, Progress, Pump};
 
 const HOUR_MS: i64 = 3_600_000;
@@ -77,6 +77,22 @@ async fn one_of_two_works_and_the_other_takes_over_what_was_let_go() {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(1)).await;
     assert!(other.works().await && !one.works().await);
+}
+
+#[tokio::test]
+async fn who_waits_for_a_lease_locks_nothing_of_its_holder() {
+    let (db, recorder) = recording::recorded(database().await);
+    let (one, other) = (Process::start(&db, "one"), Process::start(&db, "other"));
+    assert!(one.works().await);
+    recorder.clear();
+    assert!(!other.works().await);
+    assert_eq!(recorder.reads_of("leases"), [Reads::Unlocked]);
+    // Whoever takes it over has looked at what it has locked.
+    ends_in(&db, -1).await;
+    recorder.clear();
+    let successor = Process::start(&db, "successor");
+    assert!(successor.works().await);
+    assert_eq!(recorder.reads_of("leases")[..2], [Reads::Unlocked, Reads::Locked]);
 }
 
 #[tokio::test]

@@ -1,6 +1,7 @@
 //! The relay where one partition takes nothing: the others go on, and order holds when it is back.
 
 use std::sync::Mutex;
+use std::sync::atomic::AtomicU32;
 
 use async_trait::async_trait;
 use bus::{Delivery, GroupLag, PartitionInfo, Start, Subscription};
@@ -21,6 +22,8 @@ enum Away {
 struct PartlyAway {
     log: Arc<EmbeddedLog>,
     away: Mutex<Option<(u32, Away)>>,
+    /// How often it has refused.
+    refusals: AtomicU32,
     back: Notify,
 }
 
@@ -34,6 +37,7 @@ impl Bus for PartlyAway {
         };
         match away {
             Some((partition, Away::Refuses)) if is_hit(partition) => {
+                self.refusals.fetch_add(1, Ordering::SeqCst);
                 return Err(bus::Error::Unavailable("its leader is away".to_owned()));
             }
             Some((partition, Away::IsSilent)) if is_hit(partition) => self.back.notified().await,
@@ -90,9 +94,25 @@ async fn partly_away(how: Away) -> (House, Arc<PartlyAway>, Relay) {
     let [tea, cup] = KEYS.map(|key| bus::partition_of(key, topics::INVENTORY.partitions));
     assert_ne!(tea, cup);
     let away = Mutex::new(Some((tea, how)));
-    let bus = Arc::new(PartlyAway { log: house.bus.clone(), away, back: Notify::new() });
+    let bus = Arc::new(PartlyAway {
+        log: house.bus.clone(),
+        away,
+        refusals: AtomicU32::new(0),
+        back: Notify::new(),
+    });
     let relay = Relay::new("test", house.db.clone(), bus.clone(), &house.outbox);
     (house, bus, relay)
+}
+
+/// Turns the relay until nothing waits: however long a partition rests, it is tried again.
+async fn publish_all(house: &House, relay: &Relay) {
+    for _ in 0..1_000 {
+        relay.step().await.unwrap();
+        if crate::outbox_depth(&house.db).await.unwrap() == 0 {
+            return;
+        }
+    }
+    panic!("messages are left over");
 }
 
 async fn consume(house: &House) {
@@ -115,10 +135,56 @@ async fn a_partition_without_a_leader_holds_up_no_other() {
 
     *bus.away.lock().unwrap() = None;
     house.send("TEA", 3).await;
-    while relay.step().await.unwrap() == Progress::Worked {}
+    publish_all(&house, &relay).await;
     consume(&house).await;
     assert_eq!(house.seen("TEA").await, [0, 1, 2, 3]);
-    assert_eq!(crate::outbox_depth(&house.db).await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn a_partition_that_refuses_at_once_is_left_alone_for_longer_and_longer() {
+    let (house, bus, relay) = partly_away(Away::Refuses).await;
+    house.send("TEA", 0).await;
+    let _ = relay.step().await;
+    for n in 0..300 {
+        house.send("CUP", n).await;
+        while relay.step().await.unwrap() == Progress::Worked {}
+    }
+    consume(&house).await;
+    assert_eq!(house.seen("CUP").await, (0..300).collect::<Vec<_>>());
+    let refusals = bus.refusals.load(Ordering::SeqCst);
+    assert!((4..=20).contains(&refusals), "asked {refusals} times");
+
+    *bus.away.lock().unwrap() = None;
+    publish_all(&house, &relay).await;
+    consume(&house).await;
+    assert_eq!(house.seen("TEA").await, [0]);
+}
+
+#[tokio::test]
+async fn however_much_waits_for_a_partition_that_is_away_others_are_seen_behind_it() {
+    let (house, bus, relay) = partly_away(Away::Refuses).await;
+    let outbox = house.outbox.clone();
+    let many = move |tx: &mut db::Tx<'_>| -> kernel::Result<()> {
+        for available in 0..10_000 {
+            let event = StockLow { sku: "TEA".to_owned(), available, threshold: 5 };
+            outbox.send(tx, topics::INVENTORY, "TEA", &event, None)?;
+        }
+        Ok(())
+    };
+    house.db.write(many).await.unwrap();
+    let _ = relay.step().await;
+    for n in 0..2 {
+        house.send("CUP", n).await;
+        for _ in 0..2 {
+            relay.step().await.unwrap();
+        }
+        consume(&house).await;
+        assert_eq!(house.seen("CUP").await, (0..=n).collect::<Vec<_>>());
+    }
+    *bus.away.lock().unwrap() = None;
+    publish_all(&house, &relay).await;
+    consume(&house).await;
+    assert_eq!(house.seen("TEA").await, (0..10_000).collect::<Vec<_>>());
 }
 
 #[tokio::test(start_paused = true)]
@@ -141,9 +207,7 @@ async fn a_partition_that_is_silent_holds_up_no_other_however_much_waits_for_it(
 
     *bus.away.lock().unwrap() = None;
     bus.back.notify_waiters();
-    while crate::outbox_depth(&house.db).await.unwrap() > 0 {
-        relay.step().await.unwrap();
-    }
+    publish_all(&house, &relay).await;
     consume(&house).await;
     assert_eq!(house.seen("TEA").await, (0..600).collect::<Vec<_>>());
 }
