@@ -35,24 +35,28 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 8] = [
+const RTCCTL_MAY_USE: [&str; 10] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
+    "rtc-rollout",
     "rtc-journal",
     "rtc-aws",
     "rtc-ecr",
     "rtc-oci",
     "rtc-image",
+    "rtc-jenkins",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 6] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 8] = [
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
+    ("rtc-rollout", &["rtc-kernel"]),
     ("rtc-aws", &[]),
     ("rtc-ecr", &["rtc-kernel", "rtc-aws"]),
     ("rtc-oci", &["rtc-kernel"]),
     ("rtc-image", &["rtc-kernel", "rtc-oci"]),
+    ("rtc-jenkins", &[]),
 ];
 /// This program generates dashboards and rules from the catalogue.
 const XTASK_MAY_USE: [&str; 1] = ["rtc-metrics"];

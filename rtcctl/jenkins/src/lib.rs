@@ -1,0 +1,31 @@
+//! Jenkins over HTTP: jobs, the queue, builds, logs, stages, inputs; nothing of it knows a terminal.
+//!
+//! Invariants: redirects are never followed (a redirect is an answer of Jenkins, or a login page); of a `Location` only
+//! the number is believed, for a Jenkins behind a proxy names itself wrongly; parameters are checked before a build is
+//! asked for, for Jenkins drops unknown ones silently; no error carries a credential.
+
+mod build;
+mod client;
+mod definition;
+mod error;
+mod input;
+mod job;
+mod log;
+mod name;
+mod queue;
+mod stage;
+#[cfg(feature = "testing")]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
+pub use build::{Build, BuildResult, Cause};
+pub use client::{Client, Login};
+pub use definition::{Defined, Definition};
+pub use error::{Error, Result};
+pub use input::{Input, InputParameter};
+pub use job::{Job, JobKind, Parameter, ParameterKind, Problem, check};
+pub use log::{Chunk, Log};
+pub use name::JobName;
+pub use queue::{Item, Queued};
+pub use stage::{Stage, StageStatus};

@@ -1,0 +1,150 @@
+//! What a job is called, and where it is.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::{Error, Result};
+
+/// A job's full name as Jenkins shows it: folders and job with slashes between them. A slash within a branch's name
+/// is written `%2F`, as Jenkins itself writes it (`shop/feature%2Fcart`).
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JobName(Vec<String>);
+
+impl JobName {
+    /// The path below the root: `/job/shop/job/feature%252Fcart`. Every part is encoded by itself, so that the slash of
+    /// a branch, encoded in its name already, is encoded twice.
+    pub fn path(&self) -> String {
+        self.0.iter().map(|part| format!("/job/{}", encode(part))).collect()
+    }
+
+    /// The folder that it is in; `None` at the root.
+    pub fn folder(&self) -> Option<Self> {
+        let (_, folder) = self.0.split_last()?;
+        (!folder.is_empty()).then(|| Self(folder.to_vec()))
+    }
+
+    /// Its own name, without folders.
+    pub fn last(&self) -> &str {
+        self.0.last().map_or("", String::as_str)
+    }
+
+    /// A job in this folder.
+    #[must_use]
+    pub fn with(&self, name: &str) -> Self {
+        let mut parts = self.0.clone();
+        parts.push(name.to_owned());
+        Self(parts)
+    }
+}
+
+impl fmt::Display for JobName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.join("/"))
+    }
+}
+
+impl FromStr for JobName {
+    type Err = Error;
+
+    /// Reads a full name, or the address of a job, also of one of its builds.
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = |reason: &'static str| Error::Name { text: text.to_owned(), reason };
+        let parts: Vec<String> = match text.split_once("://") {
+            Some((_, rest)) => {
+                let mut segments = rest.split('/').skip_while(|segment| *segment != "job");
+                let mut parts = Vec::new();
+                while segments.next() == Some("job") {
+                    let part = segments.next().filter(|part| !part.is_empty());
+                    parts.push(decode(part.ok_or_else(|| wrong("the address ends after /job/"))?));
+                }
+                parts
+            }
+            None => text.trim_matches('/').split('/').map(str::to_owned).collect(),
+        };
+        match parts.as_slice() {
+            [] => Err(wrong("the address has no /job/ in it")),
+            parts if parts.iter().any(|part| part.trim().is_empty()) => Err(wrong("a part of it is empty")),
+            parts if parts.iter().any(|part| part == "." || part == "..") => {
+                Err(wrong("a part of it is dots"))
+            }
+            _ => Ok(Self(parts)),
+        }
+    }
+}
+
+/// Everything but letters, digits and `-._~` is written in percent.
+pub(crate) fn encode(text: &str) -> String {
+    let mut encoded = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                encoded.push(char::from(byte))
+            }
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+fn decode(text: &str) -> String {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((&first, after)) = rest.split_first() {
+        let pair = after.get(..2).and_then(|pair| std::str::from_utf8(pair).ok());
+        match (first, pair.and_then(|pair| u8::from_str_radix(pair, 16).ok())) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &after[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_encoded_one_by_one_and_a_branch_twice() {
+        for (name, path) in [
+            ("shop", "/job/shop"),
+            ("team a/shop", "/job/team%20a/job/shop"),
+            ("shop/feature%2Fcart", "/job/shop/job/feature%252Fcart"),
+            ("shop/äpfel", "/job/shop/job/%C3%A4pfel"),
+        ] {
+            let parsed: JobName = name.parse().unwrap();
+            assert_eq!((parsed.path().as_str(), parsed.to_string().as_str()), (path, name));
+        }
+    }
+
+    #[test]
+    fn the_address_of_a_job_or_of_its_build_names_it() {
+        for address in [
+            "https://ci.example/jenkins/job/shop/job/feature%252Fcart/",
+            "https://ci.example/job/shop/job/feature%252Fcart/17/console",
+        ] {
+            let parsed: JobName = address.parse().unwrap();
+            assert_eq!(parsed.to_string(), "shop/feature%2Fcart");
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_refused() {
+        for text in ["", "/", "a//b", "a/../b", "https://ci.example/view/all", "https://ci.example/job/"] {
+            assert!(text.parse::<JobName>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_job_knows_its_folder() {
+        let name: JobName = "a/b/c".parse().unwrap();
+        assert_eq!(name.folder().unwrap().to_string(), "a/b");
+        assert_eq!(name.folder().unwrap().with("c"), name);
+        assert_eq!("a".parse::<JobName>().unwrap().folder(), None);
+    }
+}

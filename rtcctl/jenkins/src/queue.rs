@@ -1,0 +1,173 @@
+//! From a wish to build to the build that it became.
+
+use reqwest::StatusCode;
+use reqwest::header::LOCATION;
+use serde::Deserialize;
+
+use crate::client::Body;
+use crate::{Client, Error, JobName, Result, check};
+
+/// A wish to build that Jenkins has taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Queued {
+    /// The number of the item in the queue.
+    pub item: u64,
+    /// The same wish was in the queue already, and this one joined it.
+    pub joined: bool,
+}
+
+/// How far an item of the queue is (`hudson.model.Queue`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// Within the quiet period.
+    Waiting {
+        why: String,
+    },
+    /// Something else must end first.
+    Blocked {
+        why: String,
+    },
+    /// Nothing but an executor is missing.
+    Buildable {
+        why: String,
+    },
+    /// It has become a build.
+    Left {
+        number: u64,
+    },
+    Cancelled,
+    /// Items that have left are kept for five minutes; nobody knows this one any more.
+    Gone,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Told {
+    #[serde(rename = "_class", default)]
+    class: String,
+    why: Option<String>,
+    #[serde(default)]
+    cancelled: bool,
+    executable: Option<Executable>,
+}
+
+#[derive(Deserialize)]
+struct Executable {
+    number: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Builds {
+    #[serde(default)]
+    builds: Vec<OfQueue>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct OfQueue {
+    number: u64,
+    queue_id: Option<u64>,
+}
+
+impl Client {
+    /// Asks for a build, without the quiet period. Parameters are compared with the job's own first.
+    ///
+    /// # Errors
+    /// [`Error::Parameters`], [`Error::NotBuildable`], [`Error::Refused`].
+    pub async fn run(&self, name: &JobName, given: &[(String, String)]) -> Result<Queued> {
+        let job = self.job(name).await?;
+        let problems = check(&job.parameters, given);
+        if !problems.is_empty() {
+            return Err(Error::Parameters { job: name.to_string(), problems });
+        }
+        if !job.is_buildable {
+            return Err(Error::NotBuildable { job: name.to_string() });
+        }
+        let what = format!("job {name}");
+        let with = format!("{}/buildWithParameters?delay=0sec", name.path());
+        let without = format!("{}/build?delay=0sec", name.path());
+        let answer = match job.parameters.is_empty() {
+            true => self.post(&without, Body::Nothing, &what).await?,
+            false => match self.post(&with, Body::Form(given), &what).await {
+                // Somebody took the parameters away since we looked.
+                Err(Error::Answer { status: 400, reason, .. })
+                    if given.is_empty() && reason.contains("not parameterized") =>
+                {
+                    self.post(&without, Body::Nothing, &what).await?
+                }
+                answer => answer?,
+            },
+        };
+        let item = answer.headers().get(LOCATION).and_then(|to| item_of(to.to_str().ok()?));
+        match (answer.status(), item) {
+            (StatusCode::CONFLICT, _) => Err(Error::NotBuildable { job: name.to_string() }),
+            (StatusCode::CREATED, Some(item)) => Ok(Queued { item, joined: false }),
+            (StatusCode::SEE_OTHER, Some(item)) => Ok(Queued { item, joined: true }),
+            (StatusCode::FOUND, _) => Err(Error::Refused { job: name.to_string() }),
+            (status, _) => Err(Error::Unreadable {
+                url: self.address(&without),
+                reason: format!("{status} without the item's place in the queue"),
+            }),
+        }
+    }
+
+    /// How far an item is.
+    pub async fn item(&self, item: u64) -> Result<Item> {
+        let path = format!("queue/item/{item}/api/json?tree=_class,why,cancelled,executable[number]");
+        let told: Told = match self.get(&path, "item").await {
+            Ok(told) => told,
+            Err(Error::NotFound { .. }) => return Ok(Item::Gone),
+            Err(error) => return Err(error),
+        };
+        let why = told.why.unwrap_or_default();
+        Ok(match (told.class.rsplit('$').next().unwrap_or_default(), told.executable) {
+            (_, Some(Executable { number })) => Item::Left { number },
+            _ if told.cancelled => Item::Cancelled,
+            ("BlockedItem", None) => Item::Blocked { why },
+            ("BuildableItem", None) => Item::Buildable { why },
+            // It has left and its build is about to be known.
+            (_, None) => Item::Waiting { why },
+        })
+    }
+
+    /// The build that came of an item which nobody knows any more, among the job's last hundred.
+    pub async fn build_of_item(&self, name: &JobName, item: u64) -> Result<Option<u64>> {
+        let path = format!("{}/api/json?tree=builds[number,queueId]{{0,100}}", name.path());
+        let told: Builds = self.get(&path, &format!("job {name}")).await?;
+        Ok(told.builds.iter().find(|build| build.queue_id == Some(item)).map(|build| build.number))
+    }
+
+    /// Takes an item out of the queue.
+    pub async fn cancel(&self, item: u64) -> Result<()> {
+        match self.post(&format!("queue/cancelItem?id={item}"), Body::Nothing, "item").await {
+            // Older ones answer so although it worked.
+            Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The number in `…/queue/item/17/`, whatever stands before it.
+fn item_of(location: &str) -> Option<u64> {
+    let (_, rest) = location.split_once("queue/item/")?;
+    rest.trim_end_matches('/').parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_location_only_the_number_is_believed() {
+        for location in [
+            "http://wrong:8080/jenkins/queue/item/17/",
+            "/queue/item/17/",
+            "queue/item/17",
+            "../queue/item/17/",
+        ] {
+            assert_eq!(item_of(location), Some(17), "{location}");
+        }
+        assert_eq!(item_of("http://ci/job/shop/"), None);
+    }
+}
