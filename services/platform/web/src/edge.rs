@@ -13,7 +13,7 @@ use kernel::{Clock, Error, IdSource, Kind};
 use tokio::time::Instant;
 use trace::{Caller, Spot};
 
-use crate::admission::{AdmissionConfig, Gate, Priority, overloaded};
+use crate::admission::{AdmissionConfig, Gate, NotDone, Priority, overloaded};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits, Quotas};
@@ -268,8 +268,16 @@ pub(crate) async fn guard(
                 let (over_there, there) = (edge.clone(), spot.clone());
                 let work =
                     async move { there.within(admit(&over_there, guard, started, request, next)).await };
-                let refused = || Problem(overloaded()).into_response();
-                workers.work(guard.priority, work).await.unwrap_or_else(refused)
+                workers.work(guard.priority, work).await.unwrap_or_else(|why| match why {
+                    NotDone::NotBegun => {
+                        edge.gate.turned_away();
+                        edge.metrics.shed(guard.service, Shed::Overloaded);
+                        Problem(overloaded()).into_response()
+                    }
+                    NotDone::Panicked => {
+                        Problem(Error::internal("what a request stands on panicked")).into_response()
+                    }
+                })
             }
         },
         Err(error) => {

@@ -28,6 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 use controller::{Controller, Interval};
 use lanes::{Lanes, Pushed};
+pub(crate) use workers::NotDone;
 use workers::Workers;
 
 /// What a request is worth; the last one the most.
@@ -354,6 +355,11 @@ impl Gate {
             let _ = self.workers.set(Workers::hire(threads)?);
         }
         Ok(())
+    }
+
+    /// Somebody who was let in could not be worked for after all.
+    pub(crate) fn turned_away(&self) {
+        self.shed.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Where work is to be done, if it is not to be done here.

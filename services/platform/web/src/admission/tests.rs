@@ -10,6 +10,7 @@ use axum::extract::Request;
 use futures_util::FutureExt;
 use kernel::id::SplitMix;
 use kernel::{Clock, IdSource, ManualClock, Timestamp};
+use prometheus_client::registry::Registry;
 use tower::ServiceExt;
 
 use super::*;
@@ -241,17 +242,83 @@ async fn a_pressure_at_its_limit_refuses_what_yields_to_it() {
 
 /// An edge of its own whose gate lets `work_max` requests in.
 pub(super) fn edge(work_max: usize) -> Arc<Edge> {
+    measured_edge(work_max, &mut Default::default())
+}
+
+fn measured_edge(work_max: usize, registry: &mut Registry) -> Arc<Edge> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::EPOCH));
     let verifier = Arc::new(TokenVerifier::new(clock.clone(), Arc::default()));
     Arc::new(Edge::new(
         verifier,
         Limits::new(clock.clone(), HashMap::new()),
-        HttpMetrics::register(&mut Default::default()),
+        HttpMetrics::register(registry),
         Pages::new(b"key"),
         clock.clone(),
         IdSource::new(clock, 1),
         EdgeConfig { concurrency_max: work_max, ..EdgeConfig::default() },
     ))
+}
+
+/// An edge under overload: one hired thread works for those who were let in.
+fn overloaded_edge(registry: &mut Registry) -> Arc<Edge> {
+    let edge = measured_edge(4_096, registry);
+    edge.admission().hire(Some(1)).unwrap();
+    edge.admission().work_there.store(true, Ordering::Relaxed);
+    edge
+}
+
+#[tokio::test]
+async fn work_that_panics_over_there_is_a_defect_and_no_overload() {
+    let edge = overloaded_edge(&mut Registry::default());
+    edge.admission().set_pressure("broken", Arc::new(|| panic!("a defect")));
+    let op = Op::new("Fails").answers::<String>(200, "Done").yields_to("broken");
+    let routes = Routes::new("things").get("/a", Policy::Public, op, async || "done");
+    let request = Request::get("/a").body(axum::body::Body::empty()).unwrap();
+    assert_eq!(routes.into_router(&edge, ()).oneshot(request).await.unwrap().status(), 500);
+    assert_eq!(work(edge.admission().state.load(Ordering::SeqCst)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_has_to_make_room_for_the_more_important_is_counted_as_refused() {
+    let mut registry = Registry::default();
+    let edge = overloaded_edge(&mut registry);
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (ends, may_end) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(may_end));
+    let busy = move || {
+        let _ = begun.send(());
+        let _ = held.lock().unwrap().recv();
+        std::future::ready("done")
+    };
+    let op = |priority| Op::new("Works").answers::<String>(200, "Done").priority(priority);
+    let routes = Routes::new("things")
+        .get("/busy", Policy::Public, op(Priority::Pay), busy)
+        .get("/analytics", Policy::Public, op(Priority::Analytics), async || "done")
+        .get("/pay", Policy::Public, op(Priority::Pay), async || "done");
+    let router = routes.into_router(&edge, ());
+    let ask = |path: &str| {
+        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        tokio::spawn(router.clone().oneshot(request))
+    };
+    let first = ask("/busy");
+    tokio::task::spawn_blocking(move || begins.recv()).await.unwrap().unwrap();
+    // More than can wait, and then one who is more important than all of them.
+    let mut waiting: tokio::task::JoinSet<u16> = tokio::task::JoinSet::new();
+    for _ in 0..257 {
+        let asked = ask("/analytics");
+        waiting.spawn(async move { asked.await.unwrap().unwrap().status().as_u16() });
+    }
+    assert_eq!(waiting.join_next().await.unwrap().unwrap(), 503);
+    let pay = ask("/pay");
+    assert_eq!(waiting.join_next().await.unwrap().unwrap(), 503);
+    ends.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    assert_eq!(pay.await.unwrap().unwrap().status(), 200);
+    assert!(waiting.join_all().await.into_iter().all(|status| status == 200));
+    let page = crate::metrics::encode(&registry);
+    let shed = "rtc_http_shed_total{service=\"things\",reason=\"overloaded\"} 2";
+    assert!(page.contains(shed), "{page}");
+    assert_eq!(edge.admission().shed.load(Ordering::Relaxed), 2);
 }
 
 #[tokio::test(start_paused = true)]

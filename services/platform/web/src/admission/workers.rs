@@ -4,7 +4,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -74,6 +74,14 @@ impl Line {
     }
 }
 
+/// Why work came to no end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotDone {
+    /// It was not begun: there was no room for it, or something more important took its place.
+    NotBegun,
+    Panicked,
+}
+
 /// When the workers last had a moment.
 pub(super) struct Beats {
     begun: Instant,
@@ -110,12 +118,12 @@ impl Workers {
         Ok(Self { runtime: Some(runtime), line })
     }
 
-    /// Does the work over there and waits for it; `None` where there is no room for it, or it panicked.
+    /// Does the work over there and waits for it.
     pub(crate) async fn work<T: Send + 'static>(
         &self,
         priority: Priority,
         work: impl Future<Output = T> + Send + 'static,
-    ) -> Option<T> {
+    ) -> Result<T, NotDone> {
         let (reply, answer) = oneshot::channel();
         let reply = Arc::new(Mutex::new(Some(reply)));
         let asked = reply.clone();
@@ -126,7 +134,10 @@ impl Workers {
                 .as_ref()
                 .is_none_or(oneshot::Sender::is_closed)
         };
+        let is_begun = Arc::new(AtomicBool::new(false));
+        let begins = is_begun.clone();
         let work = async move {
+            begins.store(true, Ordering::Release);
             let Some(mut reply) = reply.lock().unwrap_or_else(PoisonError::into_inner).take() else { return };
             tokio::select! {
                 done = work => drop(reply.send(done)),
@@ -137,7 +148,10 @@ impl Workers {
         // Whoever had to go for it, or had no room, hears of it by his reply.
         drop(self.line.lanes().push(priority, job));
         self.line.filled.notify_one();
-        answer.await.ok()
+        answer.await.map_err(|_| match is_begun.load(Ordering::Acquire) {
+            true => NotDone::Panicked,
+            false => NotDone::NotBegun,
+        })
     }
 
     /// The shortest that work had to wait since this was asked last.
