@@ -23,7 +23,7 @@ use crate::problem::ProblemBody;
 
 /// How long an answer is kept (R1: at least 24 h, payments 7 days; one time for all is simpler and safe).
 const KEPT_FOR: Duration = Duration::from_secs(7 * 86_400);
-const SWEEP_BATCH: u32 = 1_000;
+const SWEEP_BATCH: u32 = 256;
 
 /// The table of answers that every service with idempotent routes has.
 pub const MIGRATIONS: Migrations = Migrations {
@@ -315,8 +315,9 @@ pub fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, db::Error> {
         params![horizon, SWEEP_BATCH],
         |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
     )?;
-    let sql = "DELETE FROM idempotent_answers WHERE principal = ? AND route = ? AND request_key = ?";
-    old.iter().try_fold(0, |swept, (principal, route, key)| {
-        Ok(swept + tx.execute(sql, params![principal, route, key])?)
-    })
+    let keys: Vec<Param<'_>> = old
+        .iter()
+        .flat_map(|(principal, route, key)| [principal.to_param(), route.to_param(), key.to_param()])
+        .collect();
+    tx.delete_rows("idempotent_answers", &["principal", "route", "request_key"], &keys)
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use contracts::UserId;
-use db::{Error, Tx, params};
+use db::{Error, Param, Tx, params};
 use kernel::Timestamp;
 
 use super::SWEEP_BATCH;
@@ -108,9 +108,8 @@ pub(crate) fn sweep(tx: &mut Tx<'_>, now: Timestamp, lockout_window: Duration) -
         params![now.minus(Duration::from_secs(3_600)), SWEEP_BATCH],
         |row| row.get(0),
     )?;
-    for id in requests {
-        swept += tx.execute("DELETE FROM verification_requests WHERE id = ?", params![id])?;
-    }
+    let ids: Vec<Param<'_>> = requests.iter().map(|id| Param::Int(*id)).collect();
+    swept += tx.delete_rows("verification_requests", &["id"], &ids)?;
     let horizon = now.minus(lockout_window);
     let lockouts: Vec<String> = tx.unlocked().query(
         "SELECT pair FROM lockouts WHERE touched_at < ? LIMIT ?",

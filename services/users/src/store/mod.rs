@@ -84,4 +84,4 @@ pub(crate) static SEALED: &[host::SealedRows] = &[
 ];
 
 /// How many rows a sweep deletes at most in one transaction.
-pub(crate) const SWEEP_BATCH: u32 = 500;
+pub(crate) const SWEEP_BATCH: u32 = 128;

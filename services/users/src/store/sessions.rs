@@ -2,7 +2,7 @@
 
 use contracts::users::SessionEnd;
 use contracts::{SessionId, UserId};
-use db::{Error, Row, Tx, params};
+use db::{Error, Param, Row, ToParam, Tx, params};
 use kernel::Timestamp;
 
 use super::SWEEP_BATCH;
@@ -182,9 +182,8 @@ pub(crate) fn mark_revoked(
 pub(crate) fn sweep(tx: &mut Tx<'_>, now: Timestamp) -> Result<usize, Error> {
     let sql = "SELECT id FROM sessions WHERE refresh_until < ? AND tokens_until < ? LIMIT ?";
     let old: Vec<String> = tx.query(sql, params![now, now, SWEEP_BATCH], |row| row.get(0))?;
-    for id in &old {
-        tx.execute("DELETE FROM refresh_tokens WHERE session_id = ?", params![id])?;
-        tx.execute("DELETE FROM sessions WHERE id = ?", params![id])?;
-    }
+    let ids: Vec<Param<'_>> = old.iter().map(ToParam::to_param).collect();
+    tx.delete_rows("refresh_tokens", &["session_id"], &ids)?;
+    tx.delete_rows("sessions", &["id"], &ids)?;
     Ok(old.len())
 }
