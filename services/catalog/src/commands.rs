@@ -37,7 +37,7 @@ impl Catalog {
     fn announce(&self, tx: &mut Tx<'_>, product: &Product) -> Result<()> {
         store::note_change(tx, product.number)?;
         let (cache, wake, id) = (self.cache.clone(), self.index_wake.clone(), product.id);
-        tx.after_commit(move || {
+        tx.once_it_may_be_stored(move || {
             cache.remove_soon(id);
             wake.notify_one();
         });

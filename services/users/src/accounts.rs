@@ -268,7 +268,7 @@ pub(crate) async fn change_role(users: &Users, id: UserId, base: IfMatch, new: R
             let changed = RoleChanged { user_id: id, old, new, tokens_valid_from: from };
             this.outbox.send(tx, topics::USERS, &id.to_string(), &changed, None)?;
             let revocations = this.revocations.clone();
-            tx.after_commit(move || {
+            tx.once_it_may_be_stored(move || {
                 tracing::info!(user_id = %id, %old, %new, "a role was changed");
                 revocations.require_newer(id, from);
             });

@@ -109,7 +109,7 @@ impl Parts {
         let revoked = SessionRevoked { user_id, session_id, reason };
         self.outbox.send(tx, topics::USERS, &user_id.to_string(), &revoked, None)?;
         let revocations = self.revocations.clone();
-        tx.after_commit(move || {
+        tx.once_it_may_be_stored(move || {
             revocations.revoke_session(session_id, until);
             match reason {
                 SessionEnd::RefreshTokenReused => {
@@ -288,7 +288,7 @@ impl Parts {
         if decision == Decision::ReplaceLost {
             let revocations = self.revocations.clone();
             let (id, from, until) = (session.id, session.valid_from, session.tokens_until);
-            tx.after_commit(move || revocations.require_newer_in_session(id, from, until));
+            tx.once_it_may_be_stored(move || revocations.require_newer_in_session(id, from, until));
         }
         Ok(Issued { user, session_id: session.id, issued_at: session.issued_at })
     }
@@ -304,7 +304,9 @@ pub(crate) async fn sign_out(users: &Users, caller: Principal) -> Result<()> {
                 Some(session) => this.end(tx, &session, SessionEnd::SignedOut),
                 None => {
                     let revocations = this.revocations.clone();
-                    tx.after_commit(move || revocations.revoke_session(caller.session_id, caller.expires_at));
+                    tx.once_it_may_be_stored(move || {
+                        revocations.revoke_session(caller.session_id, caller.expires_at);
+                    });
                     Ok(())
                 }
             }
