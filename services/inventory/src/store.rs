@@ -363,25 +363,60 @@ pub(crate) fn save_reservation(
     Ok(stands)
 }
 
-/// Held reservations whose time is over, the longest over first.
+/// How far a transaction has looked for reservations whose time is over: what it has changed is not in the rows yet, and
+/// would be found there again and again.
+#[derive(Clone)]
+struct LookedTo {
+    expires_at: Timestamp,
+    order_id: OrderId,
+}
+
+impl Kept for LookedTo {
+    type Key = ();
+
+    fn key(&self) {}
+
+    fn write(_: Vec<Self>, _: Vec<Self>, _: &mut Tx<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+}
+
+/// Held reservations whose time is over, the longest over first, and each once in a transaction: who is given some ends them.
 pub(crate) fn due(tx: &mut Tx<'_>, now: Timestamp, limit: u32) -> Result<Vec<Reservation>, Error> {
-    let sql = format!(
-        "SELECT {RESERVATION} FROM reservations WHERE state = 'held' AND expires_at <= ? \
-         ORDER BY expires_at, order_id LIMIT ?"
+    let from = format!("SELECT {RESERVATION} FROM reservations WHERE state = 'held' AND expires_at <= ?");
+    let order = "ORDER BY expires_at, order_id LIMIT ?";
+    let (first, behind) = (
+        format!("{from} {order}"),
+        format!("{from} AND (expires_at > ? OR (expires_at = ? AND order_id > ?)) {order}"),
     );
-    let mut due = tx.query(&sql, params![now, limit], reservation_of)?;
-    // What this transaction has changed is not in the rows yet.
-    due.retain_mut(|reservation| match tx.kept::<Reservation>(&reservation.order_id) {
-        Some(Some(known)) => {
-            *reservation = known;
-            reservation.is_due(now)
+    let mut due = Vec::new();
+    while (due.len() as u64) < u64::from(limit) {
+        let room = limit - due.len() as u32;
+        let found = match tx.kept::<LookedTo>(&()).flatten() {
+            None => tx.query(&first, params![now, room], reservation_of)?,
+            Some(LookedTo { expires_at, order_id }) => {
+                let id = order_id.to_string();
+                tx.query(&behind, params![now, expires_at, expires_at, id, room], reservation_of)?
+            }
+        };
+        let is_last = (found.len() as u64) < u64::from(room);
+        if let Some(last) = found.last() {
+            // Kept and not noted: where the part that ends them is undone, they are found again.
+            tx.keep(LookedTo { expires_at: last.expires_at, order_id: last.order_id });
         }
-        Some(None) => false,
-        None => {
-            tx.note(reservation.order_id, Some(reservation.clone()));
-            true
+        for reservation in found {
+            match tx.kept::<Reservation>(&reservation.order_id) {
+                Some(known) => due.extend(known.filter(|known| known.is_due(now))),
+                None => {
+                    tx.note(reservation.order_id, Some(reservation.clone()));
+                    due.push(reservation);
+                }
+            }
         }
-    });
+        if is_last {
+            break;
+        }
+    }
     Ok(due)
 }
 

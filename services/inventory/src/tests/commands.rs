@@ -346,6 +346,37 @@ async fn expiry_ends_a_bounded_batch_and_only_what_is_due() {
 }
 
 #[tokio::test]
+async fn one_transaction_that_ends_batch_after_batch_finds_each_reservation_once() {
+    let bench = Bench::over(Db::in_memory().unwrap(), Config { expiry_batch: 3, ..Config::default() }).await;
+    bench.adjust("TEA", 20).await.unwrap();
+    for _ in 0..8 {
+        bench.reserve(bench.order(), &[("TEA", 1)]).await;
+    }
+    bench.clock.advance(TEN_MINUTES);
+    let desk = bench.desk.clone();
+    let batches = bench
+        .db
+        .write(move |tx| -> kernel::Result<Vec<usize>> {
+            let mut batches = vec![desk.expire_due(tx, desk.now())?];
+            // What is undone is found again.
+            let undone = tx.savepoint(|tx| -> kernel::Result<()> {
+                assert_eq!(desk.expire_due(tx, desk.now())?, 3);
+                Err(kernel::Error::conflict("no", "no"))
+            });
+            assert!(undone.is_err());
+            for _ in 0..3 {
+                batches.push(desk.expire_due(tx, desk.now())?);
+            }
+            Ok(batches)
+        })
+        .await
+        .unwrap();
+    assert_eq!(batches, [3, 3, 2, 0]);
+    assert_eq!(bench.stock("TEA").await, (20, 0));
+    bench.assert_sound().await;
+}
+
+#[tokio::test]
 async fn an_adjustment_that_needs_expired_stock_ends_the_expired_hold_first() {
     let bench = Bench::in_memory().await;
     bench.adjust("TEA", 5).await.unwrap();
