@@ -49,10 +49,14 @@ fn pause(failures: u32) -> Duration {
 /// Writes down that a checkout failed, and puts off its deadline. Does nothing where it has been taken further meanwhile, and
 /// is not due any more. Answers after how many failures.
 pub fn note(tx: &mut Tx<'_>, id: &str, error: &str, now: Timestamp) -> Result<Option<u32>, db::Error> {
-    let sql = "SELECT version FROM sagas WHERE kind = ? AND id = ? AND deadline_at <= ?";
-    let Some(version) = tx.query_opt(sql, params![KIND, id, now], |row| row.get::<i64>(0))? else {
-        return Ok(None);
-    };
+    messaging::saga::put_off(tx, KIND, id, now, |tx, version| {
+        let failures = count(tx, id, version, error, now)?;
+        Ok((failures, now.plus(pause(failures))))
+    })
+}
+
+/// Counts a failure of a checkout at `version`; answers the how many-th it is.
+fn count(tx: &mut Tx<'_>, id: &str, version: i64, error: &str, now: Timestamp) -> Result<u32, db::Error> {
     let before = "SELECT failures, since FROM troubled_checkouts WHERE id = ? AND version = ?";
     let before: Option<(u32, Timestamp)> =
         tx.query_opt(before, params![id, version], |row| Ok((row.get(0)?, row.get(1)?)))?;
@@ -63,9 +67,7 @@ pub fn note(tx: &mut Tx<'_>, id: &str, error: &str, now: Timestamp) -> Result<Op
         "INSERT INTO troubled_checkouts (id, version, failures, error, since, failed_at) VALUES (?, ?, ?, ?, ?, ?)",
         params![id, version, failures, error, since, now],
     )?;
-    let later = "UPDATE sagas SET deadline_at = ? WHERE kind = ? AND id = ? AND version = ?";
-    tx.execute(later, params![now.plus(pause(failures)), KIND, id, version])?;
-    Ok(Some(failures))
+    Ok(failures)
 }
 
 /// Forgets those that something has taken further.

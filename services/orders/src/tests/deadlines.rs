@@ -5,7 +5,10 @@ use db::params;
 use kernel::Clock;
 
 use super::*;
+use crate::saga::KIND;
 use crate::trouble::{self, Troubled};
+
+const SOON: Duration = Duration::from_secs(5);
 
 async fn spoil(house: &House, id: &str, state: &str) {
     let (id, state) = (id.to_owned(), state.to_owned());
@@ -87,4 +90,47 @@ async fn more_bad_checkouts_than_are_looked_at_at_once_hold_up_nobody() {
     let answer = testkit::Call::new(admin, Method::GET, "/orders/troubled").send().await.expect(200);
     assert_eq!(answer["data"].as_array().unwrap().len(), 250);
     db.write(|tx| tx.execute("DELETE FROM sagas WHERE id LIKE 'no order%'", params![])).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_a_transaction_has_taken_further_is_not_noted_as_failed_by_it() {
+    let house = house().await;
+    let (id, _) = place(&house, "k").await;
+    house.settle().await;
+    house.clock.advance(Duration::from_secs(61));
+    let (id, now) = (id.to_string(), house.clock.now());
+    let order = id.clone();
+    let noted = house
+        .service("orders")
+        .db
+        .write(move |tx| -> kernel::Result<Option<u32>> {
+            let saga = messaging::saga::load::<Value>(tx, KIND, &order)?.unwrap();
+            assert!(saga.deadline_at.is_some_and(|at| at <= now), "it is due");
+            messaging::saga::save(tx, KIND, &order, &saga.state, saga.version, Some(now.plus(SOON)))?;
+            Ok(trouble::note(tx, &order, "it failed", now)?)
+        })
+        .await;
+    assert_eq!(noted.unwrap(), None);
+    assert_eq!(stored(&house, &id).await.1, now.plus(SOON).as_millis());
+    assert_eq!(troubled(&house).await, []);
+
+    // What is due is put off, and what else the transaction does to it stays.
+    house.clock.advance(SOON);
+    let (order, now) = (id.clone(), house.clock.now());
+    let state = json!({ "stands": "as it was saved" });
+    let saved = state.clone();
+    let noted = house
+        .service("orders")
+        .db
+        .write(move |tx| -> kernel::Result<Option<u32>> {
+            let version = messaging::saga::load::<Value>(tx, KIND, &order)?.unwrap().version;
+            messaging::saga::save(tx, KIND, &order, &saved, version, Some(now))?;
+            Ok(trouble::note(tx, &order, "it failed", now)?)
+        })
+        .await;
+    assert_eq!(noted.unwrap(), Some(1));
+    let (found, deadline_at) = stored(&house, &id).await;
+    assert_eq!(serde_json::from_str::<Value>(&found).unwrap(), state);
+    assert!(deadline_at > now.as_millis());
+    house.leave_unsettled();
 }
