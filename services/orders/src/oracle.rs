@@ -1,17 +1,22 @@
 //! What durable data says of the orders' invariants.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use contracts::OrderId;
 use db::{Db, params};
 use host::Verdict;
-use kernel::Timestamp;
+use kernel::{Envelope, EventId, Timestamp};
+use messaging::Extent;
 
 use crate::domain::OrderState;
+use crate::projections::products;
 
 /// How long an order may be under way: its time to live and a minute (I4).
 const UNSETTLED_MAX: Duration = Duration::from_secs(15 * 60 + 60);
+
+/// For how long at least the inbox remembers what was handled.
+const REMEMBERED_FOR: Duration = Duration::from_secs(6 * 86_400);
 
 /// What the join over all stores needs of one order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +52,55 @@ pub async fn verdicts(db: &Db, now: Timestamp) -> Result<Vec<Verdict>, db::Error
         }));
     }
     Ok(vec![verdict])
+}
+
+/// The products that orders are priced by, and the messages that have led to them.
+pub struct ReadModel {
+    /// `None` while it is being rebuilt: then the old one stands, and what was handled is known elsewhere.
+    seen: Option<(BTreeMap<String, products::Stored>, HashSet<EventId>)>,
+}
+
+impl ReadModel {
+    /// As they are at one moment.
+    pub async fn look(db: &Db) -> Result<Self, db::Error> {
+        db.read(|tx| {
+            let stage = "SELECT 1 FROM projections WHERE consumer = ? AND stage <> 'live'";
+            if tx.query_opt(stage, params![products::GROUP], |_| Ok(()))?.is_some() {
+                return Ok(Self { seen: None });
+            }
+            let handled = "SELECT event_id FROM inbox WHERE consumer = ?";
+            let handled = tx.query(handled, params![products::GROUP], |row| row.parse(0))?;
+            Ok(Self { seen: Some((products::all(tx)?, handled.into_iter().collect())) })
+        })
+        .await
+    }
+
+    /// I15: they are the fold of what was handled of the catalogue's `log`, which was read after they were and is given in its
+    /// order. `extent` is what of the topic's history it still holds.
+    pub fn compare(self, log: &[Envelope], extent: Extent, now: Timestamp) -> Verdict {
+        let mut verdict =
+            Verdict::new("I15", "the products that orders know are the fold of the catalogue's log");
+        let Some((mut stored, handled)) = self.seen else { return verdict };
+        let horizon = now.minus(REMEMBERED_FOR);
+        // Whatever is older than the inbox remembers was handled long ago.
+        let took_effect = |envelope: &&Envelope| {
+            handled.contains(&envelope.id) || kernel::id::made_at(envelope.id.uuid()) < horizon
+        };
+        let folded = products::fold(log.iter().filter(took_effect));
+        for (id, wanted) in folded {
+            verdict.look(match stored.remove(&id) {
+                None => Some(format!("{id} is missing")),
+                Some(found) if found != wanted => Some(format!("{id} is {found}, and by the log {wanted}")),
+                Some(_) => None,
+            });
+        }
+        for id in stored.into_keys() {
+            // What a log has let go of may have told of it.
+            let is_made_up = extent == Extent::Whole;
+            verdict.look(is_made_up.then(|| format!("{id} is in no message that was handled")));
+        }
+        verdict
+    }
 }
 
 async fn histories(db: &Db) -> Result<BTreeMap<OrderId, Vec<OrderState>>, db::Error> {

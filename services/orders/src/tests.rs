@@ -1,6 +1,7 @@
 //! The service over HTTP and events, with stock and bank played by the test.
 
 mod deadlines;
+mod read_model;
 
 use std::time::Duration;
 

@@ -11,6 +11,7 @@ use contracts::{OrderId, topics};
 use db::{Db, params};
 use host::Verdict;
 use kernel::{EventId, Timestamp};
+use messaging::Extent;
 use orders::OrderState;
 use orders::oracle::OrderFact;
 use serde::Deserialize;
@@ -21,7 +22,7 @@ fn store<'a>(stores: &'a Stores, name: &str) -> Option<&'a Db> {
     stores.iter().find(|(known, _)| *known == name).map(|(_, db)| db)
 }
 
-/// Checks I1–I7 and I11–I14 as far as their services run here.
+/// Checks I1–I7 and I11–I15 as far as their services run here.
 pub async fn check(stores: &Stores, bus: &dyn Bus, now: Timestamp) -> kernel::Result<Vec<Verdict>> {
     let mut verdicts = Vec::new();
     if let Some(db) = store(stores, "inventory") {
@@ -30,6 +31,7 @@ pub async fn check(stores: &Stores, bus: &dyn Bus, now: Timestamp) -> kernel::Re
     if let Some(db) = store(stores, "orders") {
         verdicts.extend(orders::oracle::verdicts(db, now).await?);
         verdicts.push(idempotency(db).await?);
+        verdicts.push(read_model(db, bus, now).await?);
     }
     if let Some(db) = store(stores, "payments") {
         verdicts.extend(payments::oracle::verdicts(db).await?);
@@ -74,6 +76,26 @@ async fn idempotency(orders: &Db) -> kernel::Result<Verdict> {
         verdict.look(problem);
     }
     Ok(verdict)
+}
+
+/// I15: the read model that can be compared message by message. It is looked at before the log: all that has led to it is there
+/// by then.
+async fn read_model(orders: &Db, bus: &dyn Bus, now: Timestamp) -> kernel::Result<Verdict> {
+    let model = orders::oracle::ReadModel::look(orders).await?;
+    let (mut told, mut extent) = (Vec::new(), Extent::Whole);
+    for info in bus.partitions(topics::CATALOG.name).await? {
+        if info.begin > 0 {
+            extent = Extent::Tail;
+        }
+        let mut offset = info.begin;
+        loop {
+            let batch = bus.read(topics::CATALOG.name, info.partition, offset, 2_000).await?;
+            let Some(last) = batch.last() else { break };
+            offset = last.offset + 1;
+            told.extend(batch.iter().filter_map(|delivery| delivery.envelope().ok()));
+        }
+    }
+    Ok(model.compare(&told, extent, now))
 }
 
 /// I6: stock, money and order say the same.

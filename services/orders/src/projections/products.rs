@@ -1,12 +1,19 @@
 //! What this service knows of the catalogue: enough to price an order without asking.
 
+use std::collections::BTreeMap;
+use std::fmt;
+
 use contracts::catalog::{ProductArchived, ProductCreated, ProductSnapshot, ProductStatus, ProductUpdated};
 use contracts::{ProductId, topics};
 use db::{Kept, Param, ToParam, Tx, params};
+use kernel::envelope::Event;
+use kernel::{Envelope, Money};
 use messaging::{Consumer, Extent, Swapped};
 
 use crate::domain::KnownProduct;
 
+/// Who reads the catalogue.
+pub const GROUP: &str = "orders.products";
 /// So many products and one change place in one transaction.
 const SWAPPED_MAX: u32 = 500;
 
@@ -54,7 +61,7 @@ fn save(tx: &mut Tx<'_>, table: Table, product: &ProductSnapshot) -> kernel::Res
 }
 
 fn folding(table: Table) -> Consumer {
-    Consumer::new("orders.products", &[topics::CATALOG])
+    Consumer::new(GROUP, &[topics::CATALOG])
         .on::<ProductCreated>(move |tx, event, _| save(tx, table, &event.product))
         .on::<ProductUpdated>(move |tx, event, _| save(tx, table, &event.product))
         .on::<ProductArchived>(move |tx, event, _| save(tx, table, &event.product))
@@ -67,6 +74,70 @@ pub fn consumer() -> Consumer {
     folding(Table::Products).rebuilds_aside(folding(Table::Aside), clear, |tx, extent, reached| {
         Ok(swap(tx, extent, reached.unwrap_or(""))?)
     })
+}
+
+/// A product as it is stored, for the oracle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    sku: String,
+    name: String,
+    category: String,
+    price: Money,
+    status: String,
+    version: i64,
+}
+
+impl fmt::Display for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { sku, name, category, price, status, version } = self;
+        write!(f, "{sku} {name:?} in {category:?} at {price}, {status}, version {version}")
+    }
+}
+
+/// All products, by their ids.
+pub fn all(tx: &mut Tx<'_>) -> Result<BTreeMap<String, Stored>, db::Error> {
+    let sql = "SELECT id, sku, name, category, price, currency, status, version FROM products";
+    let rows = tx.query(sql, params![], |row| {
+        let stored = Stored {
+            sku: row.get(1)?,
+            name: row.get(2)?,
+            category: row.get(3)?,
+            price: row.money(4)?,
+            status: row.get(6)?,
+            version: row.get(7)?,
+        };
+        Ok((row.get::<String>(0)?, stored))
+    })?;
+    Ok(rows.into_iter().collect())
+}
+
+/// What these messages say, one after the other: the oracle's own account of [`save`].
+pub fn fold<'a>(messages: impl Iterator<Item = &'a Envelope>) -> BTreeMap<String, Stored> {
+    let mut products: BTreeMap<String, Stored> = BTreeMap::new();
+    for envelope in messages {
+        let told = match envelope.event_type.as_str() {
+            ProductCreated::TYPE => envelope.decode::<ProductCreated>().map(|event| event.product),
+            ProductUpdated::TYPE => envelope.decode::<ProductUpdated>().map(|event| event.product),
+            ProductArchived::TYPE => envelope.decode::<ProductArchived>().map(|event| event.product),
+            _ => continue,
+        };
+        // What cannot be read was parked.
+        let Ok(told) = told else { continue };
+        let id = told.product_id.to_string();
+        if products.get(&id).is_some_and(|known| known.version >= told.version) {
+            continue;
+        }
+        let stored = Stored {
+            sku: told.sku,
+            name: told.name,
+            category: told.category,
+            price: told.price,
+            status: told.status.as_str().to_owned(),
+            version: told.version,
+        };
+        products.insert(id, stored);
+    }
+    products
 }
 
 /// Moves the next products into their place. Each is by itself what it was or what it is, so that nobody is held up for
