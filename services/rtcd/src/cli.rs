@@ -10,8 +10,9 @@ use axum::body::Body;
 use axum::http::Request;
 use clap::{Parser, Subcommand};
 use contracts::topics;
-use host::{Config, StartError};
+use host::{Config, ServerSection, StartError};
 use serde_json::json;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use web::Client;
 
@@ -20,6 +21,10 @@ use crate::serve::{Built, Options, build, start, upstreams};
 use crate::split::line::{Attended, Supervisor};
 use crate::{all, select, split};
 
+/// What a drain may take beyond the times that are configured, where no supervisor is left to end it.
+const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
+/// What a process ends with that was still there then.
+const ORPHANED: i32 = 1;
 /// How long threads that still wait for something may hold up the end of the process.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -117,6 +122,7 @@ fn execute(cli: Cli) -> Result<(), StartError> {
     }
     let beside = cli.data.clone().unwrap_or_else(|| PathBuf::from("data")).join("rtcd.toml");
     let file = cli.config.or_else(|| beside.is_file().then_some(beside));
+    let text = split::read(file.as_deref());
     let config = Config::load(file.as_deref(), &overrides)?;
     match cli.command {
         Command::Serve { only, supervised, .. } => {
@@ -140,7 +146,7 @@ fn execute(cli: Cli) -> Result<(), StartError> {
                 Config::load(again.as_deref(), &overrides)
             };
             let runtime = runtime(&config)?;
-            let options = split::Options { config, file, reread: Box::new(reread), replicas };
+            let options = split::Options { config, file, text, reread: Box::new(reread), replicas };
             let ran = runtime.block_on(split::run(options));
             leave(runtime);
             ran
@@ -190,6 +196,30 @@ fn leave(runtime: tokio::runtime::Runtime) {
     runtime.shutdown_timeout(LEAVE_WITHIN);
 }
 
+/// Does `leave` after `time`, whatever this process may still wait for: nobody else would end it.
+fn leave_within(time: Duration, leave: impl FnOnce() + Send + 'static) {
+    let wait = move || {
+        let until = Instant::now() + time;
+        while let Some(left) = until.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) {
+            std::thread::park_timeout(left);
+        }
+        leave();
+    };
+    if let Err(error) = std::thread::Builder::new().name("rtc-leave".to_owned()).spawn(wait) {
+        tracing::warn!(%error, "nothing bounds how long this process takes to end");
+    }
+}
+
+/// The supervisor is gone: what it would have done to one that does not end, the process does to itself.
+fn orphaned(server: &ServerSection) {
+    let drain =
+        Duration::from_millis(server.drain_notice_ms) + 2 * Duration::from_millis(server.drain_timeout_ms);
+    leave_within(drain + ORPHAN_MARGIN, || {
+        eprintln!("the drain did not end in time; what was answered is on disk");
+        std::process::exit(ORPHANED);
+    });
+}
+
 fn owned(overrides: &[(&str, serde_json::Value)]) -> Vec<(String, serde_json::Value)> {
     overrides.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect()
 }
@@ -233,6 +263,7 @@ pub(crate) async fn serve(options: Options, supervisor: Option<Supervisor>) -> R
     let mut terminate = signal(SignalKind::terminate()).map_err(failed)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(failed)?;
     let mut supervisor = supervisor.map(Supervisor::attend).transpose().map_err(failed)?;
+    let server = options.config.server.clone();
     // Who is told to stop before it is ready has nothing to drain.
     let running = tokio::select! {
         started = start(options) => started?,
@@ -246,7 +277,10 @@ pub(crate) async fn serve(options: Options, supervisor: Option<Supervisor>) -> R
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = attend(&mut supervisor, running.up.clone()) => tracing::warn!("the supervisor is gone"),
+        () = attend(&mut supervisor, running.up.clone()) => {
+            tracing::warn!("the supervisor is gone");
+            orphaned(&server);
+        }
     }
     tokio::select! {
         () = running.stop() => {}
@@ -288,4 +322,16 @@ async fn document(config: Config) -> Result<serde_json::Value, StartError> {
     let body =
         axum::body::to_bytes(response.into_body(), usize::MAX).await.map_err(kernel::Error::internal)?;
     Ok(serde_json::from_slice(&body).map_err(kernel::Error::internal)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_whose_drain_never_ends_is_left_in_the_end() {
+        let (left, leaves) = std::sync::mpsc::channel();
+        leave_within(Duration::from_millis(1), move || left.send(()).unwrap());
+        leaves.recv_timeout(Duration::from_secs(20)).expect("an end");
+    }
 }

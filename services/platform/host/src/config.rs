@@ -322,6 +322,11 @@ impl Config {
         found.map(|services| services.into_keys().collect()).unwrap_or_default()
     }
 
+    /// When a change of `key` takes effect in a process with the sections that were read.
+    pub fn takes(&self, key: &str) -> Takes {
+        reference::takes(self, key)
+    }
+
     /// Every setting with its value and where it came from. Passwords in addresses are not shown.
     pub fn settings(&self) -> Vec<Setting> {
         let mut settings = Vec::new();

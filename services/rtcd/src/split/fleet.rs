@@ -1,7 +1,8 @@
 //! All processes of the platform on this machine.
 //!
 //! Invariants: the services are ready before anything is let in, and are stopped after the entrance has drained; one
-//! process at a time is restarted.
+//! process at a time is restarted; all run with the settings that the supervisor started with, but for those that take effect
+//! while they run.
 
 use std::collections::HashSet;
 use std::io;
@@ -42,8 +43,8 @@ const HELD: [&str; 3] = ["RTD004", "RTD005", "RTD007"];
 /// What is to run.
 pub struct Plan<'a> {
     pub config: &'a Config,
-    /// The operator's own configuration file.
-    pub file: Option<&'a Path>,
+    /// The operator's own configuration file, as it was read when the supervisor started.
+    pub text: &'a str,
     pub replicas: u32,
     pub program: PathBuf,
 }
@@ -66,7 +67,8 @@ pub struct Fleet {
     services: Vec<Arc<Replica>>,
     gateways: Vec<Arc<Replica>>,
     entrance: Arc<Entrance>,
-    file: Option<PathBuf>,
+    /// What every process begins with, also one that is started again later.
+    started: toml::Table,
     generated: PathBuf,
     generated_entrance: PathBuf,
     upstreams: Vec<(String, Vec<String>)>,
@@ -168,7 +170,7 @@ impl Fleet {
             services,
             gateways,
             entrance,
-            file: plan.file.map(Path::to_owned),
+            started: shareable::settings(plan.text)?,
             generated,
             generated_entrance,
             upstreams,
@@ -177,19 +179,18 @@ impl Fleet {
             tenders: TaskTracker::new(),
             rolling: Mutex::new(()),
         };
-        fleet.write_configuration(plan.config)?;
+        fleet.write_configuration(plan.config, &fleet.started)?;
         Ok(Arc::new(fleet))
     }
 
-    fn write_configuration(&self, config: &Config) -> Result<(), StartError> {
+    fn write_configuration(&self, config: &Config, settings: &toml::Table) -> Result<(), StartError> {
         let count = self.services.len() + self.gateways.len();
         let files = [
             (&self.generated, shareable::DRAIN_NOTICE_MS),
             (&self.generated_entrance, shareable::ENTRANCE_NOTICE_MS),
         ];
         for (path, notice_ms) in files {
-            let text =
-                shareable::configuration(config, self.file.as_deref(), &self.upstreams, count, notice_ms)?;
+            let text = shareable::configuration(config, settings.clone(), &self.upstreams, count, notice_ms)?;
             shareable::write_private(path, &text)
                 .map_err(|error| StartError::DataDir { path: path.clone(), reason: error.to_string() })?;
         }
@@ -226,9 +227,11 @@ impl Fleet {
         self.service_stops.kill.cancel();
     }
 
-    /// Hands every process what is new in the configuration: each looks at its file by itself, once a second.
-    pub fn follow(&self, config: &Config) -> Result<(), StartError> {
-        self.write_configuration(config)
+    /// Hands every process what is new in the configuration and takes effect at once: each looks at its file by itself, once a
+    /// second. The rest waits for the next start of the supervisor: a process that dies and is started again is like the others.
+    pub fn follow(&self, config: &Config, text: &str) -> Result<(), StartError> {
+        let settings = shareable::followed(&self.started, &shareable::settings(text)?, config);
+        self.write_configuration(config, &settings)
     }
 
     /// Tells every process to look again, at its file and at its secrets.
@@ -292,12 +295,12 @@ impl Fleet {
         word_for(&of.map(|replica| replica.seen().state).collect::<Vec<_>>())
     }
 
-    /// Keeps the short history of all processes, until `stop`.
+    /// Keeps the short history of what only the supervisor knows, until `stop`: each process keeps its own.
     pub async fn record(self: Arc<Self>, context: Context, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(host::HISTORY_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         while stop.run_until_cancelled(ticks.tick()).await.is_some() {
-            context.record(&self.metrics().await);
+            context.record(&metrics::own(&self.processes()));
         }
     }
 

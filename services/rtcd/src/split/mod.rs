@@ -47,8 +47,9 @@ pub type Reread = Box<dyn Fn() -> Result<Config, StartError> + Send + Sync>;
 /// What is to run.
 pub struct Options {
     pub config: Config,
-    /// The operator's own configuration file.
+    /// The operator's own configuration file, and what stood there when `config` was read.
     pub file: Option<PathBuf>,
+    pub text: Option<String>,
     pub reread: Reread,
     pub replicas: u32,
 }
@@ -96,7 +97,7 @@ impl Signals {
 /// Runs until it is told to stop.
 pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::listen()?;
-    let Options { config, file, reread, replicas } = options;
+    let Options { config, file, text, reread, replicas } = options;
     shareable::check(&config, replicas)?;
     let data_dir = DataDir::open(&config.data)?;
     let (listener, api) = bind(config.server.api_bind).await?;
@@ -115,7 +116,7 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let Built { context, services, log, .. } = built;
     context.reload.require(move |next| shareable::check(next, replicas));
     let program = std::env::current_exe().map_err(internal)?;
-    let plan = Plan { config: &config, file: file.as_deref(), replicas, program };
+    let plan = Plan { config: &config, text: text.as_deref().unwrap_or_default(), replicas, program };
     let fleet = Fleet::prepare(&plan, entrance)?;
     let started_at = context.clock.now();
     let ready = Arc::new(AtomicBool::new(false));
@@ -143,14 +144,16 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, replicas, processes = fleet.replicas().count(), "serving");
 
-    let mut followed = Followed::new(file, reread, replicas);
+    let mut followed = Followed { text, candidate: None, file, reread, replicas };
     loop {
         let attention = match signals.next().await {
             Wish::Stop => break,
             Wish::Look => Attention::Routine,
             Wish::Reload => Attention::Asked,
         };
-        match followed.look(attention).map(|read| read.and_then(|config| fleet.follow(&config))) {
+        let read = followed.look(attention);
+        let told = followed.text.as_deref().unwrap_or_default();
+        match read.map(|read| read.and_then(|config| fleet.follow(&config, told))) {
             Some(Ok(())) => tracing::info!("the processes are given the configuration again"),
             Some(Err(error)) => tracing::error!(%error, "the configuration stays as it was"),
             None => {}
@@ -185,7 +188,8 @@ async fn end(fleet: &Fleet, signals: &mut Signals) {
     stopping.await;
 }
 
-fn read(file: Option<&Path>) -> Option<String> {
+/// What the operator's file holds now.
+pub fn read(file: Option<&Path>) -> Option<String> {
     std::fs::read_to_string(file?).ok()
 }
 
@@ -200,10 +204,6 @@ struct Followed {
 }
 
 impl Followed {
-    fn new(file: Option<PathBuf>, reread: Reread, replicas: u32) -> Self {
-        Self { text: read(file.as_deref()), candidate: None, file, reread, replicas }
-    }
-
     /// What has changed, to be handed on. A configuration that cannot be read, or that processes cannot share, is refused
     /// once, and nothing of it is handed on.
     fn look(&mut self, attention: Attention) -> Option<Result<Config, StartError>> {

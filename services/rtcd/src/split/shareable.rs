@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
-use host::{Config, StartError};
+use host::{Config, StartError, Takes};
 use toml::{Table, Value};
 
 use crate::all;
@@ -44,23 +44,53 @@ fn worker_threads(processes: usize) -> usize {
     (2 * cores / processes.max(1)).max(1)
 }
 
-/// The operator's file with what processes of this platform need to know besides.
+/// The settings in the text of the operator's file.
+pub fn settings(text: &str) -> Result<Table, StartError> {
+    text.parse::<Table>().map_err(|error| StartError::Config(format!("the configuration file: {error}")))
+}
+
+/// What the processes began with, and of `next` only what takes effect while they run: one that is started again alone is like
+/// the others.
+pub fn followed(started: &Table, next: &Table, config: &Config) -> Table {
+    let mut table = started.clone();
+    overlay("", &mut table, next, &|key| config.takes(key) == Takes::AtOnce);
+    table
+}
+
+fn overlay(prefix: &str, table: &mut Table, next: &Table, is_live: &dyn Fn(&str) -> bool) {
+    let path = |key: &str| if prefix.is_empty() { key.to_owned() } else { format!("{prefix}.{key}") };
+    table.retain(|key, value| value.is_table() || next.contains_key(key) || !is_live(&path(key)));
+    let none = Table::new();
+    for (key, value) in table.iter_mut() {
+        if let (Value::Table(inner), None) = (value, next.get(key)) {
+            overlay(&path(key), inner, &none, is_live);
+        }
+    }
+    for (key, value) in next {
+        match (value, table.get_mut(key)) {
+            (Value::Table(next), Some(Value::Table(inner))) => overlay(&path(key), inner, next, is_live),
+            (Value::Table(next), None) => {
+                let mut inner = Table::new();
+                overlay(&path(key), &mut inner, next, is_live);
+                if !inner.is_empty() {
+                    table.insert(key.clone(), Value::Table(inner));
+                }
+            }
+            (value, _) if is_live(&path(key)) => drop(table.insert(key.clone(), value.clone())),
+            _ => {}
+        }
+    }
+}
+
+/// `settings` with what processes of this platform need to know besides.
 pub fn configuration(
     config: &Config,
-    file: Option<&Path>,
+    settings: Table,
     upstreams: &[(String, Vec<String>)],
     processes: usize,
     notice_ms: u64,
 ) -> Result<String, StartError> {
-    let unreadable =
-        |path: &Path, reason: String| StartError::Config(format!("{}: {reason}", path.display()));
-    let mut table = match file {
-        None => Table::new(),
-        Some(path) => {
-            let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, error.to_string()))?;
-            text.parse::<Table>().map_err(|error| unreadable(path, error.to_string()))?
-        }
-    };
+    let mut table = settings;
     let urls = |urls: &[String]| Value::Array(urls.iter().cloned().map(Value::String).collect());
     let upstreams = upstreams.iter().map(|(name, replicas)| (name.clone(), urls(replicas))).collect();
     table.insert("upstreams".to_owned(), Value::Table(upstreams));
@@ -77,7 +107,8 @@ pub fn configuration(
     }
     let text = toml::to_string(&table).map_err(|error| StartError::Config(error.to_string()))?;
     Ok(format!(
-        "# Written by rtcd split at every start and reload: change the file that it was started with.\n{text}"
+        "# Written by rtcd split: change the file that it was started with. What takes effect at the next start is taken from \
+         there when rtcd split itself is started.\n{text}"
     ))
 }
 
@@ -121,6 +152,27 @@ mod tests {
         check(&config(&[bus, database, cache]), 2).unwrap();
     }
 
+    fn settings_of(file: &Path) -> Table {
+        settings(&std::fs::read_to_string(file).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn of_a_changed_file_processes_are_given_what_takes_effect_at_once_and_nothing_else() {
+        let started = "bus = \"kafka://b:1\"\n[server]\nworker_threads = 3\nrequest_timeout_ms = 7000\n\
+                       [limits]\nregister = 1\nsign_in = 2\n[services.orders]\n";
+        let next = "bus = \"kafka://b:2\"\ncache = \"redis://r:1\"\n[server]\nworker_threads = 5\n\
+                    [limits]\nregister = 9\n[log]\nlevel = \"debug\"\nformat = \"json\"\n";
+        let wanted = "bus = \"kafka://b:1\"\n[server]\nworker_threads = 3\n[limits]\nregister = 9\n\
+                      [services.orders]\n[log]\nlevel = \"debug\"\n";
+        let (started, next, wanted) =
+            (settings(started).unwrap(), settings(next).unwrap(), settings(wanted).unwrap());
+        assert_eq!(followed(&started, &next, &config(&[])), wanted);
+        // A whole section that is live is gone with the file.
+        let without = followed(&wanted, &settings("").unwrap(), &config(&[]));
+        assert_eq!(without.get("limits"), Some(&Value::Table(Table::new())));
+        assert_eq!(without["bus"].as_str(), Some("kafka://b:1"));
+    }
+
     #[test]
     fn processes_get_the_operators_file_and_where_the_others_are() {
         let folder = tempfile::tempdir().unwrap();
@@ -136,7 +188,7 @@ mod tests {
         let generated = folder.path().join("generated.toml");
         write_private(
             &generated,
-            &configuration(&given, Some(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
+            &configuration(&given, settings_of(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
         )
         .unwrap();
         let read = Config::load(Some(&generated), &[]).unwrap();
@@ -151,7 +203,7 @@ mod tests {
         let given = Config::load(Some(&file), &[]).unwrap();
         write_private(
             &generated,
-            &configuration(&given, Some(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
+            &configuration(&given, settings_of(&file), &upstreams, 16, DRAIN_NOTICE_MS).unwrap(),
         )
         .unwrap();
         let read = Config::load(Some(&generated), &[]).unwrap();

@@ -123,11 +123,14 @@ async fn nobody_waits_for_a_process_that_is_told_to_read_again() {
     assert!(!told.exists(), "whoever drains reads nothing again");
 }
 
+/// What the platform's file holds when it is started.
+const CONFIGURATION: &str = "bus = \"kafka://b:1\"\n[limits]\nregister = 1\n";
+
 /// The platform of `data`, with `text` in the place of every rtcd.
 fn fleet(data: &Path, text: &str) -> Arc<Fleet> {
     let config = Config::for_tests(data, &[]).unwrap();
     let entrance = Entrance::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap()).unwrap();
-    let plan = Plan { config: &config, file: None, replicas: 2, program: stand_in(data, text) };
+    let plan = Plan { config: &config, text: CONFIGURATION, replicas: 2, program: stand_in(data, text) };
     Fleet::prepare(&plan, entrance).unwrap()
 }
 
@@ -162,6 +165,28 @@ async fn what_a_predecessor_holds_for_a_moment_is_waited_for() {
     fleet.stop().await;
 }
 
+#[tokio::test]
+async fn a_process_that_is_started_again_is_like_the_others_whatever_the_file_says_by_then() {
+    let folder = tempfile::tempdir().unwrap();
+    // Each writes down what it is told; the first of one service dies when it is asked to.
+    let told = folder.path().join("told");
+    let begin = format!("cat \"$8\" >> {0}.$4\n{READY}\n{SERVE}", told.display());
+    let fleet = fleet(folder.path(), &begin);
+    tokio::time::timeout(Duration::from_secs(20), fleet.start()).await.expect("in time").unwrap();
+    let config = Config::for_tests(folder.path(), &[]).unwrap();
+    fleet.follow(&config, "bus = \"kafka://b:2\"\n[limits]\nregister = 7\n").unwrap();
+    fleet.restart(Some("orders"), Some(1)).await.unwrap();
+    let began: Vec<String> = std::fs::read_to_string(folder.path().join("told.orders"))
+        .unwrap()
+        .lines()
+        .filter(|line| line.starts_with("bus") || line.starts_with("register"))
+        .map(str::to_owned)
+        .collect();
+    let (bus, old, new) = ("bus = \"kafka://b:1\"", "register = 1", "register = 7");
+    assert_eq!(began, [bus, old, bus, old, bus, new]);
+    fleet.stop().await;
+}
+
 #[test]
 fn a_changed_file_is_handed_on_only_if_processes_can_share_what_it_names() {
     let folder = tempfile::tempdir().unwrap();
@@ -171,7 +196,8 @@ fn a_changed_file_is_handed_on_only_if_processes_can_share_what_it_names() {
     write(&format!("{engines}cache = \"redis://r:1\"\n"));
     let again = file.clone();
     let reread: Reread = Box::new(move || Config::load(Some(&again), &[]));
-    let mut followed = Followed::new(Some(file.clone()), reread, 2);
+    let (text, file) = (super::read(Some(&file)), Some(file.clone()));
+    let mut followed = Followed { text, candidate: None, file, reread, replicas: 2 };
     assert!(followed.look(Attention::Asked).is_none(), "nothing is new");
     write(engines);
     let error = followed.look(Attention::Asked).unwrap().unwrap_err();
