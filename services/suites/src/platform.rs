@@ -88,9 +88,37 @@ pub async fn rtcctl(data: &Path, arguments: &[&str]) -> Ended {
     run(command).await
 }
 
+/// A process of ours, which ends with its test and takes those with it that it has started: after a failure nobody is there who
+/// would stop them.
+struct Reaped(Child);
+
+impl Drop for Reaped {
+    fn drop(&mut self) {
+        // One that was waited for has none any more.
+        let Some(pid) = self.0.id() else { return };
+        // Looked up first: those of a dead one are somebody else's.
+        let started = started_by(pid);
+        let _ = self.0.start_kill();
+        for pid in started.into_iter().filter_map(|pid| rustix::process::Pid::from_raw(pid)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+    }
+}
+
+/// The processes that `pid` has started and that are still there.
+fn started_by(pid: u32) -> Vec<i32> {
+    let parent = |folder: &Path| -> Option<u32> {
+        let stat = std::fs::read_to_string(folder.join("stat")).ok()?;
+        stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
+    };
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let children = processes.filter(|process| parent(&process.path()) == Some(pid));
+    children.filter_map(|process| process.file_name().to_str()?.parse().ok()).collect()
+}
+
 /// A running rtcd.
 pub struct Platform {
-    child: Child,
+    child: Reaped,
     pub run: Value,
     pub data: PathBuf,
 }
@@ -114,10 +142,10 @@ impl Platform {
 
     /// Waits for the announcement of this very process: a killed one leaves its own behind.
     pub async fn spawn(mut command: Command, data: &Path) -> Self {
-        let mut child = command.spawn().expect("rtcd can be started");
-        let pid = child.id().expect("a process id");
+        let mut child = Reaped(command.spawn().expect("rtcd can be started"));
+        let pid = child.0.id().expect("a process id");
         for _ in 0..3_000 {
-            if let Ok(Some(status)) = child.try_wait() {
+            if let Ok(Some(status)) = child.0.try_wait() {
                 panic!("rtcd ended at once: {status}");
             }
             let text = std::fs::read_to_string(data.join("run.json")).unwrap_or_default();
@@ -138,25 +166,25 @@ impl Platform {
 
     /// Whether it ends by itself.
     pub async fn dies_within(&mut self, time: Duration) -> bool {
-        tokio::time::timeout(time, self.child.wait()).await.is_ok()
+        tokio::time::timeout(time, self.child.0.wait()).await.is_ok()
     }
 
     /// Stops and goes on as the signals say: SIGSTOP, SIGCONT.
     pub fn signal(&self, signal: rustix::process::Signal) {
-        let pid = self.child.id().and_then(|pid| i32::try_from(pid).ok());
+        let pid = self.child.0.id().and_then(|pid| i32::try_from(pid).ok());
         let pid = pid.and_then(rustix::process::Pid::from_raw).expect("a running process");
         rustix::process::kill_process(pid, signal).expect("a process that takes signals");
     }
 
     /// SIGKILL: no drain, no goodbye.
     pub async fn kill(mut self) {
-        self.child.kill().await.expect("a process that can be killed");
+        self.child.0.kill().await.expect("a process that can be killed");
     }
 
     /// SIGTERM, and how it ended.
     pub async fn stop(mut self) -> i32 {
         self.signal(rustix::process::Signal::TERM);
-        let ended = tokio::time::timeout(Duration::from_secs(40), self.child.wait()).await;
+        let ended = tokio::time::timeout(Duration::from_secs(40), self.child.0.wait()).await;
         ended.expect("an end within 40 s").expect("a status").code().unwrap_or(-1)
     }
 
@@ -197,4 +225,26 @@ pub async fn seeded() -> tempfile::TempDir {
     rtcctl(&data, &["up", "--detach", "--port", "0", "--rtcd", rtcd]).await.expect(0);
     rtcctl(&data, &["down"]).await.expect(0);
     directory
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_process_that_its_test_left_alone_is_gone_with_those_that_it_has_started() {
+        let mut command = Command::new("sh");
+        command.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = Reaped(command.process_group(0).spawn().expect("a shell"));
+        let mut said = tokio::io::BufReader::new(child.0.stdout.take().expect("its output"));
+        let mut line = String::new();
+        tokio::io::AsyncBufReadExt::read_line(&mut said, &mut line).await.expect("a line");
+        let pid: i32 = line.trim().parse().expect("a process id");
+        assert_eq!(started_by(child.0.id().expect("a process id")), [pid]);
+        drop(child);
+        // The pipe ends with the last process that holds it.
+        line.clear();
+        let end = tokio::io::AsyncReadExt::read_to_string(&mut said, &mut line);
+        tokio::time::timeout(Duration::from_secs(20), end).await.expect("an end").expect("a pipe");
+    }
 }

@@ -73,6 +73,7 @@ pub async fn all(make: impl AsyncFn() -> Db) {
         parts_within_parts_fail_alone,
         a_panic_leaves_nothing_and_the_next_command_runs,
         counts_say_how_many_rows_were_found,
+        rows_go_by_their_keys,
         an_insert_if_absent_says_whether_it_inserted,
         an_upsert_takes_the_new_values_where_its_condition_holds,
         a_taken_key_is_told_by_its_name,

@@ -411,6 +411,107 @@ async fn a_server_that_is_read_only_killed_or_restarted_is_waited_for() {
     assert_eq!(things(&db).await.unwrap(), 4);
 }
 
+// ---- locks ----------------------------------------------------------------------------------------------------
+
+/// Holds a row in a transaction of its own until it is let go of.
+struct Holder {
+    let_go: std::sync::mpsc::Sender<()>,
+    gone: tokio::task::JoinHandle<()>,
+}
+
+impl Holder {
+    async fn of(schema: &str, id: &str) -> Self {
+        use mysql::prelude::Queryable;
+        let (let_go, may_end) = std::sync::mpsc::channel();
+        let (held, is_held) = tokio::sync::oneshot::channel();
+        let (url, sql) = (
+            format!("{}/{schema}", server()),
+            format!("SELECT n FROM things WHERE id = '{id}' FOR UPDATE"),
+        );
+        let gone = tokio::task::spawn_blocking(move || {
+            let mut conn = mysql::Conn::new(url.as_str()).unwrap();
+            conn.query_drop("BEGIN").unwrap();
+            let _: Option<i64> = conn.query_first(sql).unwrap();
+            held.send(()).unwrap();
+            let _ = may_end.recv();
+            conn.query_drop("ROLLBACK").unwrap();
+        });
+        is_held.await.unwrap();
+        Self { let_go, gone }
+    }
+
+    async fn let_go(self) {
+        self.let_go.send(()).unwrap();
+        self.gone.await.unwrap();
+    }
+}
+
+async fn raise(db: &Db, id: String) -> Result<(), Error> {
+    let raise = move |tx: &mut db::Tx<'_>| {
+        let n: i64 =
+            tx.query_one("SELECT n FROM things WHERE id = ?", params![id], |row| row.get(0))?;
+        tx.execute("UPDATE things SET n = ? WHERE id = ?", params![n + 1, id]).map(drop)
+    };
+    db.write(raise).await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_row_that_somebody_holds_stops_those_who_need_it_and_nobody_who_came_with_them() {
+    const SOON: Duration = Duration::from_secs(8);
+    let schemas = Schemas::new("held");
+    let db = open_at(format!("{}?pool=2", schemas.url())).await.unwrap();
+    db.migrate(TABLES).await.unwrap();
+    db.write(|tx| -> Result<(), Error> {
+        for n in 0..24 {
+            tx.execute("INSERT INTO things (id, n) VALUES (?, 0)", params![format!("t{n}")])?;
+        }
+        Ok(())
+    })
+    .await
+    .unwrap();
+    let holder = Holder::of(&schemas.last(), "t10").await;
+    // Both workers are busy, until all the others wait together.
+    let mut gates = Vec::new();
+    for _ in 0..2 {
+        let (begun, begins) = std::sync::mpsc::channel();
+        let (open, opened) = std::sync::mpsc::channel::<()>();
+        let (opened, gated) = (std::sync::Mutex::new(opened), db.clone());
+        let gate = tokio::spawn(async move {
+            let wait = move |_: &mut db::Tx<'_>| -> Result<(), Error> {
+                let _ = begun.send(());
+                let _ = opened.lock().unwrap().recv();
+                Ok(())
+            };
+            gated.write(wait).await
+        });
+        tokio::task::spawn_blocking(move || begins.recv()).await.unwrap().unwrap();
+        gates.push((gate, open));
+    }
+    let (mut free, mut held) = (tokio::task::JoinSet::new(), tokio::task::JoinSet::new());
+    for n in 0..24 {
+        let (raised, id) = (db.clone(), format!("t{n}"));
+        let of = if n == 10 { &mut held } else { &mut free };
+        of.spawn(async move { raise(&raised, id).await });
+        while db.stats().queued <= n {
+            tokio::task::yield_now().await;
+        }
+    }
+    for (gate, open) in gates {
+        open.send(()).unwrap();
+        gate.await.unwrap().unwrap();
+    }
+    let done = tokio::time::timeout(SOON, free.join_all()).await.expect("nobody waits for the row");
+    assert!(done.iter().all(Result::is_ok), "{done:?}");
+    let beside = tokio::time::timeout(SOON, raise(&db, "t0".to_owned())).await;
+    beside.expect("a worker is left for it").unwrap();
+    assert!(held.try_join_next().is_none(), "whoever needs the row waits for it");
+    holder.let_go().await;
+    assert!(held.join_all().await.iter().all(Result::is_ok));
+    let n: Result<i64, Error> =
+        db.read(|tx| tx.query_one("SELECT SUM(n) FROM things", params![], |row| row.get(0))).await;
+    assert_eq!(n.unwrap(), 25);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_waits_for_what_was_taken() {
     let schemas = Schemas::new("close");

@@ -1,6 +1,6 @@
 //! What a statement does, and what comes out of a column as it went in.
 
-use db::{Db, Error, params};
+use db::{Db, Error, Param, ToParam, params};
 
 use super::*;
 
@@ -27,6 +27,24 @@ pub async fn counts_say_how_many_rows_were_found(db: &Db) {
     .await
     .unwrap();
     assert_eq!(get(db, "t1").await, Some(1));
+}
+
+pub async fn rows_go_by_their_keys(db: &Db) {
+    for n in 0..200 {
+        put(db, &format!("t{n}"), n % 2).await.unwrap();
+    }
+    let gone: Outcome<[usize; 2]> = db
+        .write(|tx| {
+            let ids: Vec<String> = (0..150).map(|n| format!("t{n}")).collect();
+            let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
+            let by_one = tx.delete_rows("things", &["id"], &keys)?;
+            let ids: Vec<String> = (140..190).map(|n| format!("t{n}")).collect();
+            let keys: Vec<Param<'_>> = ids.iter().flat_map(|id| [id.to_param(), Param::Int(0)]).collect();
+            Ok([by_one, tx.delete_rows("things", &["id", "n"], &keys)?])
+        })
+        .await;
+    // Ten of them are gone already, and every other has another number.
+    assert_eq!((gone.unwrap(), count(db, "things").await), ([150, 20], 30));
 }
 
 pub async fn an_insert_if_absent_says_whether_it_inserted(db: &Db) {
