@@ -9,8 +9,12 @@
 //!
 //! Invariant: nothing here waits, reads a clock, or speaks to anybody; the same input gives the same answer.
 
+pub mod canary;
 pub mod code;
+pub mod evidence;
 pub mod failure;
+pub mod lifecycle;
 pub mod objects;
+pub mod tree;
 pub mod verdict;
 pub mod world;

@@ -11,6 +11,8 @@
 mod digest;
 mod stand;
 
+pub use stand::current_set;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
