@@ -99,7 +99,7 @@ impl Drop for Reaped {
         // Looked up first: those of a dead one are somebody else's.
         let started = started_by(pid);
         let _ = self.0.start_kill();
-        for pid in started.into_iter().filter_map(|pid| rustix::process::Pid::from_raw(pid)) {
+        for pid in started.into_iter().filter_map(rustix::process::Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
         }
     }

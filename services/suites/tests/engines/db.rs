@@ -424,10 +424,8 @@ impl Holder {
         use mysql::prelude::Queryable;
         let (let_go, may_end) = std::sync::mpsc::channel();
         let (held, is_held) = tokio::sync::oneshot::channel();
-        let (url, sql) = (
-            format!("{}/{schema}", server()),
-            format!("SELECT n FROM things WHERE id = '{id}' FOR UPDATE"),
-        );
+        let (url, sql) =
+            (format!("{}/{schema}", server()), format!("SELECT n FROM things WHERE id = '{id}' FOR UPDATE"));
         let gone = tokio::task::spawn_blocking(move || {
             let mut conn = mysql::Conn::new(url.as_str()).unwrap();
             conn.query_drop("BEGIN").unwrap();
@@ -448,8 +446,7 @@ impl Holder {
 
 async fn raise(db: &Db, id: String) -> Result<(), Error> {
     let raise = move |tx: &mut db::Tx<'_>| {
-        let n: i64 =
-            tx.query_one("SELECT n FROM things WHERE id = ?", params![id], |row| row.get(0))?;
+        let n: i64 = tx.query_one("SELECT n FROM things WHERE id = ?", params![id], |row| row.get(0))?;
         tx.execute("UPDATE things SET n = ? WHERE id = ?", params![n + 1, id]).map(drop)
     };
     db.write(raise).await
