@@ -63,6 +63,10 @@ impl Observer for StockLevels {
         }
         Ok(())
     }
+
+    fn forget(&self) {
+        self.metrics.skus.clear();
+    }
 }
 
 impl Metrics {

@@ -159,4 +159,9 @@ impl Observer for Sagas {
         self.metrics.stuck.get_or_create(&SagaLabel { saga: KIND }).set(stuck);
         Ok(())
     }
+
+    fn forget(&self) {
+        self.metrics.sagas.clear();
+        self.metrics.stuck.clear();
+    }
 }

@@ -47,7 +47,8 @@ pub(crate) struct Metrics {
     checked: Counter,
     revenue: Family<CurrencyLabel, Counter>,
     refunds: Family<CurrencyLabel, Counter>,
-    imbalance: Gauge,
+    /// Without a member until it has been looked up.
+    imbalance: Family<[(&'static str, &'static str); 0], Gauge>,
 }
 
 impl Metrics {
@@ -59,7 +60,7 @@ impl Metrics {
             checked: Counter::default(),
             revenue: Family::default(),
             refunds: Family::default(),
-            imbalance: Gauge::default(),
+            imbalance: Family::default(),
         };
         for state in State::ALL.iter() {
             drop(metrics.states.get_or_create(&StateLabel { state: state.as_str() }));
@@ -142,7 +143,7 @@ impl Observer for Ledger {
         }
         // First, so that a look which is given up because it takes long is not followed by another at once.
         self.look_again_at(began + AFTER_GIVING_UP);
-        let wrong = self
+        let looked = self
             .db
             .read(|tx| -> Result<i64, db::Error> {
                 let sums = "SELECT COUNT(*) FROM (SELECT currency FROM bank_postings GROUP BY currency \
@@ -152,10 +153,14 @@ impl Observer for Ledger {
                 let below: i64 = tx.query_one(below, params![], |row| row.get(0))?;
                 Ok(sums + below)
             })
-            .await?;
-        self.metrics.imbalance.set(wrong);
+            .await;
         let now = Instant::now();
         self.look_again_at(now + LOOK_EVERY.max((now - began) * SHARE));
+        self.metrics.imbalance.get_or_create(&[]).set(looked?);
         Ok(())
+    }
+
+    fn forget(&self) {
+        self.metrics.imbalance.clear();
     }
 }

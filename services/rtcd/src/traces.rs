@@ -1,12 +1,16 @@
 //! Traces on their way to a collector: OTLP over HTTP, protobuf.
 //!
 //! Invariants:
-//! - a request never waits: spans go into a queue of a fixed size, and what does not fit is dropped;
+//! - a request never waits: spans go into a queue of a fixed size, and what does not fit is dropped and counted;
 //! - a collector that is away is told of once, until it answers again;
 //! - whether a trace is kept whole is decided as it begins, for all its processes. Of the others those spans are kept that
 //!   failed or were slow, each by itself: what its neighbours were is not known any more.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -62,7 +66,13 @@ pub fn begin(context: &Context, services: &str) -> Result<Traces, StartError> {
         .with_timeout(TIMEOUT)
         .build()
         .map_err(|error| failed(&error))?;
-    let exporter = Counting { inner: exporter, spans, is_away: AtomicBool::new(false) };
+    let waiting: Arc<AtomicUsize> = Arc::default();
+    let exporter = Counting {
+        inner: exporter,
+        spans: spans.clone(),
+        waiting: waiting.clone(),
+        is_away: AtomicBool::new(false),
+    };
     let config = BatchConfigBuilder::default()
         .with_max_queue_size(QUEUE_MAX)
         .with_max_export_batch_size(BATCH_MAX)
@@ -71,7 +81,12 @@ pub fn begin(context: &Context, services: &str) -> Result<Traces, StartError> {
     let batches = BatchSpanProcessor::builder(exporter).with_batch_config(config).build();
     let provider = SdkTracerProvider::builder()
         .with_sampler(Chosen)
-        .with_span_processor(Keeping { inner: batches, slow: Duration::from_millis(settings.slow_ms) })
+        .with_span_processor(Keeping {
+            inner: batches,
+            slow: Duration::from_millis(settings.slow_ms),
+            spans,
+            waiting,
+        })
         .with_resource(
             Resource::builder()
                 .with_service_name(format!("rtcd.{services}"))
@@ -84,7 +99,8 @@ pub fn begin(context: &Context, services: &str) -> Result<Traces, StartError> {
         .build();
     global::set_tracer_provider(provider.clone());
     trace::switch_on(settings.sampling_ratio);
-    tracing::info!(endpoint = settings.otlp_endpoint, ratio = settings.sampling_ratio, "traces are made");
+    let endpoint = host::masked_text(&settings.otlp_endpoint);
+    tracing::info!(endpoint, ratio = settings.sampling_ratio, "traces are made");
     Ok(Traces(Some(provider)))
 }
 
@@ -130,6 +146,10 @@ impl ShouldSample for Chosen {
 struct Keeping {
     inner: BatchSpanProcessor,
     slow: Duration,
+    spans: Family<ResultLabel, Counter>,
+    /// Spans that were handed on and have not been taken from the queue. The queue itself tells nobody what it drops: no
+    /// more are handed on than it has room for.
+    waiting: Arc<AtomicUsize>,
 }
 
 impl SpanProcessor for Keeping {
@@ -155,6 +175,11 @@ impl SpanProcessor for Keeping {
                 context.trace_state().clone(),
             );
         }
+        if self.waiting.fetch_add(1, Ordering::Relaxed) >= QUEUE_MAX {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.spans.get_or_create(&ResultLabel { result: "dropped" }).inc();
+            return;
+        }
         self.inner.on_end(span);
     }
 
@@ -173,14 +198,16 @@ impl SpanProcessor for Keeping {
 
 /// Counts what the collector took and what it did not.
 #[derive(Debug)]
-struct Counting {
-    inner: opentelemetry_otlp::SpanExporter,
+struct Counting<E> {
+    inner: E,
     spans: Family<ResultLabel, Counter>,
+    waiting: Arc<AtomicUsize>,
     is_away: AtomicBool,
 }
 
-impl SpanExporter for Counting {
+impl<E: SpanExporter> SpanExporter for Counting<E> {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        self.waiting.fetch_sub(batch.len(), Ordering::Relaxed);
         let count = batch.len() as u64;
         let outcome = self.inner.export(batch).await;
         let result = if outcome.is_ok() { "exported" } else { "failed" };

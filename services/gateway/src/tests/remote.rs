@@ -307,6 +307,8 @@ async fn a_service_learns_who_calls_and_from_where_and_nothing_that_was_made_up(
         (&seen["x-forwarded-for"], &seen["x-rtc-service-token"]),
         (&json!("203.0.113.7"), &json!(TOKEN))
     );
+    // The trace goes on; whether it is kept is not the caller's to say.
+    assert_eq!(seen["traceparent"], "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00");
     let left: u64 = seen["x-rtc-deadline-ms"].as_str().unwrap().parse().unwrap();
     assert!((10_000..15_000).contains(&left), "{left}");
     assert_eq!(call("/api/v1/address").send().await.expect(200)["from"], "203.0.113.7");

@@ -57,7 +57,6 @@ impl Context {
     ) -> Result<Self, StartError> {
         let mut registry = Registry::default();
         let measures = Measures::register(&mut registry);
-        registry.register_collector(Box::new(Process::new()));
         engines.cache.metrics().register(&mut registry);
         tell_build(&mut registry, config.profile);
         let revocations = Arc::new(Revocations::default());
@@ -72,9 +71,10 @@ impl Context {
             edge_config(&config),
         );
         let edge = Arc::new(edge);
+        registry.register_collector(Box::new(Process::new(edge.admission().clone())));
         let Engines { bus, databases, cache, objects } = engines;
         let bus: Arc<dyn Bus> = Arc::new(MeasuredBus::new(bus, measures.clone()));
-        let (observers, groups) = (Observers::default(), Arc::default());
+        let (observers, groups) = (Observers::new(&measures), Arc::default());
         let lag = LagObserver { bus: bus.clone(), measures: measures.clone(), groups: Arc::clone(&groups) };
         observers.add(Arc::new(lag));
         let vault = open_vault(&secrets)?;

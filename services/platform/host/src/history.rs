@@ -1,4 +1,4 @@
-//! The process's own short history: every sample of its page of metrics, kept for a quarter of an hour, so that an
+//! The process's own short history: every sample of its page of metrics, kept for sixteen minutes, so that an
 //! operator sees rates where no Prometheus runs.
 //!
 //! Invariants: memory is bounded, by the number of points and of series; a series that is not there at a moment has a
@@ -13,10 +13,10 @@ use serde::Serialize;
 use serde::ser::{SerializeSeq, Serializer};
 
 /// How often the page is looked at.
-pub const INTERVAL: Duration = Duration::from_secs(5);
-/// A quarter of an hour.
-const POINTS: usize = 180;
-/// 1,440 bytes a series and its name: 10 MB.
+pub const INTERVAL: Duration = Duration::from_secs(rtc_metrics::HISTORY_EVERY_SECONDS);
+/// Sixteen minutes: enough for the most patient alert to be judged.
+const POINTS: usize = rtc_metrics::HISTORY_POINTS;
+/// 1,536 bytes a series and its name: 11 MB.
 const SERIES_MAX: usize = 6_000;
 
 /// No value of a metric has these bits: the sign of a NaN means nothing, and its payload is ours.
@@ -256,28 +256,29 @@ mod tests {
     }
 
     #[test]
-    fn only_the_last_quarter_of_an_hour_is_kept() {
+    fn only_the_last_sixteen_minutes_are_kept() {
         let history = History::default();
-        for step in 0..200 {
+        let last = POINTS as i64 + 19;
+        for step in 0..=last {
             let gone = if step < 10 { "gone 1\n" } else { "" };
             history.record(at(step), &format!("a {step}\n{gone}"));
         }
         let view = view(&history, LONG_AGO);
-        assert_eq!(view["times"].as_array().unwrap().len(), 180);
+        assert_eq!(view["times"].as_array().unwrap().len(), POINTS);
         assert_eq!(view["times"][0], json!(1_000_000 + 20 * 5_000));
         assert_eq!(view["series"].as_array().unwrap().len(), 1, "what has gone is forgotten");
-        assert_eq!(view["series"][0]["values"][179], json!(199.0));
+        assert_eq!(view["series"][0]["values"][POINTS - 1], json!(last as f64));
     }
 
     #[test]
     fn more_series_than_there_is_room_for_are_refused_until_others_have_gone() {
         let history = History::with_series(2);
         assert_eq!(history.record(at(0), "a 1\nb 1\nc 1\nd 1\n"), Recorded { series: 2, refused: 2 });
-        for step in 1..=180 {
+        for step in 1..=POINTS as i64 {
             history.record(at(step), "b 1\n");
         }
-        assert_eq!(history.record(at(181), "b 1\nc 1\n"), Recorded { series: 2, refused: 0 });
-        assert_eq!(view(&history, at(180))["series"][1]["name"], json!("c"));
+        assert_eq!(history.record(at(POINTS as i64 + 1), "b 1\nc 1\n"), Recorded { series: 2, refused: 0 });
+        assert_eq!(view(&history, at(POINTS as i64))["series"][1]["name"], json!("c"));
     }
 
     #[test]

@@ -40,5 +40,6 @@ pub use secret_ref::{Provider, SecretRef};
 pub use secrets::{Secrets, Tokens};
 pub use sections::{Live, Section};
 pub use service::{Service, ServiceBuilder};
+pub use source::masked_text;
 pub use vault::Vault;
 pub use verdict::Verdict;

@@ -148,6 +148,7 @@ impl ServiceBuilder {
             measures: self.context.measures.clone(),
             groups: std::mem::take(&mut self.groups),
             file: is_file.then(|| self.context.config.data.join(format!("{name}.db"))),
+            told: Default::default(),
         }));
         let relay = Relay::new(self.service.name, self.db(), self.context.bus.clone(), &self.outbox);
         self.pump(Arc::new(relay.measured(&self.context.measures.relay_lag)));

@@ -155,12 +155,15 @@ pub(crate) fn masked(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
-fn masked_text(text: &str) -> String {
+/// An address without what signs in.
+pub fn masked_text(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     // A password may hold what ends an authority: the last @ of the whole counts where there is none in it.
     let end = authority.rfind('@').or_else(|| rest.rfind('@'));
     match end.map(|end| rest.split_at(end)) {
+        // On the web a user, too, is most often a token.
+        Some((_, host)) if scheme.starts_with("http") => format!("{scheme}://…{host}"),
         Some((credentials, host)) => match credentials.split_once(':') {
             Some((user, _)) => format!("{scheme}://{user}:…{host}"),
             None => text.to_owned(),

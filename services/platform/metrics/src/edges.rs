@@ -15,6 +15,13 @@ pub const OTHER: &str = "_OTHER";
 
 pub const METHODS: [&str; 8] = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", OTHER];
 
+/// From outside, or from a process of ours that has counted the request already.
+pub const HOPS: [&str; 2] = ["entry", "inner"];
+
+/// The status of a request whose caller went away before it was answered.
+pub const CALLER_GONE: u16 = 499;
+
+const HOP: Label = label("hop", Values::OneOf(&HOPS));
 const METHOD: Label = label("http_request_method", Values::OneOf(&METHODS));
 const ROUTE: Label = label("http_route", Values::AtMost(300, "templates of routes"));
 const STATUS: Label =
@@ -30,9 +37,9 @@ const SEND_ERROR: Label = label("error_type", Values::OneOf(&["", "refused", "un
 pub const HTTP_SERVER_REQUEST_DURATION: Metric = seconds(
     "http_server_request_duration_seconds",
     &HTTP_BUCKETS,
-    &[SERVICE, METHOD, ROUTE, STATUS],
+    &[SERVICE, METHOD, ROUTE, STATUS, HOP],
     "web",
-    "Duration of HTTP requests",
+    "Duration of HTTP requests; 499 is one whose caller went away before it was answered",
 );
 
 pub const HTTP_SERVER_ACTIVE_REQUESTS: Metric =

@@ -119,6 +119,9 @@ pub enum When {
     Split,
 }
 
+/// The job under which a scraper knows every process of the platform.
+pub const JOB: &str = "rtcd";
+
 /// One metric.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Metric {
@@ -155,6 +158,36 @@ impl Metric {
         }
     }
 
+    /// Whether programs that are not ours have metrics of this name too.
+    pub fn is_shared(&self) -> bool {
+        !self.name.starts_with("rtc_")
+    }
+
+    /// PromQL: its series with these labels (`a="b", c="d"`). Where others use the name too, those of the platform.
+    pub fn select(&self, labels: &str) -> String {
+        self.selected("", labels)
+    }
+
+    /// The same of a histogram's number of events.
+    pub fn count(&self, labels: &str) -> String {
+        self.selected("_count", labels)
+    }
+
+    /// The same of a histogram's buckets.
+    pub fn bucket(&self, labels: &str) -> String {
+        self.selected("_bucket", labels)
+    }
+
+    fn selected(&self, part: &str, labels: &str) -> String {
+        let name = self.name;
+        match (self.is_shared(), labels) {
+            (false, "") => format!("{name}{part}"),
+            (false, _) => format!("{name}{part}{{{labels}}}"),
+            (true, "") => format!("{name}{part}{{job=\"{JOB}\"}}"),
+            (true, _) => format!("{name}{part}{{job=\"{JOB}\", {labels}}}"),
+        }
+    }
+
     /// How many series there can be of it, buckets included.
     pub fn series_max(&self) -> usize {
         let each = if self.kind == Kind::Histogram { self.buckets.len() + 3 } else { 1 };
@@ -178,6 +211,20 @@ pub fn of_sample(name: &str) -> Option<&'static Metric> {
         metric.kind == Kind::Histogram && matches!(rest, Some("_bucket" | "_sum" | "_count"))
     };
     all().find(|metric| metric.name == name || is_part(metric))
+}
+
+/// The first name in a text of PromQL that other programs use too and that is not asked of the platform alone.
+pub fn unscoped(promql: &str) -> Option<String> {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    let names = all().filter(|metric| metric.is_shared()).flat_map(Metric::samples);
+    names.into_iter().find(|name| {
+        promql.match_indices(name.as_str()).any(|(at, _)| {
+            let (before, after) = (&promql[..at], &promql[at + name.len()..]);
+            let is_whole = !before.bytes().next_back().is_some_and(is_of_name)
+                && !after.bytes().next().is_some_and(is_of_name);
+            is_whole && !after.starts_with(&format!("{{job=\"{JOB}\""))
+        })
+    })
 }
 
 pub(crate) const fn label(name: &'static str, values: Values) -> Label {

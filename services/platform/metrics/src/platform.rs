@@ -68,23 +68,36 @@ pub const BUILD_INFO: Metric = Metric {
 
 pub const READY: Metric = gauge("rtc_ready", &[], "rtcd", "1 while the process takes requests");
 
-pub const RUNTIME_WORKERS: Metric =
-    gauge("rtc_runtime_workers", &[], "host", "Threads that drive requests and pumps");
+/// `main` drives requests and pumps; `work` those requests that were let in under overload.
+pub const RUNTIMES: [&str; 2] = ["main", "work"];
+
+const RUNTIME: Label = label("runtime", Values::OneOf(&RUNTIMES));
+
+pub const RUNTIME_WORKERS: Metric = gauge(
+    "rtc_runtime_workers",
+    &[RUNTIME],
+    "host",
+    "Threads of a runtime: main drives requests and pumps, work what was let in under overload",
+);
 
 pub const RUNTIME_BUSY: Metric = Metric {
     unit: Unit::Seconds,
     ..counter(
         "rtc_runtime_busy_seconds_total",
-        &[],
+        &[RUNTIME],
         "host",
         "Time that those threads were at work, all together",
     )
 };
 
-pub const RUNTIME_QUEUE: Metric =
-    gauge("rtc_runtime_queue_depth", &[], "host", "Tasks that wait for a thread in the queue that all share");
+pub const RUNTIME_QUEUE: Metric = gauge(
+    "rtc_runtime_queue_depth",
+    &[RUNTIME],
+    "host",
+    "Tasks that wait for a thread in the queue that all share",
+);
 
-pub const RUNTIME_TASKS: Metric = gauge("rtc_runtime_tasks", &[], "host", "Tasks that have not ended");
+pub const RUNTIME_TASKS: Metric = gauge("rtc_runtime_tasks", &[RUNTIME], "host", "Tasks that have not ended");
 
 pub const PROCESS_CPU: Metric = Metric {
     unit: Unit::Seconds,
@@ -112,11 +125,29 @@ pub const TRACE_SPANS: Metric = Metric {
     when: When::Happened,
     ..counter(
         "rtc_trace_spans_total",
-        &[label("result", Values::OneOf(&["exported", "failed"]))],
+        &[label("result", Values::OneOf(&["exported", "failed", "dropped"]))],
         "host",
-        "Spans that were given to the collector, and those that it did not take",
+        "Spans that the collector took, that it did not take, and that did not wait for it because too many did",
     )
 };
+
+pub const LOOKS_FAILED: Metric = counter(
+    "rtc_looks_failed_total",
+    &[label("look", Values::AtMost(64, "what is looked at"))],
+    "host",
+    "Looks that failed or took too long: what they would tell is absent until one succeeds",
+);
+
+/// The longest that a condition has to hold before a rule alarms.
+pub const ALERT_AFTER_MAX_SECONDS: u64 = 900;
+/// How often a server evaluates rules.
+pub const EVALUATED_EVERY_SECONDS: u64 = 15;
+/// How often a process adds a point to its own short history.
+pub const HISTORY_EVERY_SECONDS: u64 = 5;
+/// As many points as it takes to judge the most patient rule: its time, and four evaluations for what begins and ends
+/// between two of them.
+pub const HISTORY_POINTS: usize =
+    ((ALERT_AFTER_MAX_SECONDS + 4 * EVALUATED_EVERY_SECONDS) / HISTORY_EVERY_SECONDS) as usize;
 
 pub const HISTORY_SERIES: Metric =
     gauge("rtc_history_series", &[], "host", "Series of which the process keeps its own short history");
@@ -152,7 +183,7 @@ pub const SPLIT_MEMORY: Metric = Metric {
     ..gauge("rtc_split_process_resident_bytes", &[PROCESS, REPLICA], "rtcd", "What it holds in memory")
 };
 
-pub(crate) const ALL: [&Metric; 28] = [
+pub(crate) const ALL: [&Metric; 29] = [
     &DB_COMMAND_DURATION,
     &DB_COMMANDS,
     &DB_COMMITS,
@@ -176,6 +207,7 @@ pub(crate) const ALL: [&Metric; 28] = [
     &PROCESS_START,
     &PROCESS_THREADS,
     &TRACE_SPANS,
+    &LOOKS_FAILED,
     &HISTORY_SERIES,
     &HISTORY_REFUSED,
     &SPLIT_UP,

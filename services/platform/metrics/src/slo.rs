@@ -1,8 +1,10 @@
 //! Service level objectives: what is promised over 30 days, and how fast its budget may be used up.
 //!
-//! Invariant: without traffic an error ratio is no number, never zero and never one.
+//! Invariants: without traffic an error ratio is no number, never zero and never one; a request counts once, where it
+//! came in, and not at all where nobody offers its address; one whose caller went away was not answered wrongly, but it
+//! was answered no faster than it was given up.
 
-use crate::{HTTP_SERVER_REQUEST_DURATION, ORDER_SETTLE, ORDERS, ORDERS_ENDED};
+use crate::{CALLER_GONE, HTTP_SERVER_REQUEST_DURATION, ORDER_SETTLE, ORDERS, ORDERS_ENDED, OTHER};
 
 /// The window of every objective.
 pub const PERIOD_DAYS: u32 = 30;
@@ -71,16 +73,17 @@ impl Slo {
 
     /// PromQL: bad events a second over `window` (`5m`).
     pub fn bad(&self, window: &str) -> String {
-        let requests = HTTP_SERVER_REQUEST_DURATION.name;
+        let requests = &HTTP_SERVER_REQUEST_DURATION;
+        let rate = |selected: String| format!("sum(rate({selected}[{window}]))");
         match self.events {
             Events::Requests => {
-                format!(
-                    "sum(rate({requests}_count{{http_response_status_code=~\"5..\"}}[{window}])) or vector(0)"
-                )
+                let failed = format!("{}, http_response_status_code=~\"5..\"", offered());
+                format!("{} or vector(0)", rate(requests.count(&failed)))
             }
-            Events::Fast(bound) => format!(
-                "sum(rate({requests}_count[{window}])) - sum(rate({requests}_bucket{{le=\"{bound}\"}}[{window}]))"
-            ),
+            Events::Fast(bound) => {
+                let fast = format!("{}, le=\"{bound}\"", offered());
+                format!("{} - {}", rate(requests.count(&offered())), rate(requests.bucket(&fast)))
+            }
             Events::Checkouts => {
                 format!("sum(rate({}{{reason=\"timeout\"}}[{window}])) or vector(0)", ORDERS_ENDED.name)
             }
@@ -96,8 +99,12 @@ impl Slo {
     /// PromQL: all events a second over `window`.
     pub fn events(&self, window: &str) -> String {
         match self.events {
-            Events::Requests | Events::Fast(_) => {
-                format!("sum(rate({}_count[{window}]))", HTTP_SERVER_REQUEST_DURATION.name)
+            Events::Requests => {
+                let answered = format!("{}, http_response_status_code!=\"{CALLER_GONE}\"", offered());
+                format!("sum(rate({}[{window}]))", HTTP_SERVER_REQUEST_DURATION.count(&answered))
+            }
+            Events::Fast(_) => {
+                format!("sum(rate({}[{window}]))", HTTP_SERVER_REQUEST_DURATION.count(&offered()))
             }
             Events::Checkouts => format!("sum(rate({}{{state=\"placed\"}}[{window}]))", ORDERS.name),
             Events::Settled(_) => format!("sum(rate({}_count[{window}]))", ORDER_SETTLE.name),
@@ -114,6 +121,11 @@ impl Slo {
     pub fn recorded_ratio(&self, window: &str) -> String {
         format!("{}{{slo=\"{}\"}}", recorded_name(window), self.name)
     }
+}
+
+/// Labels of the requests that objectives are about.
+fn offered() -> String {
+    format!("hop=\"entry\", http_route!=\"{OTHER}\"")
 }
 
 /// The rule that records error ratios over `window`; one series an objective.

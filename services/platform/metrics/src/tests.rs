@@ -89,9 +89,37 @@ fn an_objective_leaves_the_budget_that_it_says() {
     assert!(
         (availability.objective() - 0.999).abs() < 1e-12 && (availability.budget() - 0.001).abs() < 1e-12
     );
-    assert_eq!(
-        availability.error_ratio("5m"),
-        "(sum(rate(http_server_request_duration_seconds_count{http_response_status_code=~\"5..\"}[5m])) or \
-         vector(0)) / (sum(rate(http_server_request_duration_seconds_count[5m])) > 0)"
-    );
+    let of = |labels: &str| {
+        format!(
+            "sum(rate(http_server_request_duration_seconds_count{{job=\"rtcd\", hop=\"entry\", \
+             http_route!=\"_OTHER\"{labels}}}[5m]))"
+        )
+    };
+    let failed = of(", http_response_status_code=~\"5..\"");
+    let answered = of(", http_response_status_code!=\"499\"");
+    assert_eq!(availability.error_ratio("5m"), format!("({failed} or vector(0)) / ({answered} > 0)"));
+    // Whoever gave up after a second was not answered within half of one.
+    assert_eq!(SLOS[1].events("5m"), of(""));
+}
+
+#[test]
+fn a_name_that_others_use_too_is_asked_of_the_platform_alone() {
+    for metric in all() {
+        let asked = [metric.select(""), metric.select("a=\"b\""), metric.count(""), metric.bucket("a=\"b\"")];
+        let is_ours = metric.name.starts_with("rtc_");
+        assert!(asked.iter().all(|one| one.contains("job=\"rtcd\"") != is_ours), "{asked:?}");
+    }
+    assert_eq!(crate::PROCESS_CPU.select(""), "process_cpu_seconds_total{job=\"rtcd\"}");
+    let unscoped = |text: &str| crate::unscoped(text).unwrap_or_default();
+    assert_eq!(unscoped("sum(process_open_fds) / on () up"), "process_open_fds");
+    assert_eq!(unscoped("process_open_fds{instance=\"a\"}"), "process_open_fds");
+    assert_eq!(unscoped("my_process_open_fds + process_open_fds_total + rtc_ready"), "");
+    assert_eq!(unscoped(&crate::HTTP_SERVER_REQUEST_DURATION.bucket("le=\"1\"")), "");
+    assert_eq!(crate::ORDERS.select("state=\"placed\""), "rtc_orders_total{state=\"placed\"}");
+}
+
+#[test]
+fn the_short_history_is_longer_than_the_most_patient_rule() {
+    let reach = (crate::HISTORY_POINTS as u64 - 1) * crate::HISTORY_EVERY_SECONDS;
+    assert!(reach >= crate::ALERT_AFTER_MAX_SECONDS + 2 * crate::EVALUATED_EVERY_SECONDS, "{reach} s");
 }

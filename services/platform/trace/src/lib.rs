@@ -3,6 +3,7 @@
 //! Invariants:
 //! - until somebody has [switched it on](switch_on) nothing is made and nothing costs more than reading a flag;
 //! - a span never changes what it is of: everything here works as well without a collector, and without spans;
+//! - nobody outside decides what is kept: neither by a flag nor by the id that he chose;
 //! - one order is one trace: its context goes with the request, into the row of every message that comes of it, and from
 //!   the message into its handler.
 
@@ -11,6 +12,8 @@ mod tests;
 
 use std::borrow::Cow;
 use std::future::Future;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use opentelemetry::context::FutureExt;
@@ -38,13 +41,25 @@ pub fn is_on() -> bool {
     IS_ON.load(Ordering::Acquire)
 }
 
-/// Whether a trace that begins with this id is sampled: the same answer in every process.
+/// Whether a trace that begins with this id, which was made here, is sampled: the same answer in every process.
 pub fn is_chosen(id: TraceId) -> bool {
-    let ratio = f64::from_bits(RATIO.load(Ordering::Relaxed));
     let mut low = [0; 8];
     low.copy_from_slice(&id.to_bytes()[8..]);
-    // As OpenTelemetry's TraceIdRatioBased: the lower 63 bits against the share of them.
-    ((u64::from_be_bytes(low) >> 1) as f64) < ratio * (1_u64 << 63) as f64
+    is_within_share(u64::from_be_bytes(low))
+}
+
+/// As OpenTelemetry's TraceIdRatioBased: the lower 63 bits against the share of them.
+fn is_within_share(bits: u64) -> bool {
+    let ratio = f64::from_bits(RATIO.load(Ordering::Relaxed));
+    ((bits >> 1) as f64) < ratio * (1_u64 << 63) as f64
+}
+
+/// A draw that nobody outside can foresee: a keyed hash of a number that never comes again.
+fn is_drawn() -> bool {
+    static KEY: OnceLock<RandomState> = OnceLock::new();
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    is_within_share(KEY.get_or_init(RandomState::new).hash_one(number))
 }
 
 /// Whom a caller's trace context comes from.
@@ -52,7 +67,7 @@ pub fn is_chosen(id: TraceId) -> bool {
 pub enum Caller {
     /// A process of ours: it has decided whether the trace is sampled.
     House,
-    /// Anybody: the trace goes on, but whether it is sampled is decided here.
+    /// Anybody: the trace goes on, but whether it is sampled is drawn here.
     Outside,
 }
 
@@ -75,12 +90,19 @@ fn read(traceparent: &str, caller: Caller) -> Option<Context> {
     let trace_id = TraceId::from_hex(trace).ok()?;
     let is_sampled = match caller {
         Caller::House => u8::from_str_radix(flags, 16).ok()? & 1 == 1,
-        Caller::Outside => is_chosen(trace_id),
+        Caller::Outside => is_drawn(),
     };
     let flags = if is_sampled { TraceFlags::SAMPLED } else { TraceFlags::default() };
     let context =
         SpanContext::new(trace_id, SpanId::from_hex(span).ok()?, flags, true, TraceState::default());
     context.is_valid().then(|| Context::new().with_remote_span_context(context))
+}
+
+/// An outsider's context for a process of ours, where this one makes no spans: the trace goes on, and nobody is told to
+/// keep it.
+pub fn pass_on(traceparent: &str) -> Option<String> {
+    let context = read(traceparent, Caller::House)?.span().span_context().clone();
+    Some(format!("00-{}-{}-00", context.trace_id(), context.span_id()))
 }
 
 fn begin(

@@ -31,9 +31,27 @@ fn a_context_is_read_as_w3c_writes_it() {
 
 #[test]
 fn an_outsider_does_not_decide_what_is_sampled() {
-    // Nobody has switched it on: the share is none.
-    let context = read(GOOD, Caller::Outside).unwrap();
-    assert!(!context.span().span_context().is_sampled());
+    let share = |ratio: f64, traceparent: &str| {
+        RATIO.store(ratio.to_bits(), Ordering::Relaxed);
+        let is_sampled = || read(traceparent, Caller::Outside).unwrap().span().span_context().is_sampled();
+        (0..1_000).filter(|_| is_sampled()).count()
+    };
+    // An id that a share of the ids themselves would always choose, and one that it never would.
+    let low = "00-4bf92f3577b34da60000000000000001-00f067aa0ba902b7-01";
+    let high = "00-4bf92f3577b34da6ffffffffffffffff-00f067aa0ba902b7-01";
+    for id in [low, high, GOOD] {
+        assert_eq!((share(0.0, id), share(1.0, id)), (0, 1_000));
+        let half = share(0.5, id);
+        assert!((400..600).contains(&half), "{half} of 1,000");
+    }
+    RATIO.store(0, Ordering::Relaxed);
+}
+
+#[test]
+fn what_an_outsider_says_is_passed_on_without_his_wish() {
+    let passed = pass_on(GOOD).unwrap();
+    assert_eq!(passed, GOOD.strip_suffix("01").unwrap().to_owned() + "00");
+    assert_eq!(pass_on("00-x-y-z"), None);
 }
 
 #[test]

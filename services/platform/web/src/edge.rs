@@ -1,5 +1,7 @@
 //! What surrounds every handler: admission, request id, policy, limits, deadline, metrics, problems for panics and slow
 //! answers.
+//!
+//! Invariant: every request that came in is counted once, whatever becomes of it: also one whose caller went away.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,7 +19,7 @@ use crate::admission::{AdmissionConfig, Gate, NotDone, Priority, overloaded};
 use crate::auth::TokenVerifier;
 use crate::deadline::{Deadline, asked};
 use crate::limits::{Limit, Limits, Quotas};
-use crate::metrics::{HttpMetrics, Shed, method_name};
+use crate::metrics::{Hop, HttpMetrics, Shed, What, method_name};
 use crate::pages::Pages;
 use crate::routes::RouteInfo;
 use crate::{Policy, Problem};
@@ -248,6 +250,44 @@ fn request_id(headers: &HeaderMap, ids: &IdSource) -> String {
     }
 }
 
+/// A request that is under way. One that is dropped before it has been answered has been left by whoever asked.
+struct Underway<'a> {
+    edge: &'a Edge,
+    guard: Guard,
+    method: &'a axum::http::Method,
+    hop: Hop,
+    started: Instant,
+    spot: Spot,
+    answered: bool,
+}
+
+impl Underway<'_> {
+    fn answered(mut self, status: u16) {
+        self.answered = true;
+        self.note(status);
+    }
+
+    fn seconds(&self) -> f64 {
+        self.started.elapsed().as_secs_f64()
+    }
+
+    fn note(&self, status: u16) {
+        self.spot.answered(status);
+        self.spot.end();
+        let Guard { service, route, .. } = self.guard;
+        let what = What { service, method: self.method, route, hop: self.hop };
+        self.edge.metrics.observe_at(&what, status, self.seconds(), self.spot.trace_id());
+    }
+}
+
+impl Drop for Underway<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.note(rtc_metrics::CALLER_GONE);
+        }
+    }
+}
+
 /// Runs one request: admission, policy, limit, handler, and what is noted of it.
 pub(crate) async fn guard(
     edge: Arc<Edge>,
@@ -260,7 +300,11 @@ pub(crate) async fn guard(
     let id = request_id(request.headers(), &edge.ids);
     request.extensions_mut().insert(RequestId(id.clone()));
     let active = edge.metrics.begins(guard.service);
-    let spot = span_of(&edge, &guard, &request);
+    let is_from_house = edge.is_from_house(request.headers());
+    let spot = span_of(&guard, &request, if is_from_house { Caller::House } else { Caller::Outside });
+    let hop = if is_from_house { Hop::Inner } else { Hop::Entry };
+    let underway =
+        Underway { edge: &edge, guard, method: &method, hop, started, spot: spot.clone(), answered: false };
     let mut response = match edge.gate.enter(guard.priority).await {
         Ok(_permit) => match edge.gate.workers() {
             None => spot.within(admit(&edge, guard, started, request, next)).await,
@@ -292,23 +336,19 @@ pub(crate) async fn guard(
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
-    let (status, seconds) = (response.status().as_u16(), started.elapsed().as_secs_f64());
-    let trace_id = spot.trace_id();
+    let status = response.status().as_u16();
     if status >= 500 {
-        let (route, trace_id) = (guard.route, trace_id.as_deref());
+        let (route, trace_id, seconds) = (guard.route, spot.trace_id(), underway.seconds());
         tracing::warn!(request_id = %id, trace_id, %method, route, status, seconds, "request failed");
     }
-    spot.answered(status);
-    spot.end();
-    edge.metrics.observe(guard.service, &method, guard.route, status, seconds, trace_id);
+    underway.answered(status);
     response
 }
 
-fn span_of(edge: &Edge, guard: &Guard, request: &Request) -> Spot {
+fn span_of(guard: &Guard, request: &Request, caller: Caller) -> Spot {
     if !trace::is_on() {
         return Spot::default();
     }
-    let caller = if edge.is_from_house(request.headers()) { Caller::House } else { Caller::Outside };
     trace::serve(&trace::Request {
         service: guard.service,
         method: method_name(request.method()),

@@ -104,9 +104,11 @@ async fn hand_on(
     if let Some(Ok(id)) = id {
         headers.insert("x-request-id", id);
     }
-    // Where this process makes no traces, the caller's goes on as it came.
-    let here = Spot::current().traceparent();
-    if let Some(value) = here.and_then(|text| HeaderValue::from_str(&text).ok()) {
+    // Where this process makes no traces the caller's goes on, but a house that trusts us must not take his word for ours.
+    let theirs = headers.remove(trace::HEADER);
+    let theirs = theirs.as_ref().and_then(|value| value.to_str().ok());
+    let traceparent = Spot::current().traceparent().or_else(|| theirs.and_then(trace::pass_on));
+    if let Some(value) = traceparent.and_then(|text| HeaderValue::from_str(&text).ok()) {
         headers.insert(trace::HEADER, value);
     }
     match edge.service_token() {

@@ -26,7 +26,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use admission::Priority;
+pub use admission::{AdmissionConfig, Gate, Priority};
 pub use auth::{Caller, Policy, Principal, Revocations, TokenVerifier};
 pub use body::{Json, Path, Query};
 pub use client::{Client, Remote, RemoteConfig};

@@ -1,7 +1,8 @@
 //! Request metrics by OpenTelemetry's conventions in Prometheus form, and the two forms of a page of metrics.
 //!
-//! Invariant: labels are bounded: the route is its template, never the path; a route that is not there is `_OTHER`, and
-//! so is a method that nobody knows.
+//! Invariants: labels are bounded: the route is its template, never the path; a route that is not there is `_OTHER`, and
+//! so is a method that nobody knows. A request from outside is counted as one at the entry in one process alone, however
+//! many of ours it goes through.
 
 use axum::http::{HeaderMap, Method, header};
 use prometheus_client::encoding::EncodeLabelSet;
@@ -18,6 +19,7 @@ struct RequestLabels {
     http_request_method: &'static str,
     http_route: &'static str,
     http_response_status_code: u16,
+    hop: &'static str,
     service: &'static str,
 }
 
@@ -48,6 +50,15 @@ type Durations =
     Family<RequestLabels, HistogramWithExemplars<TraceLabel>, fn() -> HistogramWithExemplars<TraceLabel>>;
 type Calls = Family<CallLabels, Histogram, fn() -> Histogram>;
 
+/// Where on its way a request was counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hop {
+    /// It came from outside.
+    Entry,
+    /// A process of ours sent it, and has counted it if it came from outside.
+    Inner,
+}
+
 /// Why a request is refused before anything is done for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Shed {
@@ -70,6 +81,15 @@ pub struct HttpMetrics {
     active: Family<ServiceLabel, Gauge>,
     shed: Family<ShedLabels, Counter>,
     calls: Calls,
+}
+
+/// What a request was.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct What<'a> {
+    pub service: &'static str,
+    pub method: &'a Method,
+    pub route: &'static str,
+    pub hop: Hop,
 }
 
 /// A request at work.
@@ -120,10 +140,17 @@ impl HttpMetrics {
         seconds: f64,
         trace_id: Option<String>,
     ) {
+        let what = What { service, method, route, hop: Hop::Entry };
+        self.observe_at(&what, status, seconds, trace_id);
+    }
+
+    pub(crate) fn observe_at(&self, what: &What<'_>, status: u16, seconds: f64, trace_id: Option<String>) {
+        let What { service, method, route, hop } = *what;
         let labels = RequestLabels {
             http_request_method: method_name(method),
             http_route: route,
             http_response_status_code: status,
+            hop: catalogue::HOPS[hop as usize],
             service,
         };
         let exemplar = trace_id.map(|trace_id| TraceLabel { trace_id });
@@ -265,7 +292,7 @@ mod tests {
         let page = encode(&registry);
         let name = "http_server_request_duration_seconds";
         let labels = "http_request_method=\"POST\",http_route=\"/orders\",http_response_status_code=\"202\",\
-                      service=\"orders\"";
+                      hop=\"entry\",service=\"orders\"";
         assert!(
             page.contains(&format!(
                 "{name}_bucket{{{labels},le=\"0.005\"}} 1 # {{trace_id=\"ab12\"}} 0.003\n"

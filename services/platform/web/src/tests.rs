@@ -1,5 +1,7 @@
 //! The edge's promises over a small router of its own.
 
+mod counted;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;

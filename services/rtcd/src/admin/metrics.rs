@@ -1,4 +1,5 @@
-//! `GET /metrics` for a scraper, and `GET /admin/metrics/history` for whoever has none: the last quarter of an hour.
+//! `GET /metrics` for a scraper, and `GET /admin/metrics/history` for whoever has none: the last sixteen minutes. Of a
+//! platform of several processes the supervisor keeps what it knows alone, and each process the rest.
 
 use axum::extract::State;
 use axum::http::{HeaderMap, header};

@@ -76,7 +76,8 @@ pub fn merge(pages: &[Page], processes: &[ProcessView]) -> String {
     text
 }
 
-fn own(processes: &[ProcessView]) -> String {
+/// What the supervisor itself says of the processes.
+pub fn own(processes: &[ProcessView]) -> String {
     type Figure = fn(&ProcessView) -> u64;
     let families: [(&Metric, Figure); 3] = [
         (&SPLIT_UP, |process| u64::from(process.state == State::Ready)),

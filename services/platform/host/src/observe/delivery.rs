@@ -1,6 +1,7 @@
 //! What waits in a service's database to be delivered, and what its consumers have not come to yet.
 //!
-//! Invariant: nothing is counted beyond a bound: a table that has grown must not be slowed down by being looked at.
+//! Invariant: nothing is counted beyond [`COUNT_MAX`] rows: a table that has grown must not be slowed down by being
+//! looked at.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -31,6 +32,8 @@ pub(crate) struct DeliveryObserver {
     pub groups: Vec<String>,
     /// Where the database is a file of this process.
     pub file: Option<PathBuf>,
+    /// Groups whose dead letters were told, those included that are no more.
+    pub told: Mutex<BTreeSet<String>>,
 }
 
 struct Waiting {
@@ -74,12 +77,22 @@ impl Observer for DeliveryObserver {
         m.outbox_depth.get_or_create(&label).set(found.depth);
         let age = found.oldest.map_or(0.0, |oldest| self.clock.now().since(oldest).as_secs_f64());
         m.outbox_lag.get_or_create(&label).set(age);
-        let groups: BTreeSet<&String> = self.groups.iter().chain(found.dead.keys()).collect();
-        for group in groups {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        told.extend(self.groups.iter().chain(found.dead.keys()).cloned());
+        for group in told.iter() {
             let count = found.dead.get(group).copied().unwrap_or(0);
             m.dead.get_or_create(&GroupLabel { group: group.clone() }).set(count);
         }
         Ok(())
+    }
+
+    fn forget(&self) {
+        let label = ServiceLabel { service: self.service };
+        self.measures.outbox_depth.remove(&label);
+        self.measures.outbox_lag.remove(&label);
+        for group in self.told.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            self.measures.dead.remove(&GroupLabel { group: group.clone() });
+        }
     }
 }
 
@@ -105,14 +118,7 @@ impl Observer for LagObserver {
         self.measures.bus_up.set(i64::from(found.is_ok()));
         let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut lags: BTreeMap<(String, &str), i64> = groups.into_iter().map(|of| (of, 0)).collect();
-        let found = match found {
-            Ok(found) => found,
-            Err(error) => {
-                // Nobody knows how far they are: an old figure would look like a consumer that keeps up.
-                self.measures.lag.clear();
-                return Err(error.into());
-            }
-        };
+        let found = found?;
         for one in &found {
             if let Some(lag) = lags.get_mut(&(one.group.clone(), one.topic.as_str())) {
                 *lag += one.lag;
@@ -122,5 +128,9 @@ impl Observer for LagObserver {
             self.measures.lag.get_or_create(&LagLabels { group, topic: topic.to_owned() }).set(lag);
         }
         Ok(())
+    }
+
+    fn forget(&self) {
+        self.measures.lag.clear();
     }
 }

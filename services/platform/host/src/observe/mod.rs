@@ -1,8 +1,8 @@
 //! What the process tells of itself: what the platform counts for every service alike, what has to be looked up from
 //! time to time, and the short history of both.
 //!
-//! Invariants: looking costs the requests nothing: it happens beside them, in bounded time, and what does not answer is
-//! left as it was; every name is the catalogue's.
+//! Invariants: looking costs the requests nothing: it happens beside them, in bounded time; what does not answer is
+//! counted, and what it told before is told no more; every name is the catalogue's.
 
 mod bus;
 mod database;
@@ -46,6 +46,9 @@ pub trait Observer: Send + Sync {
 
     /// Looks, and sets gauges. It costs a query or two and changes nothing.
     async fn observe(&self) -> kernel::Result<()>;
+
+    /// Takes back what it has told: a look has failed, and an old figure would look like one of now.
+    fn forget(&self);
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -95,6 +98,11 @@ pub(crate) struct SendLabels {
     pub error_type: &'static str,
 }
 
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct LookLabel {
+    pub look: String,
+}
+
 pub(crate) type Histograms<L> = Family<L, Histogram, fn() -> Histogram>;
 
 /// What the platform counts for every service alike. Cheap to clone.
@@ -118,6 +126,7 @@ pub(crate) struct Measures {
     pub db_size: Family<ServiceLabel, Gauge>,
     pub history_series: Gauge,
     pub history_refused: Counter,
+    pub looks_failed: Family<LookLabel, Counter>,
     pub relay_lag: RelayLag,
 }
 
@@ -148,6 +157,7 @@ impl Measures {
             db_size: Family::default(),
             history_series: Gauge::default(),
             history_refused: Counter::default(),
+            looks_failed: Family::default(),
         };
         fn add<M>(registry: &mut Registry, of: &Metric, metric: &M)
         where
@@ -173,6 +183,7 @@ impl Measures {
         add(registry, &catalogue::DB_SIZE, &m.db_size);
         add(registry, &catalogue::HISTORY_SERIES, &m.history_series);
         add(registry, &catalogue::HISTORY_REFUSED, &m.history_refused);
+        add(registry, &catalogue::LOOKS_FAILED, &m.looks_failed);
         m
     }
 
@@ -226,27 +237,37 @@ pub(crate) fn reading(
 }
 
 /// Those who look. Cheap to clone.
-#[derive(Clone, Default)]
-pub(crate) struct Observers(Arc<Mutex<Vec<Arc<dyn Observer>>>>);
+#[derive(Clone)]
+pub(crate) struct Observers {
+    all: Arc<Mutex<Vec<Arc<dyn Observer>>>>,
+    failed: Family<LookLabel, Counter>,
+}
 
 impl Observers {
+    pub fn new(measures: &Measures) -> Self {
+        Self { all: Arc::default(), failed: measures.looks_failed.clone() }
+    }
+
     pub fn add(&self, observer: Arc<dyn Observer>) {
-        let mut observers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.failed.get_or_create(&LookLabel { look: observer.name().to_owned() }));
+        let mut observers = self.all.lock().unwrap_or_else(PoisonError::into_inner);
         // A service that is built again in the same context looks once.
         observers.retain(|one| one.name() != observer.name());
         observers.push(observer);
     }
 
     pub async fn look(&self) {
-        let observers = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let observers = self.all.lock().unwrap_or_else(PoisonError::into_inner).clone();
         join_all(observers.iter().map(|observer| async {
             match tokio::time::timeout(LOOK_MAX, observer.observe()).await {
-                Ok(Ok(())) => {}
+                Ok(Ok(())) => return,
                 Ok(Err(error)) => {
                     tracing::debug!(observer = observer.name(), error = %error.chain(), "a look failed");
                 }
                 Err(_) => tracing::debug!(observer = observer.name(), "a look took too long"),
             }
+            observer.forget();
+            self.failed.get_or_create(&LookLabel { look: observer.name().to_owned() }).inc();
         }))
         .await;
     }
@@ -261,3 +282,6 @@ pub async fn follow(context: Context, stop: CancellationToken) {
         context.record(&context.encode_metrics());
     }
 }
+
+#[cfg(test)]
+mod tests;

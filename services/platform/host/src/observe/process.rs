@@ -1,19 +1,38 @@
-//! The process as the kernel sees it, and the runtime that drives it: read when somebody asks.
+//! The process as the kernel sees it, and the runtimes that drive it: read when somebody asks.
 //!
 //! Linux's `/proc`; elsewhere the figures that are not there are left out.
 
+use std::sync::Arc;
+
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::DescriptorEncoder;
+use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::metrics::counter::ConstCounter;
+use prometheus_client::metrics::gauge::ConstGauge;
 use rtc_metrics as catalogue;
+use rtc_metrics::{Kind, Metric};
 use tokio::runtime::{Handle, RuntimeMetrics};
+use web::Gate;
 
 use super::reading;
 
 /// A collector of both.
-#[derive(Debug)]
 pub(crate) struct Process {
     /// In seconds since 1970.
     started_at: Option<f64>,
+    /// It has threads of its own for what is let in under overload.
+    gate: Arc<Gate>,
+}
+
+impl std::fmt::Debug for Process {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Process").field("started_at", &self.started_at).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct RuntimeLabel {
+    runtime: &'static str,
 }
 
 /// The fields of `/proc/self/stat` behind the program's name, which may contain anything.
@@ -36,7 +55,7 @@ const START: usize = 18;
 const PAGES: usize = 20;
 
 impl Process {
-    pub fn new() -> Self {
+    pub fn new(gate: Arc<Gate>) -> Self {
         let booted = std::fs::read_to_string("/proc/stat").ok();
         let booted = booted.as_deref().and_then(|text| {
             let line = text.lines().find_map(|line| line.strip_prefix("btime "))?;
@@ -45,17 +64,33 @@ impl Process {
         let since_boot = stat().and_then(|fields| fields.get(START).copied());
         let started_at =
             booted.zip(since_boot).map(|(booted, ticks)| booted + ticks as f64 / ticks_a_second());
-        Self { started_at }
+        Self { started_at, gate }
     }
 }
 
-fn runtime(encoder: &mut DescriptorEncoder<'_>, metrics: &RuntimeMetrics) -> Result<(), std::fmt::Error> {
-    let busy =
-        (0..metrics.num_workers()).map(|worker| metrics.worker_total_busy_duration(worker).as_secs_f64());
-    reading(encoder, &catalogue::RUNTIME_WORKERS, metrics.num_workers() as f64)?;
-    reading(encoder, &catalogue::RUNTIME_BUSY, busy.sum())?;
-    reading(encoder, &catalogue::RUNTIME_QUEUE, metrics.global_queue_depth() as f64)?;
-    reading(encoder, &catalogue::RUNTIME_TASKS, metrics.num_alive_tasks() as f64)
+/// Writes a figure of each runtime.
+fn runtimes(
+    encoder: &mut DescriptorEncoder<'_>,
+    of: &Metric,
+    runtimes: &[(&'static str, RuntimeMetrics)],
+    read: fn(&RuntimeMetrics) -> f64,
+) -> Result<(), std::fmt::Error> {
+    let kind = if of.kind == Kind::Counter { MetricType::Counter } else { MetricType::Gauge };
+    let mut family = encoder.encode_descriptor(of.family(), of.help, None, kind)?;
+    for (runtime, metrics) in runtimes {
+        let label = RuntimeLabel { runtime };
+        let (value, one) = (read(metrics), family.encode_family(&label)?);
+        match kind {
+            MetricType::Counter => ConstCounter::new(value).encode(one)?,
+            _ => ConstGauge::new(value).encode(one)?,
+        }
+    }
+    Ok(())
+}
+
+fn busy(runtime: &RuntimeMetrics) -> f64 {
+    let of = |worker| runtime.worker_total_busy_duration(worker).as_secs_f64();
+    (0..runtime.num_workers()).map(of).sum()
 }
 
 impl Collector for Process {
@@ -77,9 +112,12 @@ impl Collector for Process {
         if let Some(started_at) = self.started_at {
             reading(encoder, &catalogue::PROCESS_START, started_at)?;
         }
-        match Handle::try_current() {
-            Ok(handle) => runtime(encoder, &handle.metrics()),
-            Err(_) => Ok(()),
-        }
+        let main = Handle::try_current().ok().map(|handle| handle.metrics());
+        let both = catalogue::RUNTIMES.into_iter().zip([main, self.gate.work_runtime()]);
+        let there: Vec<_> = both.filter_map(|(name, metrics)| Some((name, metrics?))).collect();
+        runtimes(encoder, &catalogue::RUNTIME_WORKERS, &there, |one| one.num_workers() as f64)?;
+        runtimes(encoder, &catalogue::RUNTIME_BUSY, &there, busy)?;
+        runtimes(encoder, &catalogue::RUNTIME_QUEUE, &there, |one| one.global_queue_depth() as f64)?;
+        runtimes(encoder, &catalogue::RUNTIME_TASKS, &there, |one| one.num_alive_tasks() as f64)
     }
 }

@@ -60,6 +60,8 @@ fn the_password_of_an_address_is_not_shown() {
     };
     assert_eq!(shown("mysql://rtc:hunter2@db:3306/rtc"), "mysql://rtc:…@db:3306/rtc");
     assert_eq!(shown("mysql://rtc:hunter/2@db:3306/rtc"), "mysql://rtc:…@db:3306/rtc");
+    assert_eq!(shown("https://scraper:hunter2@otlp:4318/x"), "https://…@otlp:4318/x");
+    assert_eq!(shown("http://hunter2@otlp:4318"), "http://…@otlp:4318");
     for plain in ["mysql://rtc@db:3306/rtc", "embedded", "mysql://db/rtc?ca=/a:b"] {
         assert_eq!(shown(plain), plain);
     }

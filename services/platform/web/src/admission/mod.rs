@@ -191,7 +191,7 @@ pub(crate) fn overloaded() -> Error {
 }
 
 impl Gate {
-    pub(crate) fn new(config: AdmissionConfig) -> Arc<Self> {
+    pub fn new(config: AdmissionConfig) -> Arc<Self> {
         let controller = Controller::new(config.delay_target);
         Arc::new(Self {
             config,
@@ -357,9 +357,19 @@ impl Gate {
         Ok(())
     }
 
+    /// The runtime of the threads that were [hired](Self::hire), as it is now.
+    pub fn work_runtime(&self) -> Option<tokio::runtime::RuntimeMetrics> {
+        self.workers.get().and_then(Workers::runtime)
+    }
+
     /// Somebody who was let in could not be worked for after all.
     pub(crate) fn turned_away(&self) {
         self.shed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    #[cfg(test)]
+    pub(crate) fn send_to_work(&self) {
+        self.work_there.store(true, Ordering::Relaxed);
     }
 
     /// Where work is to be done, if it is not to be done here.

@@ -162,6 +162,10 @@ impl Workers {
         }
     }
 
+    pub(super) fn runtime(&self) -> Option<tokio::runtime::RuntimeMetrics> {
+        self.runtime.as_ref().map(|runtime| runtime.metrics())
+    }
+
     /// Shows how long work waits over there.
     pub(super) fn beat(&self, every: Duration, stop: CancellationToken) -> Arc<Beats> {
         let beats = Arc::new(Beats { begun: Instant::now(), last_micros: AtomicU64::new(0) });
