@@ -21,6 +21,7 @@ use crate::domain::{
     Outcome, RefusalCode, Source, Submission, SubmissionSchema, Transaction, TransactionInput, year_in_zone,
 };
 use crate::http_shop;
+use crate::jobs;
 use crate::live::Live;
 use crate::projector::TOP_SIZES;
 use crate::queries::{self, CategoryView, MonthView, TopProductsView, TotalsView, TransactionView};
@@ -396,6 +397,7 @@ async fn top_products(
     let limit = limit_of(params.limit, TOP_DEFAULT)?;
     let source: Option<Source> = params.source.as_deref().map(str::parse).transpose()?;
     let (currency, by, totals) = (params.currency, params.by, app.rules.product_totals);
+    let (rules, now) = (app.rules, app.clock.now());
     let window = window_of(&app, params.window, params.at, &TOP_SIZES, source.is_none())?;
     let view = match source {
         Some(source) => OfSourceOrShop::Source(
@@ -412,7 +414,15 @@ async fn top_products(
             .into());
         }
         None => OfSourceOrShop::Shop(
-            app.db.read(move |tx| report::top_products(tx, totals, window, by, currency, limit)).await?,
+            app.db
+                .read(move |tx| {
+                    if let Some(window) = window {
+                        let progress = report::progress(tx, rules, now)?;
+                        report::refuse_forgotten("/at", &jobs::TOPS, window, progress, rules)?;
+                    }
+                    report::top_products(tx, totals, window, by, currency, limit)
+                })
+                .await?,
         ),
     };
     Ok(Json(view))

@@ -13,6 +13,7 @@ use web::{ApiResult, Json, Op, Page, Query, Routes};
 use crate::domain::tumble::Size;
 use crate::domain::{Source, Window, ZONE};
 use crate::http::{ANALYSTS, App, limit_of};
+use crate::jobs;
 use crate::report::{self, FunnelView, LiveView, PointView, StockView, SummaryView};
 use crate::store::totals;
 
@@ -170,7 +171,8 @@ async fn series(State(app): State<App>, Query(params): Query<SeriesParams>) -> A
     let Some(source) = source else {
         let view = app.db.read(move |tx| -> Result<SeriesView, Error> {
             let progress = report::progress(tx, rules, now)?;
-            let data = report::points(tx, rules, window, from, to, progress.watermark)?;
+            report::refuse_forgotten("/from", &jobs::WINDOWS, (window, from), progress, rules)?;
+            let data = report::points(tx, rules, window, from, to, progress)?;
             Ok(SeriesView::Shop { window, zone: ZONE, as_of: now, progress, data })
         });
         return Ok(Json(view.await?));

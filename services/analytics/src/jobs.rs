@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use db::Db;
-use kernel::{Clock, Result};
+use kernel::{Clock, Result, Timestamp};
 use messaging::{Job, Progress};
 
 use crate::domain::tumble::Size;
@@ -20,10 +20,28 @@ const DAY: Duration = Duration::from_secs(86_400);
 pub const SWEEP_EVERY: Duration = Duration::from_secs(600);
 
 /// How long windows are kept, and how long counters.
-const WINDOWS: [(Size, Duration); 2] =
+pub const WINDOWS: [(Size, Duration); 2] =
     [(Size::Second, Duration::from_secs(2 * 3_600)), (Size::Minute, Duration::from_secs(8 * 86_400))];
-const TOPS: [(Size, Duration); 2] =
+pub const TOPS: [(Size, Duration); 2] =
     [(Size::Hour, HOUR.saturating_mul(48)), (Size::Day, DAY.saturating_mul(35))];
+
+/// Windows that begin before it may be gone.
+fn bound(watermark: Timestamp, kept: Duration, rules: Rules) -> i64 {
+    // Streams are not all as far as the one that is farthest: as much again is left to them.
+    let slack = Duration::from_millis(rules.lateness_ms.unsigned_abs()) * 2 + HOUR;
+    watermark.minus(kept.max(slack)).as_millis()
+}
+
+/// From when on there are windows, or counters, of this size; `None` where none is ever forgotten.
+pub fn kept_from(
+    of: &[(Size, Duration)],
+    size: Size,
+    watermark: Option<Timestamp>,
+    rules: Rules,
+) -> Option<i64> {
+    let (_, kept) = of.iter().find(|(known, _)| *known == size)?;
+    Some(size.end_of(size.start_of(Timestamp::from_millis(bound(watermark?, *kept, rules) - 1))))
+}
 
 pub struct Sweep {
     pub db: Db,
@@ -41,9 +59,7 @@ impl Job for Sweep {
                 let Some(watermark) = report::progress(&mut tx.unlocked(), rules, now)?.watermark else {
                     return Ok(0);
                 };
-                // Streams are not all as far as the one that is farthest: as much again is left to them.
-                let slack = Duration::from_millis(rules.lateness_ms.unsigned_abs()) * 2 + HOUR;
-                let bound = |kept: Duration| watermark.minus(kept.max(slack)).as_millis();
+                let bound = |kept| bound(watermark, kept, rules);
                 let mut swept = 0;
                 for (size, kept) in WINDOWS {
                     swept += windows::sweep(tx, size, bound(kept))?;

@@ -56,11 +56,11 @@ fn last(
     rules: Rules,
     size: Size,
     now: Timestamp,
-    watermark: Option<Timestamp>,
+    progress: Progress,
 ) -> Result<Vec<PointView>> {
     let end = size.end_of(size.start_of(now));
     let from = end - POINTS * (end - size.start_of(now));
-    points(tx, rules, size, from, end, watermark)
+    points(tx, rules, size, from, end, progress)
 }
 
 pub fn live(tx: &mut Tx<'_>, rules: Rules, now: Timestamp) -> Result<LiveView> {
@@ -75,8 +75,8 @@ pub fn live(tx: &mut Tx<'_>, rules: Rules, now: Timestamp) -> Result<LiveView> {
         hour: running(tx, Size::Hour, now)?,
         funnel: stages(&today),
         today,
-        minutes: last(tx, rules, Size::Minute, now, progress.watermark)?,
-        seconds: last(tx, rules, Size::Second, now, progress.watermark)?,
+        minutes: last(tx, rules, Size::Minute, now, progress)?,
+        seconds: last(tx, rules, Size::Second, now, progress)?,
         top_products: top_products(tx, rules.product_totals, Some(day), Rank::Revenue, None, LISTED)?,
         categories: categories(tx, Some(day), "", LISTED)?,
         sold_out: products::sold_out(tx, SOLD_OUT_MAX)?,

@@ -11,12 +11,13 @@ pub use live::{LiveView, live};
 pub use tally::{DurationView, ReasonView, Tally};
 
 use db::Tx;
-use kernel::{Money, Result, Timestamp};
+use kernel::{Error, Money, Result, Timestamp};
 use serde::Serialize;
 
 use crate::config::{Config, ProductTotals};
 use crate::domain::tumble::{Measure, Size};
 use crate::domain::{Minutes, Window, ZONE, average, minute_start};
+use crate::jobs;
 use crate::store::totals;
 use crate::store::windows::{self, Mark};
 
@@ -47,6 +48,27 @@ pub struct Progress {
     /// The time of the latest event; absent where there is none.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_event_at: Option<Timestamp>,
+    /// Every stream that was ever heard is at least here, those too that have been silent since.
+    #[serde(skip)]
+    pub settled: Option<Timestamp>,
+}
+
+/// What is no more must not look like what never was.
+pub fn refuse_forgotten(
+    field: &'static str,
+    of: &[(Size, std::time::Duration)],
+    (size, start): (Size, i64),
+    progress: Progress,
+    rules: Rules,
+) -> Result<()> {
+    match jobs::kept_from(of, size, progress.watermark, rules) {
+        Some(first) if start < first => {
+            let first = Timestamp::from_millis(first);
+            let detail = format!("windows of {} before {first} are not kept", size.as_str());
+            Err(Error::field(field, "out_of_range", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 pub fn progress(tx: &mut Tx<'_>, rules: Rules, now: Timestamp) -> Result<Progress> {
@@ -59,6 +81,7 @@ pub fn progress(tx: &mut Tx<'_>, rules: Rules, now: Timestamp) -> Result<Progres
     Ok(Progress {
         watermark: watermark.map(Timestamp::from_millis),
         last_event_at: marks.iter().map(|mark| mark.told_at).max(),
+        settled: reached().map(at).min().map(Timestamp::from_millis),
     })
 }
 
@@ -179,7 +202,7 @@ fn minutes(tx: &mut Tx<'_>, minutes: &Minutes) -> Result<PeriodView> {
 pub struct PointView {
     pub from: Timestamp,
     pub to: Timestamp,
-    /// Nothing more is taken into it: what comes now is late.
+    /// Every stream that was ever heard is past it, those too that have been silent since: what they tell of it is late.
     pub is_final: bool,
     pub orders: i64,
     pub revenue: Vec<Money>,
@@ -201,7 +224,7 @@ pub fn points(
     size: Size,
     from: i64,
     to: i64,
-    watermark: Option<Timestamp>,
+    progress: Progress,
 ) -> Result<Vec<PointView>> {
     let rows = windows::between(tx, size, from, to)?;
     let mut rest = rows.as_slice();
@@ -216,7 +239,7 @@ pub fn points(
         points.push(PointView {
             from: period.from,
             to: period.to,
-            is_final: watermark.is_some_and(|watermark| closes_at <= watermark.as_millis()),
+            is_final: progress.settled.is_some_and(|settled| closes_at <= settled.as_millis()),
             orders: period.orders,
             revenue: period.revenue,
             average_order_value: period.average_order_value,

@@ -109,7 +109,7 @@ async fn a_series_has_every_window_and_days_of_seoul() {
 }
 
 #[tokio::test]
-async fn a_window_is_final_once_every_stream_on_which_something_comes_is_past_it() {
+async fn a_window_is_final_once_every_stream_is_past_it_and_silent_ones_too() {
     let house = house_with(json!({ "lateness_ms": 60_000, "idle_ms": 30_000 })).await;
     confirm(&house, &order(1, NOON, krw(5))).await;
     visit(&house, NOON.plus(Duration::from_secs(300)), &[(1, 0)]).await;
@@ -120,13 +120,57 @@ async fn a_window_is_final_once_every_stream_on_which_something_comes_is_past_it
     };
     let series = get(&house, path).await;
     assert_eq!((&series["watermark"], finals(&series)), (&json!("2026-03-01T12:00:00.000Z"), vec![false; 5]));
-    // The stream of orders has been silent for long: it holds nobody back.
+    // The stream of orders has been silent for long: it does not hold the watermark back, but it may still speak.
     house.clock.advance(Duration::from_secs(31));
     visit(&house, NOON.plus(Duration::from_secs(301)), &[(1, 0)]).await;
     house.settle().await;
     let series = get(&house, path).await;
     assert_eq!(series["watermark"], "2026-03-01T12:05:01.000Z");
-    assert_eq!(finals(&series), [true, true, true, true, false]);
+    assert_eq!(finals(&series), [false; 5]);
+    let orders = |series: &Value| series["data"][1]["orders"].clone();
+    assert_eq!(orders(&series), 0);
+    confirm(&house, &order(2, NOON.plus(Duration::from_secs(61)), krw(5))).await;
+    house.settle().await;
+    assert_eq!(
+        orders(&get(&house, path).await),
+        1,
+        "it was taken, so nobody may have been told that it was final"
+    );
+    // Enough orders for each stream of theirs to have one.
+    for number in 3..80 {
+        confirm(&house, &order(number, NOON.plus(Duration::from_secs(330)), krw(5))).await;
+    }
+    house.settle().await;
+    assert_eq!(finals(&get(&house, path).await), [true, true, true, true, false]);
+}
+
+#[tokio::test]
+async fn windows_that_are_not_kept_are_refused_and_not_told_as_empty() {
+    let house = house().await;
+    confirm(&house, &order(1, NOON, krw(5))).await;
+    house.settle().await;
+    // Minutes are kept for eight days, counters of hours for two.
+    house.clock.advance(Duration::from_secs(9 * 86_400 + 3_600));
+    visit(&house, NOON.plus(Duration::from_secs(9 * 86_400)), &[(1, 0)]).await;
+    house.settle().await;
+    let refused = async |path: &str| {
+        let answer = house.get(&format!("/api/v1/{path}")).token(&analyst(&house)).send().await;
+        let error = answer.expect(422)["errors"][0].clone();
+        (error["pointer"].clone(), error["code"].clone())
+    };
+    let (from, at) = ((json!("/from"), json!("out_of_range")), (json!("/at"), json!("out_of_range")));
+    let minutes = "analytics/series?window=1m&from=2026-03-01T12:00:00Z&to=2026-03-01T12:05:00Z";
+    assert_eq!(refused(minutes).await, from);
+    assert_eq!(refused(&minutes.replace("1m", "1s").replace("12:05", "12:01")).await, from);
+    assert_eq!(refused("analytics/top-products?window=1h&at=2026-03-01T12:00:00Z").await, at);
+    // The first minute that is whole, and the sizes that are kept for good or for longer.
+    let first = "analytics/series?window=1m&from=2026-03-02T12:01:00Z&to=2026-03-02T12:05:00Z";
+    assert_eq!(get(&house, first).await["data"].as_array().unwrap().len(), 4);
+    assert_eq!(refused(&first.replace("12:01", "11:59")).await, from);
+    let hours = get(&house, &minutes.replace("1m", "1h")).await;
+    assert_eq!(hours["data"][0]["orders"], 1);
+    let day = get(&house, "analytics/top-products?window=1d&at=2026-03-01T12:00:00Z").await;
+    assert_eq!(day["data"].as_array().unwrap().len(), 1);
 }
 
 #[tokio::test]
