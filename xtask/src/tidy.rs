@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 10] = [
+const RTCCTL_MAY_USE: [&str; 11] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -46,9 +46,10 @@ const RTCCTL_MAY_USE: [&str; 10] = [
     "rtc-oci",
     "rtc-image",
     "rtc-jenkins",
+    "rtc-manifests",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 8] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 9] = [
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
     ("rtc-rollout", &["rtc-kernel"]),
@@ -57,9 +58,10 @@ const RTCCTL_PARTS: [(&str, &[&str]); 8] = [
     ("rtc-oci", &["rtc-kernel"]),
     ("rtc-image", &["rtc-kernel", "rtc-oci"]),
     ("rtc-jenkins", &[]),
+    ("rtc-manifests", &[]),
 ];
-/// This program generates dashboards and rules from the catalogue.
-const XTASK_MAY_USE: [&str; 1] = ["rtc-metrics"];
+/// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
+const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];
 
 const FORBIDDEN_NAMES: [&str; 6] = ["common", "core", "shared", "util", "helper", "manager"];
 const FILE_LINES_MAX: usize = 700;

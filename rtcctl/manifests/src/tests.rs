@@ -1,0 +1,8 @@
+//! What holds of every render, what is refused, and what is found in objects of others.
+
+mod faults;
+mod findings;
+mod given;
+mod properties;
+mod snapshots;
+mod text;
