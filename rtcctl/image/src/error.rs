@@ -41,6 +41,11 @@ pub enum Error {
     #[error("user {name:?} cannot be in /etc/passwd")]
     Account { name: String },
 
+    #[error("{port} is no port; it is written like 8080/tcp")]
+    Port { port: String },
+    #[error("{epoch} seconds after 1970 is no time")]
+    Time { epoch: u64 },
+
     #[error("there is nothing to build: no binary was named")]
     NoBinary,
     #[error("two binaries for {platform}: {} and {}", first.display(), second.display())]
@@ -59,6 +64,9 @@ pub enum Error {
     #[error("there is no package {package} in {}", path.display())]
     UnknownPackage { package: String, path: PathBuf },
 
+    /// An index, where the image of one platform is needed.
+    #[error("{digest} is an index; the image of a platform is needed")]
+    NoImage { digest: String },
     #[error("layer {layer} is not valid: {reason}")]
     Layer { layer: String, reason: String },
     /// Where the image is written there is no room.

@@ -3,6 +3,8 @@
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
+use crate::settings::Settings;
+
 pub const X86_64: u16 = 62;
 pub const AARCH64: u16 = 183;
 
@@ -159,4 +161,61 @@ pub fn debian(root: &Path) {
     symlink("Asia/Seoul", root.join("usr/share/zoneinfo/ROK")).unwrap();
     symlink("/etc/localtime", root.join("usr/share/zoneinfo/localtime")).unwrap();
     put(root.join("usr/share/zoneinfo/right/Asia/Seoul"), ZONE);
+}
+
+/// A program of that root, under a folder beside it, and what an image is made of it.
+pub fn project(folder: &Path) -> Settings {
+    let root = folder.join("root");
+    debian(&root);
+    let program = Made::program(X86_64, LOADER).needs("libm.so.6").needs("libc.so.6").code(b"one");
+    let binary = program.write(folder.join("build/rtcd"));
+    let mut settings = Settings::new("rtcd", binary);
+    settings.binaries[0].sysroot = root.clone();
+    settings.system = root;
+    settings
+}
+
+/// The program of [`project`] with other code in it.
+pub fn recompile(settings: &Settings, code: &[u8]) {
+    let program = Made::program(X86_64, LOADER).needs("libm.so.6").needs("libc.so.6").code(code);
+    program.write(&settings.binaries[0].path);
+}
+
+/// A workspace of two packages and its lock file, whose path it gives.
+pub fn workspace(folder: &Path) -> PathBuf {
+    put(
+        folder.join("Cargo.toml"),
+        b"[workspace]\nmembers = [\"app\", \"parts/*\"]\n[workspace.package]\nlicense = \"Apache-2.0\"\n\
+          [workspace.dependencies]\nwords = { path = \"parts/words\", package = \"app-words\" }\n",
+    );
+    put(
+        folder.join("app/Cargo.toml"),
+        b"[package]\nname = \"rtcd\"\nlicense.workspace = true\n[dependencies]\nwords.workspace = true\nserde = \"1\"\n\
+          [target.'cfg(unix)'.dependencies]\nlibc = \"0.2\"\n[dev-dependencies]\ninsta = \"1\"\n",
+    );
+    put(
+        folder.join("parts/words/Cargo.toml"),
+        b"[package]\nname = \"app-words\"\n[build-dependencies]\ncc = \"1\"\n",
+    );
+    let registry = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
+    let package = |name: &str, version: &str, rest: &str| {
+        format!("[[package]]\nname = \"{name}\"\nversion = \"{version}\"\n{rest}\n\n")
+    };
+    let downloaded = |name: &str, version: &str, needs: &str| {
+        let checksum = oci::Digest::of(name.as_bytes()).hex();
+        package(name, version, &format!("{registry}\nchecksum = \"{checksum}\"\ndependencies = [{needs}]"))
+    };
+    let lock = [
+        "version = 4\n\n".to_owned(),
+        package("app-words", "0.1.0", "dependencies = [\"cc\", \"insta\"]"),
+        downloaded("cc", "1.2.0", ""),
+        downloaded("elsewhere", "9.0.0", ""),
+        package("forked", "0.3.1", "source = \"git+https://example.org/forked?branch=main#0123abc\""),
+        downloaded("insta", "1.40.0", ""),
+        downloaded("libc", "0.2.1", ""),
+        package("rtcd", "0.1.0", "dependencies = [\"app-words\", \"insta\", \"libc\", \"serde 1.0.2+b\"]"),
+        downloaded("serde", "0.9.0", "\"elsewhere\""),
+        downloaded("serde", "1.0.2+b", "\"forked\", \"libc\""),
+    ];
+    put(folder.join("Cargo.lock"), lock.concat().as_bytes())
 }

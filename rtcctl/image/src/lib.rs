@@ -3,15 +3,20 @@
 //! - [`elf`] reads what a binary says about itself, [`libraries`] finds what it is loaded with, in a [`sysroot`];
 //! - [`root`] makes of them the least that a program needs around it, as a [`tree`] of files;
 //! - [`layer`] packs a tree, [`kept`] knows what was packed already;
-//! - [`build`] joins layers to an image, one for each platform, and an index over them;
+//! - [`build`](mod@build) joins layers to an image, one for each platform, and an index over them, as the
+//!   [`settings`] want it;
 //! - [`sbom`] says what is in it;
 //! - [`files`] lists what layers hold, [`diff`] compares two images.
 //!
 //! Invariants: the same settings and the same files give the same digest, whatever the folder, the user, the umask, the
 //! time zone and the order in which files were made; nothing is held in memory that grows with the size of a file.
 
+pub mod build;
+mod configuration;
+pub mod diff;
 pub mod elf;
 mod error;
+pub mod files;
 pub mod gzip;
 pub mod kept;
 pub mod layer;
@@ -19,10 +24,14 @@ pub mod libraries;
 mod loader_cache;
 pub mod platform;
 pub mod root;
+pub mod sbom;
+pub mod settings;
 pub mod sysroot;
 pub mod tree;
 
 #[cfg(test)]
 mod fixture;
 
+pub use build::{Built, BuiltImage, Event, build};
 pub use error::{Error, Result};
+pub use settings::{Base, Binary, Foundation, Settings};

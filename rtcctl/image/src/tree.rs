@@ -138,6 +138,9 @@ impl Tree {
     /// Where a path leads when the folders on the way may be links of this tree.
     pub fn real(&self, path: &str) -> Result<String> {
         let (folder, name) = split(path);
+        if !path.starts_with('/') {
+            return Err(Error::Path { path: path.to_owned() });
+        }
         let mut ahead: VecDeque<String> = folder.split('/').map(str::to_owned).collect();
         let mut done: Vec<String> = Vec::new();
         let mut followed = 0;
@@ -249,6 +252,8 @@ mod tests {
         assert_eq!(tree.real("/lib/a.so").unwrap(), "/usr/lib/a.so");
         assert_eq!(tree.real("/lib/deep/a.so").unwrap(), "/opt/x/a.so");
         assert_eq!(tree.real("/lib").unwrap(), "/lib");
-        assert!(matches!(tree.real("/round/a"), Err(Error::Path { .. })));
+        for path in ["/round/a", "lib/a.so", ""] {
+            assert!(matches!(tree.real(path), Err(Error::Path { .. })), "{path:?}");
+        }
     }
 }

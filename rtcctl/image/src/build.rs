@@ -1,0 +1,336 @@
+//! Binaries to images: layers, configuration and manifest of each platform, and an index over several.
+//!
+//! Everything that can be refused is refused before the first layer is packed.
+
+use std::path::PathBuf;
+
+use oci::document::{self, Index};
+use oci::{Descriptor, Digest, Document, Image, Layout, Manifest, Platform, media};
+
+use crate::configuration::{add_layer, annotations, image, owner_on};
+use crate::elf::{Elf, Linkage};
+use crate::error::{Error, Result};
+use crate::kept::Kept;
+use crate::layer::{Layer, Origin, pack};
+use crate::libraries::{self, Libraries};
+use crate::platform::same;
+use crate::root::{Account, minimal, world};
+use crate::sbom;
+use crate::settings::{Base, Binary, Concern, Foundation, Settings};
+use crate::sysroot::Sysroot;
+use crate::tree::{Kind, ROOT, RUN, SEARCHED, Source, Tree};
+
+/// What is told while it goes on.
+#[derive(Debug, Clone, Copy)]
+pub enum Event<'a> {
+    /// A layer is begun, of so many bytes of files.
+    Begun {
+        platform: &'a Platform,
+        concern: Concern,
+        bytes: u64,
+    },
+    /// So many more bytes of it were read. A layer may be read twice, to see whether it must be packed.
+    Read {
+        bytes: u64,
+    },
+    Done {
+        platform: &'a Platform,
+        concern: Concern,
+        layer: &'a Layer,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Built {
+    /// Of the manifest, or of the index if several binaries were given.
+    pub descriptor: Descriptor,
+    /// In the order of the binaries.
+    pub images: Vec<BuiltImage>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltImage {
+    pub platform: Platform,
+    pub binary: PathBuf,
+    pub linkage: Linkage,
+    pub manifest: Descriptor,
+    pub config: Descriptor,
+    pub layers: Vec<BuiltLayer>,
+    /// What the program is loaded with; nothing on a base, which has its own.
+    pub libraries: Libraries,
+    /// The manifest of the bill of materials, which refers to the image's.
+    pub sbom: Option<Descriptor>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BuiltLayer {
+    /// `None` for a layer of the base.
+    pub concern: Option<Concern>,
+    pub layer: Layer,
+}
+
+impl Built {
+    pub fn digest(&self) -> Digest {
+        self.descriptor.digest
+    }
+
+    /// Gives the image a name in its layout, and lists what refers to it.
+    ///
+    /// Errors: [`Error::Layout`], [`Error::Full`].
+    pub fn name(&self, layout: &Layout, name: &str) -> Result<()> {
+        layout.tag(&self.descriptor, name)?;
+        for sbom in self.images.iter().filter_map(|image| image.sbom.as_ref()) {
+            layout.list(sbom)?;
+        }
+        Ok(())
+    }
+}
+
+impl BuiltImage {
+    /// What is pulled, in bytes: the layers as they are packed.
+    pub fn size(&self) -> u64 {
+        self.layers.iter().map(|built| built.layer.descriptor.size).sum()
+    }
+}
+
+/// A binary of which everything is known that can be refused.
+struct Planned<'a> {
+    binary: &'a Binary,
+    elf: Elf,
+    libraries: Libraries,
+    base: Option<Based<'a>>,
+}
+
+struct Based<'a> {
+    base: &'a Base,
+    manifest: Manifest,
+    image: Image,
+}
+
+/// Builds into a layout, without naming the image there.
+///
+/// Errors: every one of [`Error`] but those of reading layers.
+pub fn build(settings: &Settings, layout: &Layout, tell: &dyn Fn(Event<'_>)) -> Result<Built> {
+    let planned = plan(settings, layout)?;
+    let world = match settings.foundation {
+        Foundation::Minimal => {
+            Some(world(&Sysroot::new(&settings.system), &settings.certificates, &settings.zones)?)
+        }
+        Foundation::Bases(_) => None,
+    };
+    let materials = settings.materials.as_ref().map(sbom::crates::read).transpose()?;
+    let mut kept = Kept::of(layout);
+    let mut ready = Vec::new();
+    for planned in planned {
+        let trees = trees(settings, &planned, world.as_ref())?;
+        ready.push((planned, trees));
+    }
+    let mut images = Vec::new();
+    for (planned, trees) in ready {
+        images.push(one(settings, planned, &trees, layout, &mut kept, tell, materials.as_deref())?);
+    }
+    let descriptor = match images.as_slice() {
+        [image] => image.manifest.clone(),
+        several => {
+            let mut index = Index::new(several.iter().map(|image| image.manifest.clone()).collect());
+            index.annotations = Some(annotations(settings, None)?);
+            layout.put_document(media::INDEX, &index)?
+        }
+    };
+    Ok(Built { descriptor, images })
+}
+
+fn plan<'a>(settings: &'a Settings, layout: &Layout) -> Result<Vec<Planned<'a>>> {
+    if settings.binaries.is_empty() {
+        return Err(Error::NoBinary);
+    }
+    let mut planned: Vec<Planned<'a>> = Vec::new();
+    for binary in &settings.binaries {
+        let elf = Elf::read(&binary.path)?;
+        if elf.linkage == Linkage::Library {
+            return Err(Error::NotExecutable { path: binary.path.clone() });
+        }
+        if let Some(wanted) = binary.platform.as_ref().filter(|wanted| !same(wanted, &elf.platform)) {
+            return Err(Error::WrongMachine {
+                path: binary.path.clone(),
+                wanted: Box::new(wanted.clone()),
+                found: Box::new(elf.platform),
+            });
+        }
+        if let Some(other) = planned.iter().find(|other| same(&other.elf.platform, &elf.platform)) {
+            return Err(Error::SamePlatform {
+                platform: Box::new(elf.platform),
+                first: other.binary.path.clone(),
+                second: binary.path.clone(),
+            });
+        }
+        let (libraries, base) = match &settings.foundation {
+            Foundation::Minimal => {
+                let sysroot = Sysroot::new(&binary.sysroot);
+                (libraries::resolve(&binary.path, &elf, &settings.target(), &sysroot)?, None)
+            }
+            Foundation::Bases(bases) => (Libraries::default(), Some(base_for(&elf.platform, bases, layout)?)),
+        };
+        planned.push(Planned { binary, elf, libraries, base });
+    }
+    Ok(planned)
+}
+
+/// The base of a platform. The only one there is must be for it.
+fn base_for<'a>(platform: &Platform, bases: &'a [Base], layout: &Layout) -> Result<Based<'a>> {
+    let mut found = Vec::new();
+    for base in bases {
+        let based = read_base(base, layout)?;
+        if same(&based.image.platform, platform) {
+            return Ok(based);
+        }
+        found.push(based);
+    }
+    match found.as_slice() {
+        [only] => Err(Error::WrongPlatform {
+            base: only.base.name.clone(),
+            wanted: Box::new(platform.clone()),
+            found: Box::new(only.image.platform.clone()),
+        }),
+        _ => Err(Error::NoBase { platform: Box::new(platform.clone()) }),
+    }
+}
+
+fn read_base<'a>(base: &'a Base, layout: &Layout) -> Result<Based<'a>> {
+    let invalid = |reason: String| Error::Base { base: base.name.clone(), reason };
+    let Document::Manifest(manifest) = layout.document(&base.manifest)? else {
+        return Err(invalid("it is an index; the image of a platform is needed".to_owned()));
+    };
+    let config = layout.read_blob(&manifest.config)?;
+    let image: Image = document::read(&format!("the configuration of {}", base.name), &config)?;
+    if image.rootfs.diff_ids.len() != manifest.layers.len() {
+        let (digests, layers) = (image.rootfs.diff_ids.len(), manifest.layers.len());
+        return Err(invalid(format!("{layers} layers, and a configuration of {digests}")));
+    }
+    for layer in &manifest.layers {
+        if layout.blob_size(&layer.digest)? != Some(layer.size) {
+            return Err(invalid(format!("its layer {} is not in the layout", layer.digest)));
+        }
+    }
+    Ok(Based { base, manifest, image })
+}
+
+/// The trees of a platform, the lowest first.
+fn trees(settings: &Settings, planned: &Planned<'_>, world: Option<&Tree>) -> Result<Vec<(Concern, Tree)>> {
+    let mut trees = Vec::new();
+    let mut application = Tree::default();
+    match &planned.base {
+        None => {
+            let account = settings.account.clone().unwrap_or_default();
+            trees.push((Concern::Root, minimal(&planned.libraries, &account, &settings.owned)?));
+            trees
+                .extend(world.filter(|world| !world.is_empty()).map(|world| (Concern::World, world.clone())));
+        }
+        Some(based) => {
+            let owner = owner_on(settings, based.base, &based.image)?;
+            let home = settings.account.as_ref().map(|account: &Account| &account.home);
+            for folder in settings.owned.iter().chain(home).filter(|folder| *folder != "/") {
+                application.directory(folder, SEARCHED, owner)?;
+            }
+        }
+    }
+    let real = |path: &str| match trees.first() {
+        Some((_, root)) => root.real(path),
+        None => Ok(path.to_owned()),
+    };
+    let target = real(&settings.target())?;
+    application.file(&target, RUN, ROOT, Source::File(planned.binary.path.clone()))?;
+    for extra in &settings.extras {
+        let source = Source::File(extra.source.clone());
+        application.file(&real(&extra.target)?, extra.mode & 0o7777, ROOT, source)?;
+    }
+    // A base has its folders already, some of them as links, which a folder of the same name would replace.
+    if planned.base.is_none() {
+        let below: Vec<&Tree> = trees.iter().map(|(_, tree)| tree).collect();
+        application.complete(&below)?;
+    }
+    trees.push((Concern::Application, application));
+    Ok(trees)
+}
+
+fn one(
+    settings: &Settings,
+    planned: Planned<'_>,
+    trees: &[(Concern, Tree)],
+    layout: &Layout,
+    kept: &mut Kept,
+    tell: &dyn Fn(Event<'_>),
+    materials: Option<&[sbom::crates::Crate]>,
+) -> Result<BuiltImage> {
+    let platform = planned.elf.platform;
+    let mut config = image(settings, &platform, planned.base.as_ref().map(|based| &based.image))?;
+    let mut layers = planned.base.as_ref().map(layers_of).unwrap_or_default();
+    for (concern, tree) in trees {
+        let concern = *concern;
+        tell(Event::Begun { platform: &platform, concern, bytes: bytes_of(tree) });
+        let read = |bytes| tell(Event::Read { bytes });
+        let layer = pack(tree, settings.packing(), layout, kept, &read)?;
+        tell(Event::Done { platform: &platform, concern, layer: &layer });
+        add_layer(&mut config, concern, layer.diff_id);
+        layers.push(BuiltLayer { concern: Some(concern), layer });
+    }
+    let config = layout.put_document(media::CONFIG, &config)?;
+    let descriptors = layers.iter().map(|built| built.layer.descriptor.clone()).collect();
+    let base = planned.base.as_ref().map(|based| based.base);
+    let mut manifest = Manifest::new(config.clone(), descriptors);
+    manifest.annotations = Some(annotations(settings, base)?);
+    let plain = layout.put_document(media::MANIFEST, &manifest)?;
+    let sbom = match materials {
+        Some(crates) => {
+            let subject = sbom::Subject {
+                settings,
+                platform: &platform,
+                manifest: &plain,
+                binary: &planned.binary.path,
+                crates,
+                libraries: &planned.libraries,
+                sysroot: &Sysroot::new(&planned.binary.sysroot),
+                base,
+            };
+            Some(sbom::attach(&subject, layout)?)
+        }
+        None => None,
+    };
+    Ok(BuiltImage {
+        manifest: plain.with_platform(platform.clone()),
+        platform,
+        binary: planned.binary.path.clone(),
+        linkage: planned.elf.linkage,
+        config,
+        layers,
+        libraries: planned.libraries,
+        sbom,
+    })
+}
+
+/// The layers of a base, under the names that OCI has for those of Docker: their bytes are the same.
+fn layers_of(based: &Based<'_>) -> Vec<BuiltLayer> {
+    let layers = based.manifest.layers.iter().zip(&based.image.rootfs.diff_ids);
+    layers
+        .map(|(descriptor, diff_id)| {
+            let mut descriptor = descriptor.clone();
+            if descriptor.media_type == media::DOCKER_LAYER {
+                descriptor.media_type = media::LAYER_GZIP.to_owned();
+            }
+            BuiltLayer { concern: None, layer: Layer { descriptor, diff_id: *diff_id, origin: Origin::Base } }
+        })
+        .collect()
+}
+
+/// How much there is to read; a file that cannot be asked is found out when it is read.
+fn bytes_of(tree: &Tree) -> u64 {
+    tree.iter()
+        .map(|(_, entry)| match &entry.kind {
+            Kind::File(Source::File(path)) => std::fs::metadata(path).map_or(0, |metadata| metadata.len()),
+            _ => 0,
+        })
+        .sum()
+}
+
+#[cfg(test)]
+mod tests;
