@@ -428,7 +428,7 @@ fn named(path: &Path, source: io::Error) -> io::Error {
 }
 
 /// The same without it, for those who say the path themselves.
-fn bare(path: &Path, error: io::Error) -> Error {
+pub(crate) fn bare(path: &Path, error: io::Error) -> Error {
     let source = match error.downcast::<Named>() {
         Ok(named) => named.source,
         Err(error) => error,

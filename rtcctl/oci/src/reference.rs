@@ -25,12 +25,13 @@ impl Reference {
     /// # Errors
     /// [`Error::Reference`]: one of them is not well formed.
     pub fn new(registry: &str, repository: &str) -> Result<Self> {
-        format!("{registry}/{repository}").parse::<Self>().and_then(|parsed| {
-            match parsed.tag.is_none() && parsed.digest.is_none() {
-                true => Ok(parsed),
-                false => Err(wrong(repository, "a repository has neither tag nor digest")),
-            }
-        })
+        check_registry(registry, registry)?;
+        let repository = match registry {
+            DOCKER if !repository.contains('/') => format!("library/{repository}"),
+            _ => repository.to_owned(),
+        };
+        check_repository(&repository, &repository)?;
+        Ok(Self { registry: registry.to_ascii_lowercase(), repository, tag: None, digest: None })
     }
 
     /// Host and port.

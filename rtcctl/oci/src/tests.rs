@@ -1,9 +1,12 @@
 //! Documents and layouts.
 
 mod archive;
+mod docker;
 mod document;
 mod layout;
 mod reference;
+mod registry;
+mod transfer;
 
 use crate::{Descriptor, Image, Layout, Manifest, Platform, document::RootFs, media};
 

@@ -1,0 +1,262 @@
+//! The header that says who asks, kept and renewed.
+//!
+//! Invariants:
+//! - logins and tokens are fetched under one lock: however many requests are refused at once, one renewal answers all;
+//! - a token is fetched once for what it is good for, and a login once until it expires or is refused;
+//! - a password goes to the registry and to the token service that it names, over TLS wherever the registry is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use serde::Deserialize;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::answer;
+use super::challenge::{self, Challenge};
+use crate::credentials::{Credentials, Login};
+use crate::{Error, Result};
+
+/// What the token protocol assumes when the service does not say.
+const TOKEN_LIFE: Duration = Duration::from_secs(60);
+const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
+const CLIENT: &str = "rtcctl";
+
+pub(super) struct Auth {
+    host: String,
+    credentials: Arc<dyn Credentials>,
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    challenge: Option<Challenge>,
+    login: Option<Held<Login>>,
+    tokens: HashMap<Vec<String>, Held<String>>,
+    serial: u64,
+}
+
+struct Held<T> {
+    value: T,
+    until: Option<Instant>,
+    serial: u64,
+}
+
+impl<T> Held<T> {
+    /// Good for a while yet: what expires on the way was renewed too late.
+    fn is_good(&self) -> bool {
+        self.until.is_none_or(|until| Instant::now() < until)
+    }
+}
+
+/// A moment before the end of something that lives so long.
+fn until(life: Duration) -> Instant {
+    Instant::now() + life - (life / 10).min(Duration::from_secs(60))
+}
+
+/// The header of one request, and which login or token it is made of.
+pub(super) struct Header {
+    pub(super) value: Option<HeaderValue>,
+    serial: u64,
+}
+
+impl Auth {
+    pub(super) fn new(host: String, credentials: Arc<dyn Credentials>) -> Self {
+        Self { host, credentials, state: Mutex::default() }
+    }
+
+    /// What to send with a request for `scopes`.
+    pub(super) async fn header(&self, http: &reqwest::Client, scopes: &[String]) -> Result<Header> {
+        let mut state = self.state.lock().await;
+        match state.challenge.clone() {
+            Some(Challenge::Bearer { realm, service }) => {
+                if !state.tokens.get(scopes).is_some_and(Held::is_good) {
+                    self.exchange(http, &mut state, &realm, service.as_deref(), scopes).await?;
+                }
+                let token = &state.tokens[scopes];
+                Ok(Header { value: Some(secret("Bearer", &token.value)?), serial: token.serial })
+            }
+            challenge => {
+                let login = self.login(&mut state).await?;
+                let value = match (&login.value, challenge) {
+                    // A password waits until it is known how it is wanted.
+                    (Login::Ready(_), _) | (_, Some(_)) => login.value.basic(),
+                    (_, None) => None,
+                };
+                let serial = if value.is_some() { login.serial } else { 0 };
+                Ok(Header { value: value.map(|value| secret("Basic", &value)).transpose()?, serial })
+            }
+        }
+    }
+
+    /// The request with `used` was refused, with these challenges. Returns whether another try is worth while.
+    pub(super) async fn refused(&self, used: &Header, scopes: &[String], challenges: &[&str]) -> bool {
+        let mut state = self.state.lock().await;
+        let current = match &state.challenge {
+            Some(Challenge::Bearer { .. }) => state.tokens.get(scopes).map(|token| token.serial),
+            _ => state.login.as_ref().map(|login| login.serial),
+        };
+        if used.serial != 0 && current.is_some_and(|current| current > used.serial) {
+            return true;
+        }
+        // A login that was sent before anything was asked for was sent as Basic.
+        let known = state.challenge.clone().unwrap_or(Challenge::Basic);
+        if let Some(challenge) = challenge::parse(challenges) {
+            state.challenge = Some(challenge);
+        }
+        if used.serial == 0 {
+            let is_nobody = state.login.as_ref().is_some_and(|login| login.value == Login::Anonymous);
+            return match &state.challenge {
+                Some(Challenge::Bearer { .. }) => true,
+                Some(Challenge::Basic) => !is_nobody,
+                None => false,
+            };
+        }
+        if state.challenge.as_ref().is_some_and(|challenge| *challenge != known) {
+            return true;
+        }
+        match &state.challenge {
+            Some(Challenge::Bearer { .. }) => drop(state.tokens.remove(scopes)),
+            _ => state.login = None,
+        }
+        true
+    }
+
+    async fn login<'a>(&self, state: &'a mut State) -> Result<&'a Held<Login>> {
+        if !state.login.as_ref().is_some_and(Held::is_good) {
+            let grant = self.credentials.login(&self.host).await?;
+            state.serial += 1;
+            state.login =
+                Some(Held { value: grant.login, until: grant.valid_for.map(until), serial: state.serial });
+        }
+        Ok(state.login.as_ref().expect("it was just set"))
+    }
+
+    async fn exchange(
+        &self,
+        http: &reqwest::Client,
+        state: &mut State,
+        realm: &str,
+        service: Option<&str>,
+        scopes: &[String],
+    ) -> Result<()> {
+        let first = match self.ask(http, state, realm, service, scopes).await {
+            // A login that was good a moment ago may have been changed since: it is asked for once more.
+            Err(Error::Denied { .. })
+                if state.login.as_ref().is_some_and(|held| held.value != Login::Anonymous) =>
+            {
+                state.login = None;
+                None
+            }
+            other => Some(other?),
+        };
+        let token = match first {
+            Some(token) => token,
+            None => self.ask(http, state, realm, service, scopes).await?,
+        };
+        state.serial += 1;
+        let held = Held { value: token.0, until: Some(until(token.1)), serial: state.serial };
+        state.tokens.insert(scopes.to_vec(), held);
+        Ok(())
+    }
+
+    /// A token for scopes and how long it lives.
+    async fn ask(
+        &self,
+        http: &reqwest::Client,
+        state: &mut State,
+        realm: &str,
+        service: Option<&str>,
+        scopes: &[String],
+    ) -> Result<(String, Duration)> {
+        #[derive(Deserialize)]
+        struct Token {
+            token: Option<String>,
+            access_token: Option<String>,
+            expires_in: Option<u64>,
+        }
+        let wrong = |reason: String| Error::Credentials { registry: self.host.clone(), reason };
+        let mut url: Url = realm
+            .parse()
+            .map_err(|_| wrong(format!("it sends for a token to {realm:?}, which is no address")))?;
+        if url.scheme() != "https" && !super::is_loopback(&url) && !self.is_plain(&url) {
+            return Err(wrong(format!("it sends for a token to {realm}, which is not https")));
+        }
+        let login = self.login(state).await?.value.clone();
+        let request = if let Login::Identity(token) = &login {
+            let mut form = Url::parse("form:").expect("a constant");
+            form.query_pairs_mut()
+                .append_pair("grant_type", "refresh_token")
+                .append_pair("service", service.unwrap_or_default())
+                .append_pair("client_id", CLIENT)
+                .append_pair("scope", &scopes.join(" "))
+                .append_pair("refresh_token", token);
+            http.post(url.clone())
+                .header(CONTENT_TYPE, "application/x-www-form-urlencoded")
+                .body(form.query().unwrap_or_default().to_owned())
+        } else {
+            {
+                let mut query = url.query_pairs_mut();
+                query.extend_pairs(service.map(|service| ("service", service)));
+                query.extend_pairs(scopes.iter().map(|scope| ("scope", scope)));
+            }
+            let request = http.get(url.clone());
+            match login.basic() {
+                Some(basic) => request.header(AUTHORIZATION, secret("Basic", &basic)?),
+                None => request,
+            }
+        };
+        let what = format!("a token for {}", scopes.join(" "));
+        let unavailable = |reason: String| Error::Unavailable {
+            registry: url.host_str().unwrap_or(&self.host).to_owned(),
+            what: what.clone(),
+            attempts: 1,
+            reason,
+        };
+        let response = request
+            .timeout(TOKEN_TIMEOUT)
+            .send()
+            .await
+            .map_err(|error| unavailable(answer::chain(&error.without_url())))?;
+        let status = response.status();
+        let bytes = answer::body(response).await;
+        if status.as_u16() == 401 || status.as_u16() == 403 || status.as_u16() == 400 {
+            return Err(Error::Denied {
+                registry: self.host.clone(),
+                what,
+                status: status.as_u16(),
+                message: answer::message(&bytes),
+            });
+        }
+        if !status.is_success() {
+            return Err(unavailable(format!("{status}: {}", answer::message(&bytes))));
+        }
+        let token: Token = serde_json::from_slice(&bytes).map_err(|_| Error::NotARegistry {
+            url: url.origin().ascii_serialization() + url.path(),
+            first_line: answer::first_line(&bytes),
+        })?;
+        let life = token.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).max(Duration::from_secs(1));
+        match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
+            Some(token) => Ok((token, life)),
+            None => Err(wrong("its token service answered without a token".to_owned())),
+        }
+    }
+
+    /// A token service beside a plain registry, on the same host, is as plain as that.
+    fn is_plain(&self, realm: &Url) -> bool {
+        let host = self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host);
+        realm.host_str() == Some(host)
+    }
+}
+
+fn secret(scheme: &str, value: &str) -> Result<HeaderValue> {
+    let mut header = HeaderValue::from_str(&format!("{scheme} {value}")).map_err(|_| Error::Invalid {
+        what: "login".to_owned(),
+        reason: "it has characters that no header takes".to_owned(),
+    })?;
+    header.set_sensitive(true);
+    Ok(header)
+}
