@@ -3,6 +3,8 @@
 //! Invariants: a replacement is a kind of its own, never a deletion and a creation; what Terraform will not do (reading,
 //! nothing) is no change.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::Value as Json;
 
@@ -154,7 +156,7 @@ struct Document {
     #[serde(default)]
     resource_drift: Vec<Resource>,
     #[serde(default)]
-    output_changes: serde_json::Map<String, Json>,
+    output_changes: BTreeMap<String, OutputDelta>,
     #[serde(default)]
     relevant_attributes: Vec<Relevant>,
     #[serde(default)]
@@ -165,6 +167,12 @@ struct Document {
     complete: Option<bool>,
     #[serde(default)]
     errored: bool,
+}
+
+/// Its values are passed over: they may be megabytes, and nobody is shown them.
+#[derive(Deserialize)]
+struct OutputDelta {
+    actions: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -208,7 +216,18 @@ impl Plan {
     /// # Errors
     /// What is not understood is refused whole: a plan that is read in part cannot be judged.
     pub fn parse(text: &[u8]) -> Result<Self, Unreadable> {
-        let document: Document = serde_json::from_slice(text)?;
+        Self::of(serde_json::from_slice(text)?)
+    }
+
+    /// The same of what is too large to be held as text beside what it says.
+    ///
+    /// # Errors
+    /// As for [`Plan::parse`].
+    pub fn read(text: impl std::io::Read) -> Result<Self, Unreadable> {
+        Self::of(serde_json::from_reader(std::io::BufReader::new(text))?)
+    }
+
+    fn of(document: Document) -> Result<Self, Unreadable> {
         if document.format_version.split('.').next() != Some("1") {
             return Err(Unreadable::Format(document.format_version));
         }
@@ -227,8 +246,7 @@ impl Plan {
         drift.retain(|change| change.action.destroys() || !change.differences.is_empty());
         let mut outputs = Vec::new();
         for (name, delta) in document.output_changes {
-            let action =
-                action_of(&format!("output {name}"), serde_json::from_value(delta["actions"].clone())?)?;
+            let action = action_of(&format!("output {name}"), delta.actions)?;
             if action.changes() {
                 outputs.push(OutputChange { name, action });
             }

@@ -135,6 +135,20 @@ impl Terraform {
         self.command(arguments).kill_on_drop(true).output().await
     }
 
+    /// Runs what only reads, its output into a file that is made anew: it may be larger than what we would hold of it.
+    ///
+    /// # Errors
+    /// The file cannot be made, or the binary cannot be started.
+    pub async fn output_into<A: AsRef<OsStr>>(
+        &self,
+        arguments: &[A],
+        file: &Path,
+    ) -> io::Result<std::process::Output> {
+        let mut command = self.command(arguments);
+        command.kill_on_drop(true).stdout(private(file)?).stderr(Stdio::piped());
+        command.spawn()?.wait_with_output().await
+    }
+
     /// Begins a run that writes lines into `files`.
     ///
     /// # Errors

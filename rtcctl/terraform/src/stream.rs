@@ -1,15 +1,19 @@
 //! The lines that `terraform … -json` writes.
 //!
 //! Invariants: every line is something, and none stops the reading: text that is no JSON is [`Line::Text`], a type that
-//! is not known is [`Event::Other`]; a line beyond [`LINE_BYTES_MAX`] is told by its length and not kept.
+//! is not known is [`Event::Other`]; a line beyond [`LINE_BYTES_MAX`] is told by its length and not kept; of a long line
+//! only what is told of it is copied, so that it costs its own length once.
 //!
 //! The shapes are those of "Machine-Readable UI", version 1.x, of Terraform 1.11.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
-use serde_json::Value as Json;
 
 /// Outputs may be megabytes in one line. What is longer is skipped.
-pub const LINE_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const LINE_BYTES_MAX: usize = 32 * 1024 * 1024;
+/// So much is kept of what is shown to people: noise, messages, the details of a diagnostic.
+pub const TEXT_BYTES_MAX: usize = 64 * 1024;
 
 /// What one line says.
 #[derive(Debug, Clone, PartialEq)]
@@ -129,6 +133,16 @@ pub struct Position {
     pub line: usize,
 }
 
+/// What every line has. The rest is passed over without being kept.
+#[derive(Deserialize)]
+struct Head<'a> {
+    #[serde(rename = "type", borrow)]
+    kind: Cow<'a, str>,
+    #[serde(rename = "@message", borrow, default)]
+    message: Cow<'a, str>,
+}
+
+/// What a step of an apply or a planned change is about.
 #[derive(Deserialize)]
 struct Hook {
     resource: Resource,
@@ -146,52 +160,95 @@ impl Hook {
     }
 }
 
+#[derive(Deserialize)]
+struct Hooked {
+    hook: Hook,
+}
+
+#[derive(Deserialize)]
+struct Changed {
+    change: Hook,
+}
+
+#[derive(Deserialize)]
+struct Diagnosed {
+    diagnostic: Diagnostic,
+}
+
+#[derive(Deserialize)]
+struct Summarised {
+    changes: Summary,
+}
+
+#[derive(Deserialize)]
+struct Versions {
+    terraform: String,
+    ui: String,
+}
+
 /// Reads one line, without its line break.
 pub fn parse(line: &[u8]) -> Line {
-    let text = || Line::Text(String::from_utf8_lossy(line).trim_end_matches('\r').to_owned());
-    match serde_json::from_slice::<Json>(line) {
-        Ok(json @ Json::Object(_)) => event(json).map_or_else(text, Line::Event),
-        _ => text(),
+    // A list would be read as the fields of a line in their order.
+    let is_object = line.trim_ascii_start().starts_with(b"{");
+    match serde_json::from_slice::<Head<'_>>(line) {
+        // What is said to be of a type, and is not of its shape, is shown by its message.
+        Ok(head) if is_object => Line::Event(known(&head.kind, line).unwrap_or_else(|| Event::Other {
+            kind: beginning(head.kind.as_bytes()),
+            message: beginning(head.message.as_bytes()),
+        })),
+        // Not JSON, or without a type: not one of Terraform's.
+        _ => Line::Text(beginning(line).trim_end_matches('\r').to_owned()),
     }
 }
 
-/// Nothing where it has no type: not one of Terraform's.
-fn event(mut json: Json) -> Option<Event> {
-    let kind = json["type"].as_str()?.to_owned();
-    let message = json["@message"].as_str().unwrap_or_default().to_owned();
-    // What is said to be of a type, and is not of its shape, is shown by its message.
-    Some(known(&kind, &mut json).unwrap_or(Event::Other { kind, message }))
+/// As much of a text as is kept.
+fn beginning(text: &[u8]) -> String {
+    let kept = text.get(..TEXT_BYTES_MAX).unwrap_or(text);
+    let mut kept = String::from_utf8_lossy(kept).into_owned();
+    if text.len() > TEXT_BYTES_MAX {
+        kept.push_str(&format!("… ({} bytes)", text.len()));
+    }
+    kept
 }
 
-fn known(kind: &str, json: &mut Json) -> Option<Event> {
-    let hook = |json: &mut Json| serde_json::from_value::<Hook>(json["hook"].take()).ok();
-    let change = |json: &mut Json| serde_json::from_value::<Hook>(json["change"].take()).ok();
+fn known(kind: &str, line: &[u8]) -> Option<Event> {
+    fn read<'a, T: Deserialize<'a>>(line: &'a [u8]) -> Option<T> {
+        serde_json::from_slice(line).ok()
+    }
+    let hook = || read::<Hooked>(line).map(|hooked| hooked.hook);
+    let change = || read::<Changed>(line).map(|changed| changed.change);
     Some(match kind {
-        "version" => Event::Version {
-            terraform: json["terraform"].as_str()?.to_owned(),
-            ui: json["ui"].as_str()?.to_owned(),
-        },
-        "diagnostic" => Event::Diagnostic(serde_json::from_value(json["diagnostic"].take()).ok()?),
+        "version" => {
+            let Versions { terraform, ui } = read(line)?;
+            Event::Version { terraform, ui }
+        }
+        "diagnostic" => {
+            let mut diagnostic = read::<Diagnosed>(line)?.diagnostic;
+            if diagnostic.detail.len() > TEXT_BYTES_MAX {
+                diagnostic.detail = beginning(diagnostic.detail.as_bytes());
+            }
+            Event::Diagnostic(diagnostic)
+        }
         "planned_change" => {
-            let change = change(json)?;
+            let change = change()?;
             Event::PlannedChange { resource: change.resource, action: change.action }
         }
         "resource_drift" => {
-            let change = change(json)?;
+            let change = change()?;
             Event::ResourceDrift { resource: change.resource, action: change.action }
         }
-        "change_summary" => Event::ChangeSummary(serde_json::from_value(json["changes"].take()).ok()?),
+        "change_summary" => Event::ChangeSummary(read::<Summarised>(line)?.changes),
         "outputs" => Event::Outputs,
         "apply_start" => {
-            let hook = hook(json)?;
+            let hook = hook()?;
             Event::ApplyStart { resource: hook.resource, action: hook.action }
         }
         "apply_progress" => {
-            let hook = hook(json)?;
+            let hook = hook()?;
             Event::ApplyProgress { elapsed_s: hook.elapsed_s(), resource: hook.resource, action: hook.action }
         }
         "apply_complete" => {
-            let hook = hook(json)?;
+            let hook = hook()?;
             Event::ApplyComplete {
                 elapsed_s: hook.elapsed_s(),
                 resource: hook.resource,
@@ -200,11 +257,11 @@ fn known(kind: &str, json: &mut Json) -> Option<Event> {
             }
         }
         "apply_errored" => {
-            let hook = hook(json)?;
+            let hook = hook()?;
             Event::ApplyErrored { elapsed_s: hook.elapsed_s(), resource: hook.resource, action: hook.action }
         }
-        "refresh_start" => Event::RefreshStart { resource: hook(json)?.resource },
-        "refresh_complete" => Event::RefreshComplete { resource: hook(json)?.resource },
+        "refresh_start" => Event::RefreshStart { resource: hook()?.resource },
+        "refresh_complete" => Event::RefreshComplete { resource: hook()?.resource },
         "state_lock_acquire" => Event::LockAcquire,
         "state_lock_release" => Event::LockRelease,
         _ => return None,
@@ -265,7 +322,7 @@ impl Lines {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use serde_json::{Value as Json, json};
 
     use super::*;
 
@@ -329,7 +386,7 @@ mod tests {
             b"{\"type\":\"action_start\",\"@message\":\"an action\",\"x\":{}}\n",
             b"{\"no\":\"type\"}\n\n   \n",
             b"{\"type\":\"apply_start\",\"@message\":\"of no shape\",\"hook\":7}\n",
-            b"[1]\n\xff\xfe broken\n",
+            b"[\"outputs\",\"of a list\"]\n\xff\xfe broken\n",
             b"{\"type\":\"version\",\"terraform\":\"1.11.4\",\"ui\":\"1.2\"}",
         ]);
         let other = |kind: &str, message: &str| {
@@ -342,7 +399,7 @@ mod tests {
                 other("action_start", "an action"),
                 Line::Text("{\"no\":\"type\"}".to_owned()),
                 other("apply_start", "of no shape"),
-                Line::Text("[1]".to_owned()),
+                Line::Text("[\"outputs\",\"of a list\"]".to_owned()),
                 Line::Text("\u{fffd}\u{fffd} broken".to_owned()),
                 Line::Event(Event::Version { terraform: "1.11.4".to_owned(), ui: "1.2".to_owned() }),
             ]
@@ -382,6 +439,35 @@ mod tests {
                 Line::Text("after".to_owned()),
             ]
         );
+    }
+
+    #[test]
+    fn of_long_noise_and_long_messages_the_beginning_is_kept() {
+        let long = "v".repeat(20 << 20);
+        let other = json!({"type": "later", "@message": long});
+        let error = json!({"type": "diagnostic", "diagnostic": {"severity": "error", "summary": "s", "detail": long}});
+        let lines = read(&[
+            long.as_bytes(),
+            b"\n",
+            other.to_string().as_bytes(),
+            b"\n",
+            error.to_string().as_bytes(),
+        ]);
+        let [
+            Line::Text(text),
+            Line::Event(Event::Other { message, .. }),
+            Line::Event(Event::Diagnostic(said)),
+        ] = lines.as_slice()
+        else {
+            panic!("{} lines", lines.len());
+        };
+        for kept in [text, message, &said.detail] {
+            assert!(
+                kept.len() < TEXT_BYTES_MAX + 32 && kept.ends_with("v… (20971520 bytes)"),
+                "{}",
+                kept.len()
+            );
+        }
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::exceptions::is_ignored;
 use crate::ground::{BACKEND, Ground, STATE};
 
-/// With more at once moto drops a connection now and then, and what is asked for again exists already.
+/// moto is one process that does one thing at a time: with more at once they wait for each other.
 const GENTLY: &str = "--parallelism";
 const FOUR: &str = "4";
 const DATABASE: &str = "module.platform.module.rds.aws_db_instance.primary";

@@ -220,6 +220,22 @@ impl Ground {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
+    /// The same to its end, with the most memory that it has had itself.
+    pub fn infra_and_its_peak(&self, env: &str, words: &[&str]) -> (Came, u64) {
+        let child = self.begin(env, words);
+        let status = format!("/proc/{}/status", child.id());
+        let end = std::thread::spawn(|| came(child));
+        let mut peak_kib = 0;
+        while !end.is_finished() {
+            let text = std::fs::read_to_string(&status).unwrap_or_default();
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+            peak_kib = now.unwrap_or(0).max(peak_kib);
+            std::thread::park_timeout(Duration::from_millis(5));
+        }
+        (end.join().unwrap(), peak_kib)
+    }
+
     /// A script of the environment's Python, which has boto3.
     pub fn python(&self, script: &str) -> Came {
         let python = root().join("target/engines/venv/bin/python");

@@ -10,3 +10,4 @@ mod exceptions;
 mod ground;
 mod provider;
 mod signals;
+mod streams;

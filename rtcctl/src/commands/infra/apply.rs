@@ -4,6 +4,7 @@
 //! timings). A run that is begun and not ended lost its rtcctl: Terraform went on alone, and the next run tells how far
 //! it got.
 
+use std::io::Read as _;
 use std::time::Duration;
 
 use journal::{Child, Entry, Record, Run, Start, State};
@@ -48,7 +49,7 @@ pub enum Consent {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     let earlier = account_for_earlier(&site).await?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = guard::check(&planned.plan, &args.allow_destroy);
@@ -341,7 +342,7 @@ pub async fn account_for_earlier(site: &Site<'_>) -> Result<Vec<Finding>> {
 
 /// From the lines that Terraform wrote after its rtcctl was gone.
 fn how_far_alone(record: &Record) -> (Exit, String) {
-    let Ok(text) = std::fs::read(record.folder().join(LINES)) else {
+    let Ok(mut file) = std::fs::File::open(record.folder().join(LINES)) else {
         return (exit::TERRAFORM_FAILED, "terraform had not begun".to_owned());
     };
     let mut watch = Watch::default();
@@ -354,7 +355,10 @@ fn how_far_alone(record: &Record) -> (Exit, String) {
             watch.saw(&event);
         }
     };
-    lines.feed(&text, &mut see);
+    let mut portion = vec![0; 64 * 1024];
+    while let Ok(read @ 1..) = file.read(&mut portion) {
+        lines.feed(portion.get(..read).unwrap_or_default(), &mut see);
+    }
     lines.finish(&mut see);
     let far = following::how_far(&watch);
     match is_complete && watch.tally().failed == 0 {

@@ -22,7 +22,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     let earlier = apply::account_for_earlier(&site).await?;
     let planned = planning::plan(&site, Aim::Destroyed, &args.scope).await?;
     let losses: Vec<&str> = planned

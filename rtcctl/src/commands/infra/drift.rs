@@ -29,7 +29,7 @@ pub struct Args {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     let earlier = apply::account_for_earlier(&site).await?;
     let aim = if args.accept { Aim::Accepted } else { Aim::Look };
     let planned = planning::plan(&site, aim, &args.scope).await?;

@@ -26,7 +26,7 @@ pub struct UnlockArgs {
 }
 
 pub async fn run(context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     let held = find(&site).await?;
     let data = json!({"environment": site.env, "locks": held.iter().map(data).collect::<Vec<_>>()});
     let report = Report::new("infra/locks", data).with_names(held.iter().map(|lock| lock.id.clone()));
@@ -59,10 +59,11 @@ async fn find(site: &Site<'_>) -> Result<Option<Lock>> {
         return Ok(Some(lock));
     }
     let is_free = ["not locked", "NoSuchKey", "failed to retrieve lock info", "StatusCode: 404"];
-    match is_free.iter().any(|words| said.contains(words)) {
-        true => Ok(None),
-        false => Err(failed::of_text("terraform does not say who holds the state", &said)),
+    if is_free.iter().any(|words| said.contains(words)) {
+        return Ok(None);
     }
+    site.refuse_what_is_no_terraform().await?;
+    Err(failed::of_text("terraform does not say who holds the state", &said))
 }
 
 fn local(site: &Site<'_>) -> Option<Lock> {
@@ -79,7 +80,7 @@ fn local(site: &Site<'_>) -> Option<Lock> {
 }
 
 pub async fn unlock(args: UnlockArgs, context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     let held = find(&site).await?;
     let Some(lock) = held.filter(|lock| lock.id == args.id) else {
         return Err(Error::new(&codes::INF019, format!("the state of {} has no lock {}", site.env, args.id)));

@@ -32,10 +32,11 @@ struct Output {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    let site = Site::open(context).await?;
+    let site = Site::open(context)?;
     site.initialise_once().await?;
     let shown = site.output(&["output", "-json", "-no-color"]).await?;
     if !shown.status.success() {
+        site.refuse_what_is_no_terraform().await?;
         return Err(failed::of_text("terraform output failed", &String::from_utf8_lossy(&shown.stderr)));
     }
     let outputs: BTreeMap<String, Output> = serde_json::from_slice(&shown.stdout)

@@ -127,6 +127,7 @@ async fn attempt(
     let run = site.start(&arguments, &files)?;
     let mut watch = Watch::default();
     let mut refreshed = 0;
+    let mut version = None;
     let ended = following::follow(site.context, run, |line| match line {
         Line::Event(event) => {
             if matches!(event, Event::RefreshComplete { .. }) {
@@ -134,6 +135,9 @@ async fn attempt(
                 task.show(format!("planning {}, {refreshed} resources looked at", site.env));
             }
             watch.saw(&event);
+            if let Event::Version { terraform, .. } = event {
+                version = Some(terraform);
+            }
         }
         Line::Text(text) => site.context.progress.detail(text),
         Line::Oversized { .. } => {}
@@ -143,16 +147,25 @@ async fn attempt(
         task.fail("the plan was given up");
         return Err(signal.error("the plan was given up, nothing was changed"));
     }
-    if !ended.status.success() {
+    // It is the first thing that every Terraform since 0.15.3 says, and costs no run of its own.
+    let is_new_enough = match &version {
+        Some(version) => site.refuse_old(version),
+        None => site.refuse_what_is_no_terraform().await,
+    };
+    if is_new_enough.is_err() || !ended.status.success() {
         task.fail("the plan failed");
+        is_new_enough?;
         return Ok(Err(failed::of_run("terraform plan failed", watch.errors(), &ended.talk)));
     }
-    let shown = site.output(&["show".as_ref(), "-json".as_ref(), file.as_os_str()]).await?;
+    let text = folder.path().join("shown");
+    let shown = site.output_into(&["show".as_ref(), "-json".as_ref(), file.as_os_str()], &text).await?;
     if !shown.status.success() {
         let talk = String::from_utf8_lossy(&shown.stderr);
         return Err(failed::of_text("terraform show failed", &talk));
     }
-    let mut plan = Plan::parse(&shown.stdout)
+    let text = std::fs::File::open(&text)
+        .map_err(|error| Error::internal("the plan is not where it was put").with_source(&error))?;
+    let mut plan = Plan::read(text)
         .map_err(|error| Error::new(&codes::INF017, "the plan cannot be read").with_source(&error))?;
     if !matches!(aim, Aim::Look | Aim::Accepted) {
         plan.forget_idle_drift();

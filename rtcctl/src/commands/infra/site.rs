@@ -1,7 +1,7 @@
 //! Where the infrastructure of an environment is described, and the Terraform that works there.
 
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde::Deserialize;
@@ -24,6 +24,7 @@ pub struct Site<'a> {
     /// Whether its destruction wants its name.
     pub is_protected: bool,
     pub terraform: Terraform,
+    binary: PathBuf,
     backend: Option<PathBuf>,
     variables: Option<PathBuf>,
 }
@@ -34,8 +35,8 @@ struct Version {
 }
 
 impl<'a> Site<'a> {
-    /// Finds the folder and a Terraform that is new enough.
-    pub async fn open(context: &'a Context) -> Result<Self> {
+    /// Finds the folder. Nothing is started: which Terraform it is, each run says by itself.
+    pub fn open(context: &'a Context) -> Result<Self> {
         let config = &context.config;
         let env = config.env().to_owned();
         let folder = config.path_of("terraform").ok_or_else(|| {
@@ -51,27 +52,36 @@ impl<'a> Site<'a> {
             true => config.path("terraform_binary"),
             false => PathBuf::from(binary),
         };
-        let site = Self {
+        Ok(Self {
             context,
             is_protected: config.text("protected") == Some("yes"),
             terraform: Terraform::new(binary.clone(), folder, config.environment()),
+            binary,
             backend: config.path_of("terraform_backend"),
             variables: config.path_of("terraform_variables"),
             env,
-        };
-        let version = site.terraform.output(&["version", "-json"]).await.map_err(|error| {
-            Error::new(&codes::INF002, format!("cannot start {}", binary.display())).with_source(&error)
-        })?;
-        let version: Version = serde_json::from_slice(&version.stdout).map_err(|error| {
-            Error::new(&codes::INF002, format!("{} does not say its version", binary.display()))
+        })
+    }
+
+    /// Refuses a Terraform that is too old, by the version that a run of it has said.
+    pub fn refuse_old(&self, version: &str) -> Result<()> {
+        match is_new_enough(version) {
+            true => Ok(()),
+            false => {
+                let message = format!("terraform {version} is older than {}.{}", OLDEST.0, OLDEST.1);
+                Err(Error::new(&codes::INF003, message))
+            }
+        }
+    }
+
+    /// Whether what failed, or said nothing, is a Terraform that is new enough: an older one does not know what it is asked.
+    pub async fn refuse_what_is_no_terraform(&self) -> Result<()> {
+        let said = self.output(&["version", "-json"]).await?;
+        let version: Version = serde_json::from_slice(&said.stdout).map_err(|error| {
+            Error::new(&codes::INF002, format!("{} does not say its version", self.binary.display()))
                 .with_source(&error)
         })?;
-        if !is_new_enough(&version.terraform_version) {
-            let message =
-                format!("terraform {} is older than {}.{}", version.terraform_version, OLDEST.0, OLDEST.1);
-            return Err(Error::new(&codes::INF003, message));
-        }
-        Ok(site)
+        self.refuse_old(&version.terraform_version)
     }
 
     /// Refuses to plan on a state that is not the true one.
@@ -107,27 +117,33 @@ impl<'a> Site<'a> {
             return Ok(());
         }
         task.fail("terraform init failed");
+        self.refuse_what_is_no_terraform().await?;
         Err(failed::of_text("terraform init failed", &String::from_utf8_lossy(&output.stderr)))
     }
 
     /// The whole output of a command that ends by itself.
     pub async fn output<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Result<Output> {
-        self.terraform.output(arguments).await.map_err(cannot_start)
+        self.terraform.output(arguments).await.map_err(|error| self.cannot_start(&error))
+    }
+
+    /// The same into a file; stdout of what is given is empty.
+    pub async fn output_into<A: AsRef<OsStr>>(&self, arguments: &[A], file: &Path) -> Result<Output> {
+        self.terraform.output_into(arguments, file).await.map_err(|error| self.cannot_start(&error))
     }
 
     /// Begins what is followed line by line.
     pub fn start<A: AsRef<OsStr>>(&self, arguments: &[A], files: &Files) -> Result<Run> {
-        self.terraform.start(arguments, files).map_err(cannot_start)
+        self.terraform.start(arguments, files).map_err(|error| self.cannot_start(&error))
+    }
+
+    fn cannot_start(&self, error: &std::io::Error) -> Error {
+        Error::new(&codes::INF002, format!("cannot start {}", self.binary.display())).with_source(error)
     }
 
     /// `-var-file`, where there is one.
     pub fn variables(&self) -> Option<String> {
         self.variables.as_ref().map(|path| format!("-var-file={}", path.display()))
     }
-}
-
-fn cannot_start(error: std::io::Error) -> Error {
-    Error::new(&codes::INF002, "cannot start terraform").with_source(&error)
 }
 
 fn is_new_enough(version: &str) -> bool {

@@ -117,6 +117,17 @@ async fn what_somebody_left_in_the_environment_is_not_passed_on() {
 }
 
 #[tokio::test]
+async fn what_may_be_large_goes_into_a_file_for_its_owner_alone() {
+    let stage = Stage::new();
+    let file = stage.folder.path().join("shown");
+    let output =
+        stage.terraform("echo shown; echo said >&2", &[]).output_into(&NO_ARGUMENTS, &file).await.unwrap();
+    assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (b"" as &[u8], b"said\n" as &[u8]));
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), "shown\n");
+    assert_eq!(std::fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[tokio::test]
 async fn a_run_that_was_left_finishes_and_is_found_again() {
     let stage = Stage::new();
     let gate = stage.folder.path().join("gate");
