@@ -21,7 +21,7 @@ use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::codes;
-use crate::config::Secret;
+use crate::config::{Secret, masked};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::local::{DataDir, RunFile};
@@ -86,7 +86,8 @@ impl Platform {
         run: Option<RunFile>,
     ) -> Result<Self> {
         let deadline = context.timeout_or(REQUEST_TIMEOUT);
-        context.progress.detail(format!("the API is {api_url}, the admin port {admin_url}"));
+        let (api, admin) = (masked(api_url), masked(admin_url));
+        context.progress.detail(format!("the API is {api}, the admin port {admin}"));
         Ok(Self {
             api: Endpoint::new("the API", api_url, None, deadline)?,
             admin: Endpoint::new("the admin port", admin_url, token, deadline)?,
@@ -177,7 +178,7 @@ impl Endpoint {
     pub fn new(name: &'static str, base: &str, token: Option<Secret>, timeout: Duration) -> Result<Self> {
         let url = Url::parse(base).ok().filter(|url| !url.cannot_be_a_base() && url.has_host());
         let base = url.ok_or_else(|| {
-            Error::new(&codes::CFG004, format!("the address of {name} is not a URL: {base}"))
+            Error::new(&codes::CFG004, format!("the address of {name} is not a URL: {}", masked(base)))
         })?;
         let client = client(&base)?;
         Ok(Self { name, base, token, timeout, client })
@@ -284,7 +285,7 @@ impl Endpoint {
         let seconds = self.timeout.as_secs_f64();
         let error = Error::new(
             &codes::NET003,
-            format!("{} ({}) did not answer within {seconds} s", self.name, self.base),
+            format!("{} ({}) did not answer within {seconds} s", self.name, masked(self.base.as_str())),
         );
         match call.method {
             Method::GET => error.with_hint("raise --timeout, or look at rtcctl status"),
@@ -293,9 +294,12 @@ impl Endpoint {
     }
 
     fn not_sent(&self, error: &reqwest::Error) -> Failure {
-        let problem = Error::new(&codes::NET002, format!("{} ({}) does not answer", self.name, self.base))
-            .with_source(innermost(error))
-            .with_hint("rtcctl status says whether the platform is running; its log is DIR/rtcd.log");
+        let problem = Error::new(
+            &codes::NET002,
+            format!("{} ({}) does not answer", self.name, masked(self.base.as_str())),
+        )
+        .with_source(innermost(error))
+        .with_hint("rtcctl status says whether the platform is running; its log is DIR/rtcd.log");
         Failure { error: problem, transient: true, retry_after: None }
     }
 

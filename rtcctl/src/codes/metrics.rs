@@ -67,7 +67,7 @@ codes! { METRICS;
         "the rtcd that answers is of another version than rtcctl",
         "run the same version of both, or name a Prometheus server in prometheus_url";
     MET022 (DONE) "the history is shorter than what was asked for",
-        "without a Prometheus server there is the last quarter of an hour of each process, at most",
+        "without a Prometheus server there is the last sixteen minutes of each process, at most",
         "name a Prometheus server in prometheus_url for more";
     MET023 (NOT_FOUND) "there is no such service or objective",
         "no metrics are recorded under the name, or it is mistyped",

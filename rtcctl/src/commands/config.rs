@@ -40,12 +40,13 @@ fn show(context: &Context) -> Report {
     ]);
     let mut settings = Vec::new();
     for (setting, resolved) in config.entries() {
-        let value = if resolved.text.is_empty() { "-" } else { &resolved.text };
+        let shown = config.shown(setting);
+        let value = if shown.is_empty() { "-" } else { &shown };
         let origin = resolved.origin.to_string();
         table.push([setting.key, value, &origin, setting.variable.unwrap_or("-"), setting.about]);
         settings.push(json!({
             "key": setting.key,
-            "value": config.text(setting.key),
+            "value": config.text(setting.key).map(|_| &shown),
             "origin": origin,
             "flag": setting.flag,
             "variable": setting.variable,

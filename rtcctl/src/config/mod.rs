@@ -12,7 +12,7 @@ mod spelling;
 pub use file::{Entry, File, Service};
 pub use objectives::ObjectiveEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
-pub use secret::Secret;
+pub use secret::{Secret, masked};
 pub use spelling::nearest;
 
 use std::collections::BTreeMap;
@@ -133,10 +133,13 @@ impl Config {
                 Shape::Reference => {
                     Error::new(&codes::CFG007, format!("{} (from {}): {problem}", setting.key, found.origin))
                 }
-                _ => Error::new(
-                    &codes::CFG004,
-                    format!("{} = {:?} (from {}): {problem}", setting.key, found.text, found.origin),
-                ),
+                shape => {
+                    let shown = if shape == Shape::Url { masked(&found.text) } else { found.text.clone() };
+                    Error::new(
+                        &codes::CFG004,
+                        format!("{} = {shown:?} (from {}): {problem}", setting.key, found.origin),
+                    )
+                }
             })?;
             config.values.insert(setting.key, found);
         }
@@ -148,6 +151,12 @@ impl Config {
         static NOTHING: Resolved = Resolved { text: String::new(), origin: Origin::Default };
         debug_assert!(SETTINGS.iter().any(|setting| setting.key == key), "no setting is called {key}");
         self.values.get(key).unwrap_or(&NOTHING)
+    }
+
+    /// What may be shown of a setting: an address without what signs in there.
+    pub fn shown(&self, setting: &Setting) -> String {
+        let text = &self.get(setting.key).text;
+        if setting.shape == Shape::Url { masked(text) } else { text.clone() }
     }
 
     /// A setting's text, or `None` where it has none.

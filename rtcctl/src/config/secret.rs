@@ -1,7 +1,7 @@
 //! Secrets by reference: `env:NAME`, `file:PATH`, `cmd:COMMAND`.
 //!
-//! Invariants: a secret is never shown, not even by `Debug`; a text that is not a reference is refused without being
-//! repeated.
+//! Invariants: a secret is never shown, not even by `Debug`, nor what signs in within an address; a text that is not a
+//! reference is refused without being repeated.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -89,5 +89,41 @@ pub(super) fn resolve(text: &str, base: &Path, variables: &BTreeMap<String, Stri
     match secret.trim_end_matches(['\n', '\r']) {
         "" => Err(missing("what the reference names is empty".to_owned())),
         secret => Ok(Secret(secret.to_owned())),
+    }
+}
+
+/// An address without what signs in there: `http://user:word@host/` is `http://…@host/`. It is for people to read; a text
+/// that is no address is shown as far as it cannot hold a secret.
+pub fn masked(address: &str) -> String {
+    let Some((scheme, rest)) = address.split_once("://") else {
+        return address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("…@{host}"));
+    };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    // A password may hold what ends an authority: the last @ of the whole counts where there is none in it.
+    match authority.rfind('@').or_else(|| rest.rfind('@')) {
+        Some(end) => format!("{scheme}://…{}", &rest[end..]),
+        None => address.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_what_signs_in() {
+        let table = [
+            ("http://ops:hunter2@prom:9090/base", "http://…@prom:9090/base"),
+            ("https://hunter2@prom/", "https://…@prom/"),
+            ("https://ops:hun@ter2@prom/x?y=a@b", "https://…@prom/x?y=a@b"),
+            ("https://ops:hunter/2@prom", "https://…@prom"),
+            ("http://:hunter2@[::1]:9090", "http://…@[::1]:9090"),
+            ("ops:hunter2@prom:9090", "…@prom:9090"),
+            ("http://prom:9090/a?b#c", "http://prom:9090/a?b#c"),
+            ("prom", "prom"),
+        ];
+        for (address, shown) in table {
+            assert_eq!(masked(address), shown);
+        }
     }
 }

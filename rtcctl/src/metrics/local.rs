@@ -2,7 +2,7 @@
 //!
 //! Invariants: only what is new is fetched; a process that does not answer is a target that is down, and its series go
 //! stale as they would in a Prometheus server; labels say which process a series comes from (`job`, `instance` and, of a
-//! split platform, `process` and `replica`).
+//! split platform, `process` and `replica`); of such a platform the supervisor says what it knows alone.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,6 +18,7 @@ use super::rules;
 use crate::api::admin::Status;
 use crate::api::{Call, Endpoint, Platform};
 use crate::codes;
+use crate::config::masked;
 use crate::error::{Error, Result};
 use crate::exit;
 use crate::human;
@@ -147,7 +148,9 @@ impl Local {
     }
 
     pub fn alerts(&self, now_ms: i64) -> Alerts {
-        let judged = rules::judge(&self.state().history, now_ms);
+        let mut state = self.state();
+        rules::record(&mut state.history, now_ms);
+        let judged = rules::judge(&state.history, now_ms);
         let remark = match judged.left_out.as_slice() {
             [] => return Alerts { active: judged.active, rules: judged.evaluated, remarks: Vec::new() },
             [one] => format!("1 rule needs a Prometheus server: {one}"),
@@ -168,7 +171,7 @@ impl Local {
                 last_error: process.last_error.clone(),
                 last_sample_ms: (process.newest_ms > 0).then_some(process.newest_ms),
                 duration_s: None,
-                address: format!("{}/admin/metrics/history", process.admin_url),
+                address: format!("{}/admin/metrics/history", masked(&process.admin_url)),
             })
             .collect();
         targets.sort_by(|left, right| (left.health, &left.instance).cmp(&(right.health, &right.instance)));
@@ -188,7 +191,9 @@ impl Local {
                 let endpoint = platform.admin.at(&process.admin_url)?;
                 Ok((origin(&process.admin_url, &labels), endpoint))
             };
-            status.processes.iter().map(of).collect::<Result<_>>()?
+            let supervisor = (origin(platform.admin.base().as_str(), &[]), platform.admin.clone());
+            let processes = status.processes.iter().map(of);
+            std::iter::once(Ok(supervisor)).chain(processes).collect::<Result<_>>()?
         };
         let questions = wanted.iter().map(|(origin, endpoint)| {
             let since = {
@@ -309,12 +314,13 @@ impl State {
 }
 
 fn origin(admin_url: &str, process: &[(&str, &str)]) -> Labels {
-    let instance = admin_url.trim_end_matches('/');
+    let instance = masked(admin_url);
+    let instance = instance.trim_end_matches('/');
     let instance = instance.split_once("://").map_or(instance, |(_, address)| address);
     Labels::new([("job", JOB), ("instance", instance)].into_iter().chain(process.iter().copied()))
 }
 
-fn told(refusal: Refusal, expr: &str) -> Error {
+pub(super) fn told(refusal: Refusal, expr: &str) -> Error {
     match refusal {
         Refusal::Syntax(problem) => {
             Error::new(&codes::MET004, format!("the expression is not PromQL: {problem}")).with_cause(expr)

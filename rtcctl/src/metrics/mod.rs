@@ -26,3 +26,11 @@ pub mod watch;
 pub use local::Local;
 pub use prometheus::Prometheus;
 pub use source::Source;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// Expressions that count the samples of which `expr` is made, within `time`.
+pub fn counters(expr: &str, time: Duration) -> crate::error::Result<BTreeSet<String>> {
+    promql::counters(expr, time).map_err(|refusal| local::told(refusal, expr))
+}

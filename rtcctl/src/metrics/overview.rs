@@ -5,6 +5,7 @@
 
 use futures_util::future::{join, join_all};
 use rtc_metrics as names;
+use rtc_metrics::Metric;
 use serde_json::{Value, json};
 
 use super::Source;
@@ -32,17 +33,24 @@ pub struct Scope {
 }
 
 impl Scope {
-    /// Matchers of a metric that has the label `service`.
+    /// Labels of a metric that has the label `service`.
     fn of(&self, more: &str) -> String {
         let service = self.service.as_ref().map(|service| format!("service=\"{}\"", escaped(service)));
         let parts: Vec<&str> =
             [service.as_deref(), (!more.is_empty()).then_some(more)].into_iter().flatten().collect();
-        match parts.as_slice() {
-            [] => String::new(),
-            parts => format!("{{{}}}", parts.join(",")),
-        }
+        parts.join(", ")
+    }
+
+    /// Labels of requests: of a service wherever they came from; of all, each where it came in.
+    fn requests(&self, more: &str) -> String {
+        let entered = if self.service.is_none() { ENTERED } else { "" };
+        let parts: Vec<&str> = [entered, more].into_iter().filter(|part| !part.is_empty()).collect();
+        self.of(&parts.join(", "))
     }
 }
+
+/// Requests from outside: in several processes each request is counted by all that it goes through.
+const ENTERED: &str = "hop=\"entry\"";
 
 /// A text between the quotes of a matcher.
 pub fn escaped(text: &str) -> String {
@@ -61,14 +69,15 @@ fn question(key: &'static str, title: &'static str, unit: Unit, expr: String) ->
 /// The figures of one screen.
 pub fn questions(scope: &Scope) -> Vec<Question> {
     let window = &scope.window;
-    let requests = names::HTTP_SERVER_REQUEST_DURATION.name;
+    let requests = &names::HTTP_SERVER_REQUEST_DURATION;
     let all = scope.of("");
     let rate = |selector: &str| format!("sum(rate({selector}[{window}]))");
     let quantile = |share: &str| {
-        format!("histogram_quantile({share}, sum by (le) (rate({requests}_bucket{all}[{window}])))")
+        let buckets = requests.bucket(&scope.requests(""));
+        format!("histogram_quantile({share}, sum by (le) (rate({buckets}[{window}])))")
     };
-    let served = rate(&format!("{requests}_count{all}"));
-    let failed = rate(&format!("{requests}_count{}", scope.of("http_response_status_code=~\"5..\"")));
+    let served = rate(&requests.count(&scope.requests("")));
+    let failed = rate(&requests.count(&scope.requests("http_response_status_code=~\"5..\"")));
     let mut list = vec![
         question("requests", "requests", Unit::PerSecond, served.clone()),
         question("errors", "errors", Unit::Share, format!("({failed} or vector(0)) / {served}")),
@@ -76,39 +85,34 @@ pub fn questions(scope: &Scope) -> Vec<Question> {
         question("p95", "latency p95", Unit::Seconds, quantile("0.95")),
         question("p99", "latency p99", Unit::Seconds, quantile("0.99")),
     ];
-    let sum = |name: &str, selector: &str| format!("sum({name}{selector})");
+    let sum = |of: &Metric, labels: &str| format!("sum({})", of.select(labels));
     if scope.service.is_some() {
-        let commands = names::DB_COMMAND_DURATION.name;
+        let commands = &names::DB_COMMAND_DURATION;
         list.extend([
-            question(
-                "active",
-                "in progress",
-                Unit::Count,
-                sum(names::HTTP_SERVER_ACTIVE_REQUESTS.name, &all),
-            ),
-            question("shed", "refused", Unit::PerSecond, rate(&format!("{}{all}", names::HTTP_SHED.name))),
-            question("commands", "db commands", Unit::PerSecond, rate(&format!("{commands}_count{all}"))),
+            question("active", "in progress", Unit::Count, sum(&names::HTTP_SERVER_ACTIVE_REQUESTS, &all)),
+            question("shed", "refused", Unit::PerSecond, rate(&names::HTTP_SHED.select(&all))),
+            question("commands", "db commands", Unit::PerSecond, rate(&commands.count(&all))),
             question(
                 "commands_p95",
                 "db p95",
                 Unit::Seconds,
-                format!("histogram_quantile(0.95, sum by (le) (rate({commands}_bucket{all}[{window}])))"),
+                format!("histogram_quantile(0.95, sum by (le) (rate({}[{window}])))", commands.bucket(&all)),
             ),
-            question("queued", "db queue", Unit::Count, sum(names::DB_QUEUED.name, &all)),
-            question("outbox", "outbox", Unit::Count, format!("max({}{all})", names::OUTBOX_DEPTH.name)),
+            question("queued", "db queue", Unit::Count, sum(&names::DB_QUEUED, &all)),
+            question("outbox", "outbox", Unit::Count, format!("max({})", names::OUTBOX_DEPTH.select(&all))),
             question(
                 "outbox_lag",
                 "outbox lag",
                 Unit::Seconds,
-                format!("max({}{all})", names::OUTBOX_LAG.name),
+                format!("max({})", names::OUTBOX_LAG.select(&all)),
             ),
         ]);
         return list;
     }
     let orders = names::ORDERS.name;
     list.extend([
-        question("cpu", "cpu cores", Unit::Cores, rate(names::PROCESS_CPU.name)),
-        question("memory", "memory", Unit::Bytes, sum(names::PROCESS_MEMORY.name, "")),
+        question("cpu", "cpu cores", Unit::Cores, rate(&names::PROCESS_CPU.select(""))),
+        question("memory", "memory", Unit::Bytes, sum(&names::PROCESS_MEMORY, "")),
         question(
             "orders",
             "orders",
@@ -241,7 +245,7 @@ pub async fn summary(
             join(source.instant(expr, now_ms), join(join_all(earlier), source.range(expr, span))).await;
         (question, now, earlier, course)
     }));
-    let start = names::PROCESS_START.name;
+    let start = names::PROCESS_START.select("");
     let age = format!("max(timestamp({start}))");
     let version = format!("count by (version) ({})", names::BUILD_INFO.name);
     let deployed = format!("max({start})");
@@ -360,5 +364,30 @@ impl Summary {
             "failures": self.failures,
             "warnings": self.warnings,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_programs_count_too_is_asked_of_the_platform_alone() {
+        for service in [None, Some("orders".to_owned())] {
+            let scope = Scope { service, window: "5m".to_owned() };
+            for question in questions(&scope) {
+                assert_eq!(rtc_metrics::unscoped(&question.expr), None, "{}", question.expr);
+            }
+        }
+    }
+
+    #[test]
+    fn a_request_that_went_through_two_processes_is_one_request() {
+        let of = |service: Option<&str>| {
+            let scope = Scope { service: service.map(str::to_owned), window: "5m".to_owned() };
+            questions(&scope).into_iter().find(|question| question.key == "requests").unwrap().expr
+        };
+        assert!(of(None).contains("hop=\"entry\""), "{}", of(None));
+        assert!(!of(Some("orders")).contains("hop"), "behind the entry a service has requests of its own");
     }
 }

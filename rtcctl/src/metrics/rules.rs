@@ -1,6 +1,7 @@
-//! The alert rules of the platform, evaluated over its own history where no Prometheus server does.
+//! The rules of the platform, evaluated over its own history where no Prometheus server does: alerts, and of what is
+//! recorded the series that an alert names.
 //!
-//! Invariants: they are the rules that a server is given (`dashboards/prometheus/alerts.rules.yml`), not others; one that
+//! Invariants: they are the rules that a server is given (`dashboards/prometheus/*.rules.yml`), not others; one that
 //! cannot be evaluated here is counted and never taken for quiet; without as much history as its `for` asks, an alert is
 //! pending and does not fire.
 
@@ -8,9 +9,13 @@ use super::model::{Alert, AlertState, Data, Labels, NAME, Series, Span};
 use super::promql::{self, History, Refusal, evaluate_instant, evaluate_range};
 use crate::config::parse_duration;
 
-const RULES: &str = include_str!("../../../dashboards/prometheus/alerts.rules.yml");
+const ALERTS: &str = include_str!("../../../dashboards/prometheus/alerts.rules.yml");
+/// What objectives need: recorded ratios, and the alerts over them.
+const OBJECTIVES: &str = include_str!("../../../dashboards/prometheus/slo.rules.yml");
 /// How often a server would look.
-const STEP_MS: i64 = 15_000;
+const STEP_MS: i64 = rtc_metrics::EVALUATED_EVERY_SECONDS as i64 * 1_000;
+/// Of the names of recorded series, which have colons; nothing else of PromQL has one.
+const RECORDED: &str = "rtc:";
 
 /// One alert rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +29,15 @@ struct Rule {
     runbook: String,
 }
 
+/// One series that is recorded.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Recording {
+    name: String,
+    expr: String,
+    /// The objective that it is of.
+    slo: String,
+}
+
 /// What the rules say now.
 #[derive(Debug, Default)]
 pub(super) struct Judged {
@@ -33,13 +47,56 @@ pub(super) struct Judged {
     pub left_out: Vec<String>,
 }
 
-/// Reads the rules as they are generated: one key a line, every value between single quotes.
+/// The keys and values of rules as they are generated: one a line, every value between single quotes.
+fn entries(text: &str) -> impl Iterator<Item = (&str, String)> {
+    text.lines().filter_map(|line| {
+        let (key, value) = line.trim().split_once(": ")?;
+        let value = value.strip_prefix('\'')?.strip_suffix('\'')?;
+        Some((key, value.replace("''", "'")))
+    })
+}
+
+/// The recorded series that an alert names.
+fn recordings(text: &str) -> Vec<Recording> {
+    let mut recordings: Vec<Recording> = Vec::new();
+    let mut is_open = false;
+    for (key, value) in entries(text) {
+        match (key, recordings.last_mut()) {
+            ("- record", _) => {
+                recordings.push(Recording { name: value, ..Recording::default() });
+                is_open = true;
+            }
+            ("- alert", _) => is_open = false,
+            ("expr", Some(last)) if is_open => last.expr = value,
+            ("slo", Some(last)) if is_open => last.slo = value,
+            _ => {}
+        }
+    }
+    let alerts = rules(text);
+    recordings.retain(|one| alerts.iter().any(|alert| alert.expr.contains(&format!("{}{{", one.name))));
+    recordings
+}
+
+/// Adds to the history what a server would record at this moment.
+pub(super) fn record(history: &mut History, now_ms: i64) {
+    for recording in recordings(OBJECTIVES) {
+        let Ok(query) = promql::parse(&recording.expr) else { continue };
+        let Ok(Data::Vector(samples)) = evaluate_instant(&query, history, now_ms) else { continue };
+        let labels = Labels::new([(NAME, recording.name.as_str()), ("slo", recording.slo.as_str())]);
+        // Without traffic there is no ratio, and the one of before is over.
+        let value = samples.first().map(|sample| sample.value);
+        history.record(labels, [(now_ms, value)]);
+    }
+}
+
 fn rules(text: &str) -> Vec<Rule> {
     let mut rules: Vec<Rule> = Vec::new();
-    for line in text.lines() {
-        let Some((key, value)) = line.trim().split_once(": ") else { continue };
-        let value = value.strip_prefix('\'').and_then(|value| value.strip_suffix('\''));
-        let Some(value) = value.map(|value| value.replace("''", "'")) else { continue };
+    for (key, value) in entries(text) {
+        if key == "- record" {
+            // What stands before the first alert is of none.
+            rules.clear();
+            continue;
+        }
         if key == "- alert" {
             rules.push(Rule { name: value, ..Rule::default() });
             continue;
@@ -63,7 +120,7 @@ fn rules(text: &str) -> Vec<Rule> {
 /// Evaluates every rule that can be.
 pub(super) fn judge(history: &History, now_ms: i64) -> Judged {
     let mut judged = Judged::default();
-    for rule in rules(RULES) {
+    for rule in rules(ALERTS).into_iter().chain(rules(OBJECTIVES)) {
         match active(&rule, history, now_ms) {
             Ok(alerts) => {
                 judged.evaluated += 1;
@@ -83,10 +140,6 @@ pub(super) fn judge(history: &History, now_ms: i64) -> Judged {
 }
 
 fn active(rule: &Rule, history: &History, now_ms: i64) -> Result<Vec<Alert>, Refusal> {
-    // What recording rules make is nowhere in the history.
-    if rule.expr.contains("rtc:") {
-        return Err(Refusal::Unsupported("a recorded series".to_owned()));
-    }
     let query = promql::parse(&rule.expr)?;
     let Data::Vector(now) = evaluate_instant(&query, history, now_ms)? else { return Ok(Vec::new()) };
     if now.is_empty() {
@@ -153,8 +206,9 @@ mod tests {
 
     #[test]
     fn the_rules_of_the_server_are_read_whole() {
-        let rules = rules(RULES);
-        assert_eq!(rules.len(), RULES.matches("- alert:").count());
+        let count = |what: &str| ALERTS.matches(what).count() + OBJECTIVES.matches(what).count();
+        let rules: Vec<Rule> = rules(ALERTS).into_iter().chain(rules(OBJECTIVES)).collect();
+        assert_eq!(rules.len(), count("- alert:"));
         for rule in &rules {
             assert!(
                 !rule.expr.is_empty() && !rule.severity.is_empty() && !rule.summary.is_empty(),
@@ -164,7 +218,15 @@ mod tests {
         }
         let judged = judge(&History::default(), 0);
         assert_eq!(judged.evaluated + judged.left_out.len(), rules.len());
-        assert!(judged.evaluated * 10 > rules.len() * 7, "most can be evaluated here: {:?}", judged.left_out);
+        assert_eq!(judged.left_out, ["RtcConsumerStalled"], "label_replace() is a server's");
+        for rule in &rules {
+            let names = rule.expr.split(RECORDED).skip(1).map(|rest| rest.split('{').next().unwrap_or(rest));
+            for name in names {
+                let is_known =
+                    recordings(OBJECTIVES).iter().any(|one| one.name == format!("{RECORDED}{name}"));
+                assert!(is_known, "{}: nothing here records {name}", rule.name);
+            }
+        }
     }
 
     #[test]
@@ -181,6 +243,55 @@ mod tests {
         let summary = "payments.commands has parked 3 messages".to_owned();
         assert_eq!(state(70_000), Some((AlertState::Pending, summary.clone())));
         assert_eq!(state(140_000), Some((AlertState::Firing, summary)));
+    }
+
+    /// Requests of the entry, so many of each status a step.
+    fn requests(history: &mut History, status: &str, points: i64, rate: f64) {
+        let labels = [
+            (NAME, "http_server_request_duration_seconds_count"),
+            ("job", "rtcd"),
+            ("hop", "entry"),
+            ("http_route", "/orders"),
+            ("http_response_status_code", status),
+        ];
+        history.record(Labels::new(labels), (0..=points).map(|n| (n * 5_000, Some(n as f64 * rate))));
+    }
+
+    #[test]
+    fn a_budget_that_burns_is_seen_in_a_quarter_of_an_hour_of_history() {
+        let burning = |failed: f64| {
+            let mut history = History::default();
+            requests(&mut history, "200", 120, 50.0);
+            requests(&mut history, "503", 120, failed);
+            record(&mut history, 600_000);
+            let judged = judge(&history, 600_000).active;
+            let of = judged.into_iter().filter(|alert| alert.labels.get("slo") == "availability");
+            let mut names: Vec<String> =
+                of.map(|alert| format!("{} {:?}", alert.name, alert.state)).collect();
+            names.sort();
+            names
+        };
+        assert_eq!(burning(0.0), [] as [&str; 0]);
+        assert_eq!(burning(0.2), ["RtcErrorBudgetBurns Firing"], "four in a thousand");
+        assert_eq!(burning(5.0), ["RtcErrorBudgetBurns Firing", "RtcErrorBudgetBurnsFast Firing"]);
+    }
+
+    #[test]
+    fn the_most_patient_rule_fires_within_what_a_process_remembers() {
+        let points = rtc_metrics::HISTORY_POINTS;
+        let step_ms = rtc_metrics::HISTORY_EVERY_SECONDS as i64 * 1_000;
+        let out = |points: usize| {
+            let history = recorded("rtc_stock_skus", &[("level", "out")], 1_000, &vec![4.0; points]);
+            let now_ms = 1_000 + points as i64 * step_ms - 1;
+            let found = judge(&history, now_ms).active.into_iter().find(|alert| alert.name == "RtcStockLow");
+            found.map(|alert| alert.state)
+        };
+        assert_eq!(out(points), Some(AlertState::Firing));
+        assert_eq!(
+            out(178),
+            Some(AlertState::Pending),
+            "a history that is shorter than the rule cannot tell"
+        );
     }
 
     #[test]

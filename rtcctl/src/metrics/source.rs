@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::model::{Alerts, Answer, Span, Target};
 use super::{Local, Prometheus};
 use crate::api::REQUEST_TIMEOUT;
+use crate::config::masked;
 use crate::context::Context;
 use crate::error::Result;
 
@@ -20,7 +21,7 @@ impl Source {
     pub fn of(context: &Context) -> Result<Self> {
         match context.config.text("prometheus_url") {
             Some(url) => {
-                context.progress.detail(format!("metrics come from the Prometheus server {url}"));
+                context.progress.detail(format!("metrics come from the Prometheus server {}", masked(url)));
                 let token = context.config.secret("prometheus_token")?;
                 let timeout = context.timeout_or(REQUEST_TIMEOUT);
                 Ok(Source::Prometheus(Prometheus::new(url, token, timeout)?))

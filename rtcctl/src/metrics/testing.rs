@@ -30,6 +30,7 @@ fn requests(history: &mut History, service: &str, route: &str, status: &str, rat
         ("http_route", route),
         ("http_request_method", method),
         ("http_response_status_code", status),
+        ("hop", if service == "gateway" { "entry" } else { "inner" }),
     ];
     // Busier in the middle than at either end.
     let count =
@@ -51,6 +52,7 @@ pub(crate) fn shop() -> History {
     let h = &mut history;
     requests(h, "gateway", "/api/v1/orders", "202", 300.0, 0.4);
     requests(h, "gateway", "/api/v1/products/{id}", "200", 500.0, 0.0);
+    requests(h, "gateway", "/api/v1/orders", "500", 0.5, 0.0);
     requests(h, "orders", "/orders", "202", 300.0, 0.4);
     requests(h, "orders", "/orders/{id}", "200", 60.0, 0.0);
     requests(h, "orders", "/orders", "500", 0.5, 0.0);

@@ -1,7 +1,7 @@
 //! Whether the value of an expression is within its limits: pass, breached, or "that cannot be said".
 //!
 //! Invariants: a value, zero, NaN, an infinity and no series are judged each on its own; several series need a rule; too
-//! few samples never pass.
+//! few samples never pass; what cannot be judged is passed over only where `--no-data pass` says so.
 
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub enum Rule {
     Any,
     /// Passes when each of them is, and each can be judged
     All,
-    /// The worst of those that can be judged decides
+    /// The worst decides; what cannot be judged may be the worst, unless --no-data says what it means
     Worst,
 }
 
@@ -134,15 +134,25 @@ pub struct Judgement {
     pub decisive: Option<usize>,
 }
 
-/// Judges series by their values, each in the order of time. NaN among them is no sample.
-pub fn judge(conditions: &Conditions, series: Vec<(Labels, Vec<f64>)>) -> Judgement {
-    let judged: Vec<Judged> =
-        series.into_iter().map(|(labels, values)| one(conditions, labels, &values)).collect();
+/// One series as it was measured.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Measured {
+    pub labels: Labels,
+    /// In the order of time. NaN among them is no sample.
+    pub values: Vec<f64>,
+    /// How many samples its values are made of, where that was asked: between two of them a value is only repeated.
+    pub scraped: Option<usize>,
+}
+
+/// Judges series by their values.
+pub fn judge(conditions: &Conditions, series: Vec<Measured>) -> Judgement {
+    let judged: Vec<Judged> = series.into_iter().map(|series| one(conditions, series)).collect();
     let (verdict, because, decisive) = together(conditions, &judged);
     Judgement { verdict, because, series: judged, decisive }
 }
 
-fn one(conditions: &Conditions, labels: Labels, values: &[f64]) -> Judged {
+fn one(conditions: &Conditions, series: Measured) -> Judged {
+    let Measured { labels, values, scraped } = series;
     let limits = conditions.limits;
     let numbers = || values.iter().copied().filter(|value| !value.is_nan());
     let worst = numbers().reduce(
@@ -150,7 +160,7 @@ fn one(conditions: &Conditions, labels: Labels, values: &[f64]) -> Judged {
             if limits.badness(value) > limits.badness(worst) { value } else { worst }
         },
     );
-    let samples = numbers().count();
+    let samples = numbers().count().min(scraped.unwrap_or(usize::MAX));
     let (value, verdict, because) = match worst {
         None => (Reading::of(values.first().copied()), conditions.no_data.into(), Because::NaN),
         Some(worst) if !limits.allow(worst) => {
@@ -187,18 +197,19 @@ fn together(conditions: &Conditions, judged: &[Judged]) -> (Verdict, Because, Op
             with(order.into_iter().find_map(first).unwrap_or(0))
         }
         (_, Some(Rule::Worst)) => {
-            let badness = |place: usize| {
-                judged[place]
-                    .value
-                    .value()
-                    .map_or(f64::NEG_INFINITY, |value| conditions.limits.badness(value))
+            // NaN that counts as a breach or as no harm is neither worse nor better than a number of that verdict.
+            let rank = |place: usize| {
+                let one = &judged[place];
+                let verdict = match one.verdict {
+                    Verdict::Breached => 2,
+                    Verdict::Inconclusive => 1,
+                    Verdict::Pass => 0,
+                };
+                let badness = one.value.value().map(|value| conditions.limits.badness(value));
+                (verdict, badness.unwrap_or(f64::NEG_INFINITY))
             };
-            let judgeable = (0..judged.len()).filter(|place| judged[*place].value.value().is_some());
-            with(
-                judgeable
-                    .reduce(|worst, place| if badness(place) > badness(worst) { place } else { worst })
-                    .unwrap_or(0),
-            )
+            let worse = |worst: usize, place: usize| if rank(place) > rank(worst) { place } else { worst };
+            with((0..judged.len()).reduce(worse).unwrap_or(0))
         }
     }
 }
@@ -221,24 +232,25 @@ mod tests {
         }
     }
 
+    fn measured(values: &[f64]) -> Measured {
+        Measured { labels: Labels::default(), values: values.to_vec(), scraped: None }
+    }
+
     fn verdict(conditions: Conditions, series: &[&[f64]]) -> (Verdict, Because) {
-        let named = series
-            .iter()
-            .enumerate()
-            .map(|(n, values)| (Labels::new([("n", n.to_string().as_str())]), values.to_vec()));
-        let judgement = judge(&conditions, named.collect());
+        let judgement = judge(&conditions, series.iter().map(|values| measured(values)).collect());
         (judgement.verdict, judgement.because)
     }
 
     #[test]
     fn several_series_are_judged_by_the_rule_that_is_given() {
         use Verdict::{Breached, Inconclusive, Pass};
-        let table: [(&[&[f64]], Verdict, Verdict, Verdict); 4] = [
+        let table: [(&[&[f64]], Verdict, Verdict, Verdict); 5] = [
             (&[&[5.0], &[50.0]], Pass, Breached, Breached),
             (&[&[5.0], &[7.0]], Pass, Pass, Pass),
-            // NaN cannot be judged: all of them means that one too, the worst is among the others.
-            (&[&[5.0], &[f64::NAN]], Pass, Inconclusive, Pass),
+            // NaN cannot be judged: all of them means that one too, and it may be the worst.
+            (&[&[5.0], &[f64::NAN]], Pass, Inconclusive, Inconclusive),
             (&[&[f64::NAN], &[f64::INFINITY]], Inconclusive, Breached, Breached),
+            (&[&[f64::NAN], &[f64::NAN]], Inconclusive, Inconclusive, Inconclusive),
         ];
         for (series, any, all, worst) in table {
             for (rule, wanted) in [(Rule::Any, any), (Rule::All, all), (Rule::Worst, worst)] {
@@ -246,6 +258,52 @@ mod tests {
             }
             assert_eq!(verdict(conditions(None), series), (Inconclusive, Because::SeveralSeries));
         }
+    }
+
+    #[test]
+    fn the_worst_is_told_and_what_cannot_be_judged_is_what_the_caller_said() {
+        use NoData::{Fail, Inconclusive, Pass};
+        // Series, what no data means, and the verdict with the place of the series that decided.
+        let table: [(&[&[f64]], NoData, Verdict, usize); 9] = [
+            (&[&[5.0], &[f64::NAN], &[7.0]], Inconclusive, Verdict::Inconclusive, 1),
+            (&[&[5.0], &[f64::NAN], &[7.0]], Pass, Verdict::Pass, 2),
+            (&[&[5.0], &[f64::NAN], &[7.0]], Fail, Verdict::Breached, 1),
+            // What is known to be outside needs no more to be known.
+            (&[&[11.0], &[f64::NAN], &[99.0]], Inconclusive, Verdict::Breached, 2),
+            (&[&[11.0], &[f64::NAN], &[99.0]], Pass, Verdict::Breached, 2),
+            (&[&[11.0], &[f64::NAN], &[99.0]], Fail, Verdict::Breached, 2),
+            (&[&[f64::NAN], &[f64::NAN]], Inconclusive, Verdict::Inconclusive, 0),
+            (&[&[f64::NAN], &[f64::NAN]], Pass, Verdict::Pass, 0),
+            (&[&[f64::NAN], &[f64::NAN]], Fail, Verdict::Breached, 0),
+        ];
+        for (series, no_data, wanted, place) in table {
+            let conditions = Conditions { no_data, ..conditions(Some(Rule::Worst)) };
+            let series: Vec<_> = series.iter().map(|values| measured(values)).collect();
+            let judgement = judge(&conditions, series.clone());
+            assert_eq!(
+                (judgement.verdict, judgement.decisive),
+                (wanted, Some(place)),
+                "{series:?} {no_data:?}"
+            );
+        }
+        // One that has too few samples is not passed over, whatever no data means.
+        let three = Conditions { samples_min: 3, no_data: Pass, ..conditions(Some(Rule::Worst)) };
+        let judgement = judge(&three, vec![measured(&[1.0, 2.0, 3.0]), measured(&[1.0])]);
+        assert_eq!((judgement.verdict, judgement.decisive), (Verdict::Inconclusive, Some(1)));
+    }
+
+    #[test]
+    fn samples_are_what_was_scraped_and_never_more_than_what_can_be_judged() {
+        let three = Conditions { samples_min: 3, ..conditions(None) };
+        let judged = |values: &[f64], scraped| {
+            let one = Measured { scraped: Some(scraped), ..measured(values) };
+            let judgement = judge(&three, vec![one]);
+            (judgement.verdict, judgement.series[0].samples)
+        };
+        // Evaluated a hundred times, scraped twice.
+        assert_eq!(judged(&[1.0; 100], 2), (Verdict::Inconclusive, 2));
+        assert_eq!(judged(&[1.0; 100], 3), (Verdict::Pass, 3));
+        assert_eq!(judged(&[1.0, f64::NAN, 1.0], 40), (Verdict::Inconclusive, 2));
     }
 
     #[test]

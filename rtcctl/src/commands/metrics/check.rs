@@ -14,8 +14,9 @@ use crate::exit;
 use crate::human;
 use crate::metrics::model::{Data, Labels, Span};
 use crate::metrics::verdict::{
-    Because, Conditions, Judged, Judgement, Limits, NoData, Rule, Verdict, judge, limits_json,
+    Because, Conditions, Judged, Judgement, Limits, Measured, NoData, Rule, Verdict, judge, limits_json,
 };
+use crate::metrics::{Source, counters};
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]
@@ -31,7 +32,7 @@ pub struct Args {
     /// Judge every value of the last TIME instead of the one of now; the worst decides
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
     time: Option<Duration>,
-    /// How many values each series must have within --for
+    /// How many samples each series must be made of within --for: those that were scraped, however often they are looked at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=11_000))]
     min_samples: u32,
     /// What decides when there are several series; without it several are inconclusive
@@ -76,14 +77,17 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             source.range(&args.expr, Span { start_ms, end_ms: now_ms, step_ms }).await?
         }
     };
-    let series: Vec<(Labels, Vec<f64>)> = match answer.data {
-        Data::Scalar(_, value) => vec![(Labels::default(), vec![value])],
+    let measured = |labels: Labels, values: Vec<f64>| Measured { labels, values, scraped: None };
+    let mut series: Vec<Measured> = match answer.data {
+        Data::Scalar(_, value) => vec![measured(Labels::default(), vec![value])],
         Data::Vector(samples) => {
-            samples.into_iter().map(|sample| (sample.labels, vec![sample.value])).collect()
+            samples.into_iter().map(|sample| measured(sample.labels, vec![sample.value])).collect()
         }
         Data::Matrix(series) if args.time.is_some() => series
             .into_iter()
-            .map(|series| (series.labels, series.points.into_iter().map(|(_, value)| value).collect()))
+            .map(|series| {
+                measured(series.labels, series.points.into_iter().map(|(_, value)| value).collect())
+            })
             .collect(),
         Data::Matrix(_) => {
             return Err(Error::new(
@@ -96,8 +100,35 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             return Err(Error::new(&codes::MET004, "the expression is a text: there is no value to judge"));
         }
     };
+    if let Some(time) = args.time.filter(|_| args.min_samples > 1) {
+        count_samples(&source, &args.expr, time, now_ms, &mut series).await?;
+    }
     let judgement = judge(&conditions, series);
     Ok(with_warnings(report(&args, &conditions, &judgement), &answer.warnings))
+}
+
+/// Asks of how many samples each series is made. An expression may be made of several series: the one with the most says
+/// for how long its process has been looked at.
+async fn count_samples(
+    source: &Source,
+    expr: &str,
+    time: Duration,
+    now_ms: i64,
+    series: &mut [Measured],
+) -> Result<()> {
+    let mut counted = Vec::new();
+    for counter in counters(expr, time)? {
+        counted.extend(source.instant(&counter, now_ms).await?.samples());
+    }
+    for one in series {
+        let has_part_in =
+            |labels: &Labels| one.labels.iter().all(|(name, value)| [value, ""].contains(&labels.get(name)));
+        let parts = counted.iter().filter(|part| has_part_in(&part.labels));
+        let most = parts.map(|part| part.value).fold(0.0, f64::max);
+        // Numbers and time() are made of no sample: they are there whenever they are looked at.
+        one.scraped = (!counted.is_empty()).then_some(most as usize);
+    }
+    Ok(())
 }
 
 fn allowed(limits: Limits) -> String {

@@ -57,6 +57,12 @@ async fn answer(expr: &str) -> Response {
         "native" => json(json!({"status": "success", "data": {"resultType": "vector", "result": [
             {"metric": {"__name__": "h"}, "histogram": [1, {"count": "5"}]},
         ]}})),
+        counter if counter.starts_with("count_over_time(") => {
+            // Scraped every 15 s; "seldom" every 30 s, though it is looked at as often as the others.
+            assert!(counter.ends_with("[45000ms])"), "{counter}");
+            let count = if counter.contains("seldom") { "2" } else { "3" };
+            json(vector(&[("a", count)]))
+        }
         "page" => Html(PAGE).into_response(),
         "page502" => (StatusCode::BAD_GATEWAY, Html("<html><h1>Bad gateway</h1>")).into_response(),
         "redirect" => (StatusCode::FOUND, [(header::LOCATION, "https://sso.example.com/")]).into_response(),
@@ -114,6 +120,7 @@ async fn prometheus() -> (Asked, Typed) {
                 ranges.lock().unwrap().push((method, form));
                 match expr.as_str() {
                     "steady" => range(&["1", "2", "3"]),
+                    "seldom" => range(&["1", "1", "2", "2", "3", "3"]),
                     "spike" => range(&["1", "99", "3"]),
                     "gap" => range(&["1", "NaN", "3"]),
                     other => answer(other).await,
@@ -176,13 +183,18 @@ async fn each_thing_that_a_check_can_meet_has_an_outcome_of_its_own() {
         (&["several", "--max", "10", "--series", "any"], 0, "ok", "within"),
         (&["several", "--max", "10", "--series", "all"], 30, "breached", "MET009"),
         (&["several", "--max", "100", "--series", "all"], 31, "inconclusive", "MET011"),
-        (&["several", "--max", "100", "--series", "worst"], 0, "ok", "within"),
+        (&["several", "--max", "100", "--series", "worst"], 31, "inconclusive", "MET011"),
+        (&["several", "--max", "100", "--series", "worst", "--no-data", "pass"], 0, "ok", "within"),
+        (&["several", "--max", "100", "--series", "worst", "--no-data", "fail"], 30, "breached", "MET011"),
         (&["several", "--max", "10", "--series", "worst"], 30, "breached", "MET009"),
         (&["inf", "--max", "1000000"], 30, "breached", "MET009"),
         (&["inf", "--min", "1"], 0, "ok", "within"),
         (&["steady", "--max", "3", "--for", "45s"], 0, "ok", "within"),
         (&["spike", "--max", "3", "--for", "45s"], 30, "breached", "MET009"),
         (&["steady", "--max", "3", "--for", "45s", "--min-samples", "4"], 31, "inconclusive", "MET012"),
+        (&["steady", "--max", "3", "--for", "45s", "--min-samples", "3"], 0, "ok", "within"),
+        (&["seldom", "--max", "3", "--for", "45s", "--min-samples", "3"], 31, "inconclusive", "MET012"),
+        (&["seldom", "--max", "3", "--for", "45s", "--min-samples", "2"], 0, "ok", "within"),
         (&["gap", "--max", "3", "--for", "45s", "--min-samples", "3"], 31, "inconclusive", "MET012"),
         (&["page", "--max", "1"], 3, "", "MET001"),
         (&["redirect", "--max", "1"], 3, "", "MET001"),
@@ -319,7 +331,7 @@ async fn platform(history: bool) -> Typed {
                 let values: Vec<i64> = (0..=120).map(|n| n * 500).collect();
                 json!({"interval_ms": 5000, "times": times, "series": [
                     {"name": "http_server_request_duration_seconds_count",
-                     "labels": {"service": "orders", "http_response_status_code": "200"}, "values": values},
+                     "labels": {"service": "orders", "http_response_status_code": "200", "hop": "entry"}, "values": values},
                 ]})
                 .to_string()
             }),
@@ -443,4 +455,28 @@ async fn a_summary_takes_no_longer_than_the_server_and_a_moment() {
     let own = took.saturating_sub(2 * TAKES);
     println!("a summary took {own:?} beyond the server");
     assert!(own < Duration::from_millis(450), "{own:?} beyond the server, without optimisation");
+}
+
+#[tokio::test]
+async fn what_signs_in_at_a_prometheus_server_is_never_shown() {
+    let (asked, mut typed) = prometheus().await;
+    let open = typed.api_url().replace("http://", "http://ops:hunter2@");
+    let closed = "http://ops:hunter2@127.0.0.1:1";
+    for (url, words) in [
+        (open.as_str(), &["config", "show"][..]),
+        (&open, &["config", "show", "-o", "json"]),
+        (&open, &["metrics", "query", "five", "-v"]),
+        (&open, &["metrics", "query", "page", "-v"]),
+        (&open, &["metrics", "query", "denied", "-v"]),
+        (&open, &["metrics", "summary"]),
+        (closed, &["metrics", "query", "five", "-v"]),
+        ("ftp://ops:hunter2@prom", &["metrics", "query", "five"]),
+        ("http://ops:hunter2@", &["metrics", "query", "five"]),
+    ] {
+        typed.set("RTCCTL_PROMETHEUS_URL", url);
+        let came = typed.run(words).await;
+        let all = format!("{}{}", came.stdout, came.stderr);
+        assert!(!all.is_empty() && !all.contains("hunter2") && !all.contains("ops:"), "{words:?}: {all}");
+    }
+    assert!(!asked.lock().unwrap().is_empty(), "and it is shown to the server");
 }

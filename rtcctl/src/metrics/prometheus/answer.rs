@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::codes;
+use crate::config::masked;
 use crate::error::{Error, Result};
 use crate::metrics::model::{
     Alert, AlertState, Alerts, Answer, Data, Health, Labels, Sample, Series, Target, parse_number,
@@ -215,7 +216,7 @@ pub(super) fn targets(envelope: Envelope) -> Result<Vec<Target>> {
             last_error: target.last_error,
             last_sample_ms: time_ms(&target.last_scrape),
             duration_s: target.last_scrape_duration,
-            address: target.scrape_url,
+            address: masked(&target.scrape_url),
         })
         .collect();
     targets.sort_by(|left, right| {

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::model::{Alerts, Answer, Span, Target};
 use crate::api::client;
 use crate::codes;
-use crate::config::Secret;
+use crate::config::{Secret, masked};
 use crate::error::{Error, Result};
 use refusal::{Failure, Said};
 
@@ -24,9 +24,11 @@ const TRIES: u32 = 3;
 const ADDRESS_BYTES_MAX: usize = 1_500;
 
 /// A Prometheus server.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Prometheus {
     base: Url,
+    /// The address as people may see it.
+    shown: String,
     client: reqwest::Client,
     token: Option<Secret>,
     timeout: Duration,
@@ -36,13 +38,15 @@ impl Prometheus {
     /// `url` is the address before `/api/v1`, a path prefix included.
     pub fn new(url: &str, token: Option<Secret>, timeout: Duration) -> Result<Self> {
         let base: Url = url.parse().map_err(|error| {
-            Error::new(&codes::CFG004, format!("{url:?} is no address")).with_source(&error)
+            Error::new(&codes::CFG004, format!("{:?} is no address", masked(url))).with_source(&error)
         })?;
-        Ok(Self { client: client(&base)?, base, token, timeout })
+        let shown = masked(base.as_str()).trim_end_matches('/').to_owned();
+        Ok(Self { client: client(&base)?, base, shown, token, timeout })
     }
 
+    /// Without what signs in there.
     pub fn address(&self) -> &str {
-        self.base.as_str().trim_end_matches('/')
+        &self.shown
     }
 
     pub async fn instant(&self, expr: &str, at_ms: i64) -> Result<Answer> {

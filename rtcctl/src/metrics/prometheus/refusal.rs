@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::answer::Envelope;
 use crate::codes;
+use crate::config::masked;
 use crate::error::{Error, Result};
 
 /// A failed attempt, and whether another one may help.
@@ -56,7 +57,10 @@ pub(super) fn judge(address: &str, said: Said<'_>, expr: Option<&str>) -> Result
     let is_page = said.kind.starts_with("text/html") || text.trim_start().starts_with('<');
     match said.status {
         300..=399 => {
-            return Err(Failure::lasting(foreign(address, format!("it redirects to {}", said.location))));
+            return Err(Failure::lasting(foreign(
+                address,
+                format!("it redirects to {}", masked(said.location)),
+            )));
         }
         401 | 403 => return Err(Failure::lasting(denied(address, said.status))),
         429 | 502 | 503 | 504 if is_page || !text.trim_start().starts_with('{') => {

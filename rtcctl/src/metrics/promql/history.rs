@@ -81,10 +81,11 @@ impl History {
         self.series.len()
     }
 
-    /// The times of the earliest and the newest value.
+    /// The times of the earliest and the newest value that was sampled: a name with a colon is of what was computed.
     pub fn reach(&self) -> Option<(i64, i64)> {
-        let first = self.series.iter().filter_map(|series| series.points.first()).map(|(at, _)| *at).min()?;
-        let last = self.series.iter().filter_map(|series| series.points.last()).map(|(at, _)| *at).max()?;
+        let sampled = || self.series.iter().filter(|series| !series.labels.get(NAME).contains(':'));
+        let first = sampled().filter_map(|series| series.points.first()).map(|(at, _)| *at).min()?;
+        let last = sampled().filter_map(|series| series.points.last()).map(|(at, _)| *at).max()?;
         Some((first, last))
     }
 

@@ -10,6 +10,7 @@
 
 mod aggregate;
 mod binary;
+mod counters;
 mod evaluate;
 pub mod expr;
 pub mod functions;
@@ -17,6 +18,7 @@ mod history;
 mod quantile;
 mod windows;
 
+pub use counters::counters;
 pub use evaluate::{evaluate_instant, evaluate_range};
 pub use expr::{Query, parse};
 pub use history::{History, Recorded};

@@ -69,24 +69,25 @@ struct Asked {
     course: Result<Answer>,
 }
 
-/// Asks for rate, errors and duration by labels.
-async fn ask_red(source: &Source, by: &str, selector: &str, window: &str, now_ms: i64, span: Span) -> Asked {
-    let requests = names::HTTP_SERVER_REQUEST_DURATION.name;
-    let matching = |more: &str| match (selector, more) {
-        ("", "") => String::new(),
-        ("", one) | (one, "") => format!("{{{one}}}"),
-        (one, other) => format!("{{{one},{other}}}"),
+/// Rate, failures and three quantiles, by labels.
+fn expressions(by: &str, labels: &str, window: &str) -> [String; 5] {
+    let requests = &names::HTTP_SERVER_REQUEST_DURATION;
+    let failed = match labels {
+        "" => "http_response_status_code=~\"5..\"".to_owned(),
+        labels => format!("{labels}, http_response_status_code=~\"5..\""),
     };
-    let all = matching("");
-    let rate = format!("sum by ({by}) (rate({requests}_count{all}[{window}]))");
-    let failed = format!(
-        "sum by ({by}) (rate({requests}_count{}[{window}]))",
-        matching("http_response_status_code=~\"5..\"")
-    );
+    let rate = |selected: String| format!("sum by ({by}) (rate({selected}[{window}]))");
     let quantile = |share: &str| {
-        format!("histogram_quantile({share}, sum by ({by}, le) (rate({requests}_bucket{all}[{window}])))")
+        let buckets = requests.bucket(labels);
+        format!("histogram_quantile({share}, sum by ({by}, le) (rate({buckets}[{window}])))")
     };
-    let (p50, p95, p99) = (quantile("0.5"), quantile("0.95"), quantile("0.99"));
+    let [p50, p95, p99] = ["0.5", "0.95", "0.99"].map(quantile);
+    [rate(requests.count(labels)), rate(requests.count(&failed)), p50, p95, p99]
+}
+
+/// Asks for rate, errors and duration by labels.
+async fn ask_red(source: &Source, by: &str, labels: &str, window: &str, now_ms: i64, span: Span) -> Asked {
+    let [rate, failed, p50, p95, p99] = expressions(by, labels, window);
     let (rate, failed, course, (p50, (p95, p99))) = join4(
         source.instant(&rate, now_ms),
         source.instant(&failed, now_ms),
@@ -171,7 +172,7 @@ pub async fn look(
             instant(format!("sum by (group) (max by (group, topic) ({}))", names::CONSUMER_LAG.name)),
             instant(fact(names::OUTBOX_DEPTH.name, "service")),
             instant(fact(names::DLQ_DEPTH.name, "group")),
-            instant(format!("max(timestamp({}))", names::PROCESS_START.name)),
+            instant(format!("max(timestamp({}))", names::PROCESS_START.select(""))),
         ),
         join(source.alerts(now_ms), source.targets()),
         standings(source, objectives, now_ms),
@@ -295,5 +296,19 @@ impl Live {
                 .map(|target| target.instance.as_str()).collect::<Vec<_>>(),
             "failures": self.failures,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_other_programs_count_too_is_asked_of_the_platform_alone() {
+        for labels in ["", "service=\"orders\""] {
+            for expression in expressions("service", labels, "1m") {
+                assert_eq!(rtc_metrics::unscoped(&expression), None, "{expression}");
+            }
+        }
     }
 }
