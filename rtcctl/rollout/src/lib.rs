@@ -15,6 +15,8 @@ pub mod evidence;
 pub mod failure;
 pub mod lifecycle;
 pub mod objects;
+#[cfg(test)]
+mod tests;
 pub mod tree;
 pub mod verdict;
 pub mod world;
