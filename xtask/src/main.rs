@@ -30,6 +30,8 @@ Tasks of the RTC workspace
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
+  cargo xtask test metrics burning
+                                 of it, that budgets which burn are told in time
   cargo xtask test --all         both, the long suites whole (docs/TESTING.md)
   cargo xtask conformance        the API keeps to its OpenAPI document (schemathesis); part of test engines
   cargo xtask fuzz [TARGET] [--seconds N]
@@ -42,6 +44,7 @@ Tasks of the RTC workspace
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
   cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
   cargo xtask bench analytics    events a second into windows on one core, memory, listeners to the live numbers
+  cargo xtask bench metrics      rtcctl's start, and its screen of the platform from Prometheus and from history
   cargo xtask bench infra        rtcctl infra apply and the bare commands that it runs, one after the other
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
@@ -57,6 +60,7 @@ fn main() -> ExitCode {
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
         ["test", "metrics"] => prometheus::live::run(),
+        ["test", "metrics", "burning"] => prometheus::live::burning(),
         ["test", "--all"] => suites::all(),
         ["conformance"] => conformance::run(suites::Extent::Bounded),
         ["conformance", "--all"] => conformance::run(suites::Extent::Whole),
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
         ["bench", "orders", rest @ ..] => bench::orders(rest),
         ["bench", "engines", rest @ ..] => bench_engines::run(rest),
         ["bench", "analytics", rest @ ..] => analytics_bench::run(rest),
+        ["bench", "metrics", rest @ ..] => prometheus::bench::run(rest),
         ["bench", "infra", rest @ ..] => infra_bench::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {

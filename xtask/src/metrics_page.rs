@@ -10,15 +10,26 @@ Generated from the catalogue (`services/platform/metrics`) by `cargo xtask dashb
 
 `GET /metrics` on the operator's port answers in Prometheus' text form, or in OpenMetrics' where `Accept` names it: then
 histograms of requests carry exemplars with a `trace_id`. `GET /admin/metrics/history?since_ms=` (operator's token) answers with
-the last quarter of an hour, a sample every five seconds, for whoever has no Prometheus: what was not there is `null`, and what
-is no number is one of the texts `NaN`, `+Inf`, `-Inf`. At most 6,000 series are kept.
+the last sixteen minutes, a sample every five seconds, for whoever has no Prometheus: what was not there is `null`, and what
+is no number is one of the texts `NaN`, `+Inf`, `-Inf`. At most 6,000 series are kept. That is as long as it takes to judge the
+most patient alert; `rtcctl` evaluates the alert rules over it, and the recorded ratios that they name. Of a platform of several
+processes each keeps its own, and the supervisor what it knows alone.
 
 Rules for a new metric: an entry in the catalogue first; base units and `_total` in its name; every label bounded, and by what; no
 id, no path, no text from outside. A test of the running shop fails where a name is exposed that is not in the catalogue, where
 one of the catalogue is not exposed, and where a label says what it may not.
 
 A gauge that is counted in a database (`rtc_outbox_depth`, `rtc_saga_stuck` …) is told by every process that has the database:
-take the greatest, not the sum. Such gauges are looked at every five seconds, and rows beyond 100,000 are not counted.
+take the greatest, not the sum. Such gauges are looked at every five seconds. Rows beyond a bound are not counted: of outboxes and
+dead letters 100,000, of sagas 50,000, of articles 1,000,000. The ledger is summed whole, so at most once a minute and in at most
+a sixtieth of the time. Where a look fails or takes longer than four seconds, `rtc_looks_failed_total` counts it, and what the look
+told before is absent until one succeeds: no old figure stands for now.
+
+Names that other programs have too (`http_*`, `process_*`, `messaging_*`) are asked with `job=\"rtcd\"`, everywhere: dashboards,
+rules and rtcctl get their selectors from the catalogue, and a test refuses one without it.
+
+`hop` says where a request was counted: `entry` where it came in, `inner` where a process of ours sent it on, which it shows by the
+house's token. A sum over all services takes `hop=\"entry\"`, or in a platform of several processes it counts requests twice.
 ";
 
 fn labels(metric: &Metric) -> String {
@@ -64,7 +75,9 @@ pub fn text() -> String {
         let bounds: Vec<String> = metric.buckets.iter().map(f64::to_string).collect();
         text.push_str(&format!("| `{}` | {} |\n", metric.name, bounds.join(" ")));
     }
-    text.push_str("\n## Objectives\n\nOver 30 days.\n\n| objective | what | of all, at least | budget |\n| --- | --- | --- | --- |\n");
+    text.push_str("\n## Objectives\n\nOver 30 days. Requests count where they came in (`hop=\"entry\"`), and not where their address is no route of ours \
+         (`_OTHER`). One whose caller went away before it was answered (499) is no event of `availability`; for `latency` it is as \
+         slow as it was when it was given up.\n\n| objective | what | of all, at least | budget |\n| --- | --- | --- | --- |\n");
     for slo in &SLOS {
         let percent = |share: f64| format!("{} %", (share * 100_000.0).round() / 1_000.0);
         text.push_str(&format!(

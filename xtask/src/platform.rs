@@ -115,8 +115,13 @@ impl Shop {
 
     /// Starts rtcd on free ports and waits until it is ready.
     pub fn serve(&self, more: &[&str]) -> Result<Server, String> {
+        self.serve_at(["127.0.0.1:0"; 2], more)
+    }
+
+    /// The same, with the API and the operator's port at these addresses.
+    pub fn serve_at(&self, [api, admin]: [&str; 2], more: &[&str]) -> Result<Server, String> {
         let mut rtcd = self.profile.program("rtcd");
-        rtcd.args(["serve", "--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0", "--data"]);
+        rtcd.args(["serve", "--api-bind", api, "--admin-bind", admin, "--data"]);
         rtcd.arg(&self.data).args(more).env("RTC_LOG__LEVEL", "warn");
         rtcd.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let _ = std::fs::remove_file(self.data.join("run.json"));

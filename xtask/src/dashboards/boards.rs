@@ -9,11 +9,11 @@ use super::{Answers, Dashboard, Kind, Panel, Row};
 const W: &str = "$__rate_interval";
 
 fn rate(metric: &Metric, labels: &str) -> String {
-    format!("rate({}{{{labels}}}[{W}])", metric.name)
+    format!("rate({}[{W}])", metric.select(labels))
 }
 
 fn count_rate(metric: &Metric, labels: &str) -> String {
-    format!("rate({}_count{{{labels}}}[{W}])", metric.name)
+    format!("rate({}[{W}])", metric.count(labels))
 }
 
 fn sum_by(labels: &str, of: &str) -> String {
@@ -22,12 +22,12 @@ fn sum_by(labels: &str, of: &str) -> String {
 
 /// A fact about something that several processes look at: the greatest of what they say.
 fn fact(metric: &Metric, by: &str, labels: &str) -> String {
-    format!("max by ({by}) ({}{{{labels}}})", metric.name)
+    format!("max by ({by}) ({})", metric.select(labels))
 }
 
 fn quantile(q: &str, metric: &Metric, by: &str, labels: &str) -> String {
     let by = if by.is_empty() { "le".to_owned() } else { format!("le, {by}") };
-    format!("histogram_quantile({q}, sum by ({by}) (rate({}_bucket{{{labels}}}[{W}])))", metric.name)
+    format!("histogram_quantile({q}, sum by ({by}) (rate({}[{W}])))", metric.bucket(labels))
 }
 
 fn three_quantiles(panel: Panel, metric: &Metric, labels: &str) -> Panel {
@@ -167,7 +167,7 @@ pub fn services() -> Dashboard {
                     Panel::new(Kind::Series, "p99", Unit::Seconds)
                         .query("{{service}}", quantile("0.99", requests, "service", MINE)),
                     Panel::new(Kind::Series, "At work", Unit::Count)
-                        .query("{{service}}", sum_by("service", &format!("{}{{{MINE}}}", m::HTTP_SERVER_ACTIVE_REQUESTS.name))),
+                        .query("{{service}}", sum_by("service", &m::HTTP_SERVER_ACTIVE_REQUESTS.select(MINE))),
                     Panel::new(Kind::Series, "Refused before anything was done, a second", Unit::Count)
                         .query("{{service}} {{reason}}", sum_by("service, reason", &rate(&m::HTTP_SHED, MINE))),
                     Panel::new(Kind::Series, "Answers by status, a second", Unit::Count).query(
@@ -194,7 +194,7 @@ pub fn services() -> Dashboard {
                     ),
                     Panel::new(Kind::Heatmap, "Durations", Unit::Seconds)
                         .about("Exemplars lead to traces.")
-                        .query("{{le}}", sum_by("le", &format!("rate({}_bucket{{{MINE}}}[{W}])", requests.name))),
+                        .query("{{le}}", sum_by("le", &format!("rate({}[{W}])", requests.bucket(MINE)))),
                     three_quantiles(Panel::new(Kind::Series, "All routes", Unit::Seconds), requests, MINE),
                     Panel::new(Kind::Series, "Calls between processes, a second", Unit::Count).query_that(
                         Answers::Split,
@@ -294,7 +294,7 @@ pub fn infrastructure() -> Dashboard {
                     Panel::new(Kind::Stat, "Ready", Unit::Count)
                         .query("{{instance}}", format!("min by (instance) ({})", m::READY.name)),
                     Panel::new(Kind::Stat, "Running for", Unit::Seconds)
-                        .query("{{instance}}", format!("time() - {}", m::PROCESS_START.name)),
+                        .query("{{instance}}", format!("time() - {}", m::PROCESS_START.select(""))),
                     Panel::new(Kind::Stat, "Version", Unit::Count).query(
                         "{{version}} {{profile}}",
                         format!("count by (version, profile) ({})", m::BUILD_INFO.name),
@@ -307,20 +307,20 @@ pub fn infrastructure() -> Dashboard {
                     Panel::new(Kind::Series, "Processors in use", Unit::Count)
                         .query("{{instance}} {{process}}", rate(&m::PROCESS_CPU, "")),
                     Panel::new(Kind::Series, "Memory", Unit::Bytes)
-                        .query("{{instance}} {{process}}", m::PROCESS_MEMORY.name),
+                        .query("{{instance}} {{process}}", m::PROCESS_MEMORY.select("")),
                     Panel::new(Kind::Series, "File descriptors in use", Unit::Ratio).query(
                         "{{instance}} {{process}}",
-                        format!("{} / {}", m::PROCESS_FDS.name, m::PROCESS_MAX_FDS.name),
+                        format!("{} / {}", m::PROCESS_FDS.select(""), m::PROCESS_MAX_FDS.select("")),
                     ),
                     Panel::new(Kind::Series, "Runtime: share of its threads at work", Unit::Ratio).query(
-                        "{{instance}} {{process}}",
+                        "{{instance}} {{process}} {{runtime}}",
                         format!("{} / {}", rate(&m::RUNTIME_BUSY, ""), m::RUNTIME_WORKERS.name),
                     ),
                     Panel::new(Kind::Series, "Runtime: tasks", Unit::Count)
                         .query("alive", sum_by("", m::RUNTIME_TASKS.name))
                         .query("waiting", sum_by("", m::RUNTIME_QUEUE.name)),
                     Panel::new(Kind::Series, "Threads", Unit::Count)
-                        .query("{{instance}} {{process}}", m::PROCESS_THREADS.name),
+                        .query("{{instance}} {{process}}", m::PROCESS_THREADS.select("")),
                 ],
             },
             Row {
@@ -363,6 +363,9 @@ pub fn infrastructure() -> Dashboard {
                     Panel::new(Kind::Series, "Series kept by the processes themselves", Unit::Count)
                         .query("kept", sum_by("", m::HISTORY_SERIES.name))
                         .query("refused a second", sum_by("", &rate(&m::HISTORY_REFUSED, ""))),
+                    Panel::new(Kind::Series, "Looks that fail, a second", Unit::Count)
+                        .about("What they would tell is absent meanwhile.")
+                        .query("{{look}}", sum_by("look", &rate(&m::LOOKS_FAILED, ""))),
                     Panel::new(Kind::Series, "Spans, a second", Unit::Count).query_that(
                         Answers::InTrouble,
                         "{{result}}",

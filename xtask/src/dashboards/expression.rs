@@ -101,6 +101,9 @@ pub fn check(expression: &str) -> Result<(), String> {
     }
     for Named { name, labels } in &named {
         if let Some(metric) = of_sample(name) {
+            if metric.is_shared() && !labels.iter().any(|label| label == "job") {
+                return Err(format!("{name} is not asked of the platform alone: other programs have it too"));
+            }
             match labels.iter().find(|label| !has_label(metric, label)) {
                 None => {}
                 Some(label) => return Err(format!("{name} has no label {label}")),
@@ -146,10 +149,15 @@ mod tests {
             ("sum by (sku) (rtc_orders_total)", "nothing of it has the label sku"),
             ("rtc_orders", "there is no rtc_orders"),
             ("1 + 1", "it names no series"),
+            ("sum(process_open_fds)", "process_open_fds is not asked of the platform alone"),
+            (
+                "rate(http_server_request_duration_seconds_count{service=\"a\"}[5m])",
+                "http_server_request_duration_seconds_count is not asked of the platform alone",
+            ),
         ] {
             let reason = check(wrong).unwrap_err();
             assert!(reason.starts_with(why), "{wrong}: {reason}");
         }
-        check("histogram_quantile(0.99, sum by (le, service) (rate(http_server_request_duration_seconds_bucket{service=~\"$service\"}[$__rate_interval])))").unwrap();
+        check("histogram_quantile(0.99, sum by (le, service) (rate(http_server_request_duration_seconds_bucket{job=\"rtcd\", service=~\"$service\"}[$__rate_interval])))").unwrap();
     }
 }

@@ -1,14 +1,16 @@
 //! What somebody is told of. Symptoms that callers feel, money, and that nothing is seen any more; no causes.
 
 use rtc_metrics::slo::{ALL as SLOS, BURNS, Severity, Slo};
-use rtc_metrics::{self as m, Metric};
+use rtc_metrics::{self as m, Kind, Metric};
+
+use super::Scale;
 
 /// One rule that alarms.
 pub struct Alert {
     pub name: &'static str,
     pub expression: String,
     /// How long it has to be so.
-    pub after: &'static str,
+    pub after: String,
     pub severity: Severity,
     pub labels: Vec<(&'static str, String)>,
     /// One line; `{{ $labels.x }}` is filled in.
@@ -52,10 +54,17 @@ fn alert(
     expression: String,
     summary: &str,
 ) -> Alert {
-    Alert { name, expression, after, severity, labels: Vec::new(), summary: summary.to_owned() }
+    Alert {
+        name,
+        expression,
+        after: after.to_owned(),
+        severity,
+        labels: Vec::new(),
+        summary: summary.to_owned(),
+    }
 }
 
-fn burns(slo: &Slo, severity: Severity) -> Alert {
+fn burns(slo: &Slo, severity: Severity, scale: Scale) -> Alert {
     let ways: Vec<String> = BURNS
         .iter()
         .filter(|burn| burn.severity == severity)
@@ -63,7 +72,8 @@ fn burns(slo: &Slo, severity: Severity) -> Alert {
             let threshold = format!("{:.5}", burn.threshold(slo)).trim_end_matches('0').to_owned();
             let (long, short) = (slo.recorded_ratio(burn.long), slo.recorded_ratio(burn.short));
             // A window that has only begun extrapolates: it counts what it has seen.
-            let enough = format!("{} * {} > {EVENTS_MIN}", slo.events(burn.long), seconds(burn.long));
+            let events = slo.events(&scale.window(burn.long));
+            let enough = format!("{events} * {} > {EVENTS_MIN}", scale.seconds(burn.long));
             format!("({long} > {threshold} and {short} > {threshold} and on () ({enough}))")
         })
         .collect();
@@ -74,20 +84,27 @@ fn burns(slo: &Slo, severity: Severity) -> Alert {
     Alert {
         name,
         expression: ways.join(" or "),
-        after: "0s",
+        after: "0s".to_owned(),
         severity,
         labels: vec![("slo", slo.name.to_owned())],
         summary: format!("{}: the error budget is used up {how}", slo.title),
     }
 }
 
-fn seconds(window: &str) -> f64 {
-    rtc_metrics::slo::minutes(window) * 60.0
+/// The alerts of all objectives.
+pub fn burning(scale: Scale) -> Vec<Alert> {
+    let both = |slo| [Severity::Page, Severity::Ticket].map(|severity| burns(slo, severity, scale));
+    SLOS.iter().flat_map(both).collect()
+}
+
+/// One sample of a metric, whatever its labels.
+pub fn sample_of(metric: &Metric) -> String {
+    if metric.kind == Kind::Histogram { metric.count("") } else { metric.select("") }
 }
 
 /// Whether anything of a figure is there while a target is up: without targets another alert fires.
 fn missing(metric: &Metric) -> Alert {
-    let sample = metric.samples().pop().unwrap_or_default();
+    let sample = sample_of(metric);
     Alert {
         labels: vec![("metric", metric.name.to_owned())],
         ..alert(
@@ -103,7 +120,7 @@ fn missing(metric: &Metric) -> Alert {
 /// All rules, in the order of their files.
 pub fn alerts() -> Vec<Alert> {
     use Severity::{Page, Ticket};
-    let mut alerts: Vec<Alert> = SLOS.iter().flat_map(|slo| [burns(slo, Page), burns(slo, Ticket)]).collect();
+    let mut alerts = burning(Scale::ONE);
     alerts.extend([
         alert(
             "RtcSagaStuck",
@@ -132,11 +149,11 @@ pub fn alerts() -> Vec<Alert> {
             "5m",
             format!(
                 "(sum by (group) (max by (group, topic) ({lag})) > 0) unless on (group) \
-                 (sum by (group) (label_replace(rate({handled}_count{{error_type=\"\"}}[5m]), \"group\", \"$1\", \
+                 (sum by (group) (label_replace(rate({handled}[5m]), \"group\", \"$1\", \
                  \"messaging_consumer_group_name\", \"(.+)\")) > 0)",
                 lag = m::CONSUMER_LAG.name,
                 // What was delivered counts again each time that it fails: progress is what was handled.
-                handled = m::MESSAGING_PROCESS_DURATION.name
+                handled = m::MESSAGING_PROCESS_DURATION.count("error_type=\"\"")
             ),
             "{{ $labels.group }} has {{ $value }} messages before it and handles none",
         ),
@@ -186,8 +203,22 @@ pub fn alerts() -> Vec<Alert> {
             "RtcDescriptorsScarce",
             Ticket,
             "5m",
-            format!("{} / {} > 0.8", m::PROCESS_FDS.name, m::PROCESS_MAX_FDS.name),
+            format!("{} / {} > 0.8", m::PROCESS_FDS.select(""), m::PROCESS_MAX_FDS.select("")),
             "{{ $labels.instance }} has opened more than four fifths of the files and connections that it may",
+        ),
+        alert(
+            "RtcProcessDown",
+            Ticket,
+            "2m",
+            format!("min by (process, replica) ({}) == 0", m::SPLIT_UP.name),
+            "replica {{ $labels.replica }} of {{ $labels.process }} does not serve",
+        ),
+        alert(
+            "RtcServiceDown",
+            Page,
+            "1m",
+            format!("max by (process) ({}) == 0", m::SPLIT_UP.name),
+            "no process of {{ $labels.process }} serves",
         ),
         alert(
             "RtcTargetDown",

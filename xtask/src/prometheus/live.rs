@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{FOLDER, alerts, recording};
+use super::{FOLDER, alerts, burning, recording};
 use crate::dashboards::{self, Answers};
 use crate::engines;
 use crate::platform::{Profile, Server, Shop};
@@ -29,6 +29,12 @@ pub fn run() -> Outcome {
     outcome
 }
 
+/// That budgets which burn are told in time, alone.
+pub fn burning() -> Outcome {
+    Profile::Dev.build()?;
+    burning::run(&Tools::find()?)
+}
+
 /// The parts of it, for a run that has others too.
 pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("metrics: install", || check(engines::script(&["install", "prometheus", "tmux"])))?;
@@ -37,18 +43,19 @@ pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("metrics: alerts fire and are silent", || tools.test_rules())?;
     parts.part("metrics: build", || Profile::Dev.build())?;
     parts.part("metrics: every expression has an answer", || answers(&tools))?;
+    parts.part("metrics: a budget that burns is told in time", || burning::run(&tools))?;
     let rtcctl = ["test", "--locked", "-p", "rtcctl", "--test", "metrics"];
     parts.part("metrics: rtcctl beside a server and in a terminal", || check(command("cargo", &rtcctl)))
 }
 
-struct Tools {
+pub(super) struct Tools {
     prometheus: PathBuf,
     promtool: PathBuf,
 }
 
 impl Tools {
     /// Installed for the machine, or unpacked by `scripts/engines`.
-    fn find() -> Result<Self, String> {
+    pub(super) fn find() -> Result<Self, String> {
         let unpacked = root().join("target/engines/prometheus/usr/bin");
         let folders = [unpacked, PathBuf::from("/usr/bin"), PathBuf::from("/usr/local/bin")];
         let find = |name: &str| {
@@ -106,7 +113,7 @@ impl Tools {
 }
 
 /// A Prometheus in a directory of its own.
-struct Prometheus {
+pub(super) struct Prometheus {
     child: Child,
     address: String,
     folder: PathBuf,
@@ -120,22 +127,32 @@ impl Drop for Prometheus {
     }
 }
 
-fn pause(duration: Duration) {
+pub(super) fn pause(duration: Duration) {
     let (_sender, receiver) = std::sync::mpsc::channel::<()>();
     let _ = receiver.recv_timeout(duration);
 }
 
 impl Prometheus {
-    fn start(tools: &Tools, target: &str) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("rtc-prometheus-{}", std::process::id()));
+    /// One that scrapes `targets` and evaluates `rules`, names and texts, so often.
+    pub(super) fn start(
+        tools: &Tools,
+        name: &str,
+        every: &str,
+        targets: &[String],
+        rules: &[(&str, String)],
+    ) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("rtc-prometheus-{name}-{}", std::process::id()));
         let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
         std::fs::create_dir_all(&folder).map_err(failed)?;
-        let rules = root().join(FOLDER);
+        for (name, text) in rules {
+            std::fs::write(folder.join(format!("{name}.rules.yml")), text).map_err(failed)?;
+        }
+        let targets = targets.join("', '");
         let configuration = format!(
-            "global: {{scrape_interval: 2s, evaluation_interval: 2s}}\n\
+            "global: {{scrape_interval: {every}, scrape_timeout: {every}, evaluation_interval: {every}}}\n\
              rule_files: ['{}/*.rules.yml']\n\
-             scrape_configs: [{{job_name: rtcd, static_configs: [{{targets: ['{target}']}}]}}]\n",
-            rules.display()
+             scrape_configs: [{{job_name: rtcd, static_configs: [{{targets: ['{targets}']}}]}}]\n",
+            folder.display()
         );
         std::fs::write(folder.join("prometheus.yml"), configuration).map_err(failed)?;
         let port = TcpListener::bind("127.0.0.1:0")
@@ -161,7 +178,11 @@ impl Prometheus {
         Err("Prometheus is not ready after 30 s".to_owned())
     }
 
-    fn get(&self, path: &str) -> Result<String, String> {
+    pub(super) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    pub(super) fn get(&self, path: &str) -> Result<String, String> {
         let mut stream = TcpStream::connect(&self.address).map_err(|error| error.to_string())?;
         let request = format!("GET {path} HTTP/1.0\r\nhost: {}\r\n\r\n", self.address);
         let mut answer = String::new();
@@ -174,7 +195,7 @@ impl Prometheus {
     }
 
     /// The series that an expression has now.
-    fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
+    pub(super) fn query(&self, expression: &str) -> Result<Vec<Value>, String> {
         let encoded: String = expression.bytes().map(|byte| format!("%{byte:02X}")).collect();
         let answer = self.get(&format!("/api/v1/query?query={encoded}"))?;
         let answer: Value = serde_json::from_str(&answer).map_err(|error| error.to_string())?;
@@ -218,11 +239,21 @@ fn asked() -> Vec<Asked> {
     asked
 }
 
+/// The rules as they are in life: names and texts.
+pub(super) fn own_rules() -> Result<Vec<(&'static str, String)>, String> {
+    let read = |name| {
+        let path = root().join(FOLDER).join(format!("{name}.rules.yml"));
+        let text = std::fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+        Ok((name, text))
+    };
+    ["recording", "slo", "alerts"].into_iter().map(read).collect()
+}
+
 fn answers(tools: &Tools) -> Outcome {
     let shop = Shop::seeded(Profile::Dev, "metrics")?;
     let server = shop.serve(&[])?;
     let admin = server.admin().trim_start_matches("http://").to_owned();
-    let prometheus = Prometheus::start(tools, &admin)?;
+    let prometheus = Prometheus::start(tools, "answers", "2s", &[admin], &own_rules()?)?;
     load(&shop)?;
     tools.check_page(&server.metrics()?)?;
     wait_for_rules(&prometheus)?;
@@ -244,7 +275,7 @@ fn answers(tools: &Tools) -> Outcome {
     Err(format!("{} wrong\n  {}", wrong.len(), wrong.join("\n  ")))
 }
 
-fn load(shop: &Shop) -> Outcome {
+pub(super) fn load(shop: &Shop) -> Outcome {
     let mut load = shop.rtcctl(&["load", "--duration", LOAD, "--rate", "40", "--shoppers", "10"]);
     load.args(["--products", "10", "--progress", "none", "-q"]).stdout(Stdio::null());
     check(load)

@@ -4,6 +4,8 @@
 //! runbook, and a test of promtool that causes it.
 
 mod alerts;
+pub mod bench;
+mod burning;
 pub mod live;
 mod proofs;
 mod yaml;
@@ -29,38 +31,61 @@ pub struct Recorded {
 
 /// Rates that dashboards, rtcctl and people ask for again and again.
 fn rates() -> Vec<Recorded> {
-    let requests = m::HTTP_SERVER_REQUEST_DURATION.name;
+    let requests = &m::HTTP_SERVER_REQUEST_DURATION;
+    let (all, failed) = (requests.count(""), requests.count("http_response_status_code=~\"5..\""));
     let record =
         |name: &str, expression: String| Recorded { name: name.to_owned(), expression, labels: Vec::new() };
     vec![
-        record("rtc:http_requests:rate5m", format!("sum by (service) (rate({requests}_count[5m]))")),
+        record("rtc:http_requests:rate5m", format!("sum by (service) (rate({all}[5m]))")),
         record(
             "rtc:http_errors:ratio5m",
             format!(
-                "(sum by (service) (rate({requests}_count{{http_response_status_code=~\"5..\"}}[5m])) or \
-                 sum by (service) (rate({requests}_count[5m])) * 0) / (sum by (service) (rate({requests}_count[5m])) > 0)"
+                "(sum by (service) (rate({failed}[5m])) or sum by (service) (rate({all}[5m])) * 0) / \
+                 (sum by (service) (rate({all}[5m])) > 0)"
             ),
         ),
         record(
             "rtc:http_duration_seconds:p99_5m",
-            format!("histogram_quantile(0.99, sum by (le, service) (rate({requests}_bucket[5m])))"),
+            format!("histogram_quantile(0.99, sum by (le, service) (rate({}[5m])))", requests.bucket("")),
         ),
         record("rtc:orders:rate5m", format!("sum by (state) (rate({}[5m]))", m::ORDERS.name)),
         record("rtc:revenue_minor:rate5m", format!("sum by (currency) (rate({}[5m]))", m::REVENUE.name)),
         record(
             "rtc:messages:rate5m",
-            format!("sum by (messaging_consumer_group_name) (rate({}[5m]))", m::MESSAGING_CONSUMED.name),
+            format!(
+                "sum by (messaging_consumer_group_name) (rate({}[5m]))",
+                m::MESSAGING_CONSUMED.select("")
+            ),
         ),
     ]
 }
 
-fn ratios() -> Vec<Recorded> {
+/// How much shorter than in life the times of rules are, so that a day of them passes in minutes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Scale(pub u32);
+
+impl Scale {
+    pub const ONE: Self = Self(1);
+
+    /// A length of time such as `5m`.
+    fn window(self, window: &str) -> String {
+        if self == Self::ONE { window.to_owned() } else { format!("{}ms", self.seconds(window) * 1_000.0) }
+    }
+
+    fn seconds(self, window: &str) -> f64 {
+        let seconds = window.strip_suffix('s').and_then(|number| number.parse().ok());
+        let seconds: f64 = seconds.unwrap_or_else(|| rtc_metrics::slo::minutes(window) * 60.0);
+        seconds / f64::from(self.0)
+    }
+}
+
+fn ratios(scale: Scale) -> Vec<Recorded> {
     let mut recorded = Vec::new();
     for window in WINDOWS {
         for slo in &SLOS {
             recorded.push(Recorded {
                 name: recorded_name(window),
-                expression: slo.error_ratio(window),
+                expression: slo.error_ratio(&scale.window(window)),
                 labels: vec![("slo", slo.name.to_owned())],
             });
         }
@@ -70,12 +95,12 @@ fn ratios() -> Vec<Recorded> {
 
 /// Whether a rule records a series of this name.
 pub fn records(name: &str) -> bool {
-    rates().iter().chain(&ratios()).any(|recorded| recorded.name == name)
+    rates().iter().chain(&ratios(Scale::ONE)).any(|recorded| recorded.name == name)
 }
 
 /// Every expression of a rule, with what it is of.
 pub fn recording() -> Vec<Recorded> {
-    rates().into_iter().chain(ratios()).collect()
+    rates().into_iter().chain(ratios(Scale::ONE)).collect()
 }
 
 fn group(name: &str, rules: Vec<Yaml>) -> Yaml {
@@ -100,7 +125,7 @@ fn alert_rule(alert: &Alert) -> Yaml {
     Yaml::map([
         ("alert", alert.name.into()),
         ("expr", alert.expression.as_str().into()),
-        ("for", alert.after.into()),
+        ("for", alert.after.as_str().into()),
         ("labels", Yaml::map(labels)),
         (
             "annotations",
@@ -117,6 +142,25 @@ fn page(groups: Vec<Yaml>) -> String {
         "# Generated from the catalogue of metrics: cargo xtask dashboards\n{}",
         Yaml::map([("groups", Yaml::List(groups))])
     )
+}
+
+/// The recorded ratios of the objectives and the alerts over them.
+fn objectives(scale: Scale) -> Vec<Yaml> {
+    vec![
+        group("rtc-slo-ratios", ratios(scale).iter().map(recording_rule).collect()),
+        group("rtc-slo-burns", alerts::burning(scale).iter().map(alert_rule).collect()),
+    ]
+}
+
+/// The rules by which objectives and targets alarm, with every time of them so much shorter.
+pub fn hurried(scale: Scale) -> String {
+    let mut groups = objectives(scale);
+    let targets = alerts().into_iter().filter(|alert| alert.name == "RtcTargetDown").map(|mut alert| {
+        alert.after = scale.window(&alert.after);
+        alert_rule(&alert)
+    });
+    groups.push(group("rtc-targets", targets.collect()));
+    page(groups)
 }
 
 /// What a Prometheus needs to scrape one rtcd on this machine.
@@ -143,18 +187,14 @@ fn configuration() -> String {
 /// The files under dashboards/prometheus.
 pub fn files() -> Vec<(PathBuf, String)> {
     let of = |recorded: Vec<Recorded>| recorded.iter().map(recording_rule).collect();
-    let (burns, others): (Vec<Alert>, Vec<Alert>) =
-        alerts().into_iter().partition(|alert| alert.labels.iter().any(|(name, _)| *name == "slo"));
-    let slo_groups = vec![
-        group("rtc-slo-ratios", of(ratios())),
-        group("rtc-slo-burns", burns.iter().map(alert_rule).collect()),
-    ];
+    let others = alerts().into_iter().filter(|alert| alert.labels.iter().all(|(name, _)| *name != "slo"));
+    let others: Vec<Yaml> = others.map(|alert| alert_rule(&alert)).collect();
     let at = |name: &str| PathBuf::from(FOLDER).join(name);
     let mut files = vec![
         (at("prometheus.yml"), configuration()),
         (at("recording.rules.yml"), page(vec![group("rtc-rates", of(rates()))])),
-        (at("slo.rules.yml"), page(slo_groups)),
-        (at("alerts.rules.yml"), page(vec![group("rtc-alerts", others.iter().map(alert_rule).collect())])),
+        (at("slo.rules.yml"), page(objectives(Scale::ONE))),
+        (at("alerts.rules.yml"), page(vec![group("rtc-alerts", others)])),
     ];
     files.extend(proofs::files().into_iter().map(|(name, text)| (at(&name), text)));
     files
@@ -193,6 +233,30 @@ mod tests {
             let name = file.trim_end_matches(".md");
             assert!(name == "README" || named.contains(name), "docs/runbooks/{file} is of no alert");
         }
+    }
+
+    #[test]
+    fn the_most_patient_rule_is_the_one_for_which_the_short_history_is_made() {
+        let longest = alerts().iter().map(|alert| Scale::ONE.seconds(&alert.after) as u64).max();
+        assert_eq!(longest, Some(m::ALERT_AFTER_MAX_SECONDS));
+        assert_eq!(EVERY, format!("{}s", m::EVALUATED_EVERY_SECONDS));
+    }
+
+    #[test]
+    fn hurried_rules_are_the_same_with_every_time_shorter() {
+        let (whole, hurried) = (page(objectives(Scale::ONE)), super::hurried(Scale(60)));
+        for (window, shorter) in
+            [("[5m]", "[5000ms]"), ("[1h]", "[60000ms]"), ("[1d]", "[1440000ms]"), ("* 3600 >", "* 60 >")]
+        {
+            assert!(whole.matches(window).count() > 0, "{window}");
+            assert_eq!(whole.matches(window).count(), hurried.matches(shorter).count(), "{window}");
+            assert!(!hurried.contains(window), "{window}");
+        }
+        assert_eq!(
+            whole.matches("rtc:slo_error_ratio:rate1h").count(),
+            hurried.matches("rtc:slo_error_ratio:rate1h").count()
+        );
+        assert!(hurried.contains("for: '1000ms'"), "a target that is down is told after its minute");
     }
 
     #[test]

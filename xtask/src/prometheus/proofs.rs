@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo};
 use rtc_metrics::{self as m, Kind, Metric, Values};
 
-use super::alerts::{Alert, FAST, INDISPENSABLE, SLOW, alerts};
+use super::alerts::{Alert, FAST, INDISPENSABLE, SLOW, alerts, sample_of};
 use super::yaml::Yaml;
 
 /// A series and its values in promtool's notation.
@@ -50,20 +50,22 @@ fn gauge_proof(
     }
 }
 
-fn request(status: u16, more: &str) -> String {
+const ROUTE: &str = "/api/v1/orders";
+
+fn requested(status: u16, route: &str, hop: &str) -> String {
     format!(
-        "{}_count{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
-         http_response_status_code=\"{status}\"}}{more}",
-        m::HTTP_SERVER_REQUEST_DURATION.name
+        "service=\"orders\", http_request_method=\"POST\", http_route=\"{route}\", \
+         http_response_status_code=\"{status}\", hop=\"{hop}\""
     )
 }
 
+fn request(status: u16) -> String {
+    m::HTTP_SERVER_REQUEST_DURATION.count(&requested(status, ROUTE, "entry"))
+}
+
 fn in_bucket(le: &str) -> String {
-    format!(
-        "{}_bucket{{service=\"orders\", http_request_method=\"POST\", http_route=\"/api/v1/orders\", \
-         http_response_status_code=\"200\", le=\"{le}\"}}",
-        m::HTTP_SERVER_REQUEST_DURATION.name
-    )
+    let labels = format!("{}, le=\"{le}\"", requested(200, ROUTE, "entry"));
+    m::HTTP_SERVER_REQUEST_DURATION.bucket(&labels)
 }
 
 /// Counters: `a` a minute for `good` minutes, then `b` a minute for `bad` minutes.
@@ -90,8 +92,8 @@ fn events(slo: &Slo, good: u32, bad: u32, step: u32) -> Vec<Series> {
     let fine = rising(each, good, 0, bad);
     let faulty = rising(0, good, each, bad);
     match slo.name {
-        "availability" => vec![(request(200, ""), fine), (request(500, ""), faulty)],
-        "latency" => vec![(request(200, ""), all), (in_bucket("0.5"), fine)],
+        "availability" => vec![(request(200), fine), (request(500), faulty)],
+        "latency" => vec![(request(200), all), (in_bucket("0.5"), fine)],
         "checkout" => vec![
             (format!("{}{{state=\"placed\"}}", m::ORDERS.name), all),
             (format!("{}{{reason=\"timeout\"}}", m::ORDERS_ENDED.name), faulty),
@@ -109,7 +111,7 @@ fn good_minutes(severity: Severity) -> u32 {
 }
 
 /// The burn of this severity that fires first, and after how many minutes.
-fn first_to_fire(slo: &Slo, severity: Severity) -> (&'static Burn, u32) {
+pub fn first_to_fire(slo: &Slo, severity: Severity) -> (&'static Burn, u32) {
     let of = BURNS.iter().filter(|burn| burn.severity == severity);
     let soonest = of.min_by(|a, b| a.minutes_to_fire(slo).total_cmp(&b.minutes_to_fire(slo)));
     let burn = soonest.unwrap_or(&BURNS[0]);
@@ -135,6 +137,20 @@ fn burn_proof(slo: &Slo, severity: Severity) -> Proof {
     }
 }
 
+/// However many ask for what is not there, give up, or come from within: those who were failed are not fewer for it.
+fn flooded() -> Proof {
+    let mut proof = burn_proof(&SLOS[0], Severity::Page);
+    let count = |labels: String| m::HTTP_SERVER_REQUEST_DURATION.count(&labels);
+    let flood = || "0+600000x1000".to_owned();
+    proof.name = format!("{}, in a flood of requests that do not count", proof.name);
+    proof.series.extend([
+        (count(requested(404, m::OTHER, "entry")), flood()),
+        (count(requested(m::CALLER_GONE, ROUTE, "entry")), flood()),
+        (count(requested(200, ROUTE, "inner")), flood()),
+    ]);
+    proof
+}
+
 const fn name_of(severity: Severity) -> &'static str {
     match severity {
         Severity::Page => FAST,
@@ -146,8 +162,7 @@ const fn name_of(severity: Severity) -> &'static str {
 fn missing_proof(metric: &'static Metric) -> Proof {
     let mut series = vec![target()];
     for one in INDISPENSABLE {
-        let sample = one.samples().pop().unwrap_or_default();
-        series.push((sample, if one == metric { "1x4 stale" } else { "1x100" }.to_owned()));
+        series.push((sample_of(one), if one == metric { "1x4 stale" } else { "1x100" }.to_owned()));
     }
     Proof {
         name: format!("RtcFigureMissing of {} fires", metric.name),
@@ -156,7 +171,8 @@ fn missing_proof(metric: &'static Metric) -> Proof {
         series,
         before: "4m".to_owned(),
         after: "17m".to_owned(),
-        labels: Vec::new(),
+        // What is absent is told with the labels by which it was asked for.
+        labels: if metric.is_shared() { vec![("job", m::JOB)] } else { Vec::new() },
     }
 }
 
@@ -165,9 +181,11 @@ fn proofs() -> Vec<Proof> {
         .iter()
         .flat_map(|slo| [burn_proof(slo, Severity::Page), burn_proof(slo, Severity::Ticket)])
         .collect();
-    let of = |metric: &Metric, labels: &str| format!("{}{{{labels}}}", metric.name);
+    proofs.push(flooded());
+    let of = |metric: &Metric, labels: &str| metric.select(labels);
     let lag = of(&m::CONSUMER_LAG, "group=\"orders.saga\", topic=\"rtc.payments\"");
     let a = "instance=\"a:9080\"";
+    let process = |replica: &str| of(&m::SPLIT_UP, &format!("process=\"orders\", replica=\"{replica}\""));
     proofs.extend([
         gauge_proof(
             "RtcSagaStuck",
@@ -222,7 +240,27 @@ fn proofs() -> Vec<Proof> {
                 (of(&m::PROCESS_FDS, a), "100x4 900x60".to_owned()),
                 (of(&m::PROCESS_MAX_FDS, a), "1024x64".to_owned()),
             ],
-            ..gauge_proof("RtcDescriptorsScarce", "", ("0", "0"), ("9m", "11m"), &[("instance", "a:9080")])
+            ..gauge_proof(
+                "RtcDescriptorsScarce",
+                "",
+                ("0", "0"),
+                ("9m", "11m"),
+                &[("job", "rtcd"), ("instance", "a:9080")],
+            )
+        },
+        Proof {
+            series: vec![(process("1"), "1x4 0x60".to_owned()), (process("2"), "1x64".to_owned())],
+            ..gauge_proof(
+                "RtcProcessDown",
+                "",
+                ("1", "0"),
+                ("6m", "8m"),
+                &[("process", "orders"), ("replica", "1")],
+            )
+        },
+        Proof {
+            series: vec![(process("1"), "0x64".to_owned()), (process("2"), "1x9 0x55".to_owned())],
+            ..gauge_proof("RtcServiceDown", "", ("1", "0"), ("10m", "12m"), &[("process", "orders")])
         },
         gauge_proof(
             "RtcTargetDown",
@@ -305,17 +343,15 @@ fn test(proof: &Proof) -> Yaml {
 
 /// One series of every metric: what a shop says that does nothing.
 fn idle(metric: &Metric) -> Vec<Series> {
-    let labels: Vec<String> = metric
-        .labels
-        .iter()
-        .map(|label| {
-            let value = match label.values {
-                Values::OneOf(values) => values[0],
-                Values::AtMost(..) => "x",
-            };
-            format!("{}=\"{value}\"", label.name)
-        })
-        .collect();
+    let own = metric.labels.iter().map(|label| {
+        let value = match label.values {
+            Values::OneOf(values) => values[0],
+            Values::AtMost(..) => "x",
+        };
+        format!("{}=\"{value}\"", label.name)
+    });
+    let job = metric.is_shared().then(|| format!("job=\"{}\"", m::JOB));
+    let labels: Vec<String> = job.into_iter().chain(own).collect();
     let well = [m::BUS_UP.name, m::CACHE_UP.name, m::READY.name, m::SPLIT_UP.name, m::BUILD_INFO.name];
     let value = if well.contains(&metric.name) { "1x400" } else { "0x400" };
     let set = |more: &str| {
@@ -354,12 +390,12 @@ fn normal() -> Vec<Series> {
     series[0].1 = "1x400".to_owned();
     let busy = |rate: u32| format!("0+{rate}x400");
     let good = [
-        (request(200, ""), 60_000),
+        (request(200), 60_000),
         (in_bucket("0.5"), 59_990),
         (format!("{}{{state=\"placed\"}}", m::ORDERS.name), 60_000),
         (format!("{}_count{{outcome=\"confirmed\"}}", m::ORDER_SETTLE.name), 60_000),
         (format!("{}_bucket{{outcome=\"confirmed\", le=\"10.0\"}}", m::ORDER_SETTLE.name), 59_990),
-        (request(500, ""), 10),
+        (request(500), 10),
         (format!("{}{{reason=\"timeout\"}}", m::ORDERS_ENDED.name), 10),
         (handled(""), 60_000),
     ];
@@ -378,11 +414,10 @@ fn normal() -> Vec<Series> {
 
 /// Batches of the checkout's consumer, by how they ended.
 fn handled(error: &str) -> String {
-    format!(
-        "{}_count{{messaging_consumer_group_name=\"orders.saga\", messaging_destination_name=\"rtc.payments\", \
-         error_type=\"{error}\"}}",
-        m::MESSAGING_PROCESS_DURATION.name
-    )
+    m::MESSAGING_PROCESS_DURATION.count(&format!(
+        "messaging_consumer_group_name=\"orders.saga\", messaging_destination_name=\"rtc.payments\", \
+         error_type=\"{error}\""
+    ))
 }
 
 /// Nothing happens: every series is there and none moves, or there is none but the target's.
@@ -397,8 +432,19 @@ fn quiet() -> Vec<Series> {
 fn night() -> Vec<Series> {
     let mut series = quiet();
     series.retain(|(name, _)| !name.starts_with(&format!("{}_count", m::HTTP_SERVER_REQUEST_DURATION.name)));
-    series.push((request(200, ""), "0+0.01x400".to_owned()));
-    series.push((request(500, ""), "0x300 3x100".to_owned()));
+    series.push((request(200), "0+0.01x400".to_owned()));
+    series.push((request(500), "0x300 3x100".to_owned()));
+    series
+}
+
+/// A service fails every third call of the entry's, which tries again; and many callers go away.
+fn mended() -> Vec<Series> {
+    let mut series = normal();
+    let count = |status, hop| m::HTTP_SERVER_REQUEST_DURATION.count(&requested(status, "/api/v1/stock", hop));
+    series.push((count(503, "inner"), "0+20000x400".to_owned()));
+    series.push((count(m::CALLER_GONE, "entry"), "0+500x400".to_owned()));
+    let fast = format!("{}, le=\"0.5\"", requested(m::CALLER_GONE, "/api/v1/stock", "entry"));
+    series.push((m::HTTP_SERVER_REQUEST_DURATION.bucket(&fast), "0+500x400".to_owned()));
     series
 }
 
@@ -423,6 +469,7 @@ pub fn files() -> Vec<(String, String)> {
         silent("normal load is silent", normal(), &times),
         silent("no traffic is silent", quiet(), &times),
         silent("three bad requests at night are silent", night(), &times),
+        silent("failures that never reached a caller are silent", mended(), &times),
     ];
     vec![
         ("tests/pages.test.yml".to_owned(), page("1m", all(&[FAST]))),
