@@ -97,7 +97,7 @@ impl Registry {
             base = parse("http")?;
         }
         let http = client(&base).map_err(|error| invalid(answer::chain(&error)))?;
-        let auth = Auth::new(host.to_owned(), credentials);
+        let auth = Auth::new(host.to_owned(), base.scheme() == "http", credentials);
         Ok(Self(Arc::new(Inner { host: host.to_owned(), base, http, auth, patience: options.patience })))
     }
 

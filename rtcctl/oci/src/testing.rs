@@ -59,6 +59,8 @@ pub struct Rules {
     pub mounts: Mounts,
     /// So many requests are answered with 429.
     pub busy: u32,
+    /// So many requests for a token are answered with 503.
+    pub busy_tokens: u32,
     /// In seconds.
     pub retry_after: Option<u64>,
     /// So many uploads are cut after some bytes.

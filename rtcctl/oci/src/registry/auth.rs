@@ -15,8 +15,9 @@ use serde::Deserialize;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::answer;
+use super::answer::{self, Asked};
 use super::challenge::{self, Challenge};
+use super::retry::Failure;
 use crate::credentials::{Credentials, Login};
 use crate::{Error, Result};
 
@@ -27,6 +28,8 @@ const CLIENT: &str = "rtcctl";
 
 pub(super) struct Auth {
     host: String,
+    /// The registry is spoken to without TLS, and so may be its token service.
+    is_plain: bool,
     credentials: Arc<dyn Credentials>,
     state: Mutex<State>,
 }
@@ -64,12 +67,12 @@ pub(super) struct Header {
 }
 
 impl Auth {
-    pub(super) fn new(host: String, credentials: Arc<dyn Credentials>) -> Self {
-        Self { host, credentials, state: Mutex::default() }
+    pub(super) fn new(host: String, is_plain: bool, credentials: Arc<dyn Credentials>) -> Self {
+        Self { host, is_plain, credentials, state: Mutex::default() }
     }
 
     /// What to send with a request for `scopes`.
-    pub(super) async fn header(&self, http: &reqwest::Client, scopes: &[String]) -> Result<Header> {
+    pub(super) async fn header(&self, http: &reqwest::Client, scopes: &[String]) -> Result<Header, Failure> {
         let mut state = self.state.lock().await;
         match state.challenge.clone() {
             Some(Challenge::Bearer { realm, service }) => {
@@ -142,10 +145,10 @@ impl Auth {
         realm: &str,
         service: Option<&str>,
         scopes: &[String],
-    ) -> Result<()> {
+    ) -> Result<(), Failure> {
         let first = match self.ask(http, state, realm, service, scopes).await {
             // A login that was good a moment ago may have been changed since: it is asked for once more.
-            Err(Error::Denied { .. })
+            Err(Failure::Final(Error::Denied { .. }))
                 if state.login.as_ref().is_some_and(|held| held.value != Login::Anonymous) =>
             {
                 state.login = None;
@@ -171,18 +174,19 @@ impl Auth {
         realm: &str,
         service: Option<&str>,
         scopes: &[String],
-    ) -> Result<(String, Duration)> {
+    ) -> Result<(String, Duration), Failure> {
         #[derive(Deserialize)]
         struct Token {
             token: Option<String>,
             access_token: Option<String>,
             expires_in: Option<u64>,
         }
-        let wrong = |reason: String| Error::Credentials { registry: self.host.clone(), reason };
+        let wrong =
+            |reason: String| Failure::Final(Error::Credentials { registry: self.host.clone(), reason });
         let mut url: Url = realm
             .parse()
             .map_err(|_| wrong(format!("it sends for a token to {realm:?}, which is no address")))?;
-        if url.scheme() != "https" && !super::is_loopback(&url) && !self.is_plain(&url) {
+        if url.scheme() != "https" && !super::is_loopback(&url) && !self.is_plain {
             return Err(wrong(format!("it sends for a token to {realm}, which is not https")));
         }
         let login = self.login(state).await?.value.clone();
@@ -210,32 +214,25 @@ impl Auth {
             }
         };
         let what = format!("a token for {}", scopes.join(" "));
-        let unavailable = |reason: String| Error::Unavailable {
-            registry: url.host_str().unwrap_or(&self.host).to_owned(),
-            what: what.clone(),
-            attempts: 1,
-            reason,
-        };
-        let response = request
-            .timeout(TOKEN_TIMEOUT)
-            .send()
-            .await
-            .map_err(|error| unavailable(answer::chain(&error.without_url())))?;
+        let service_at = url.origin().ascii_serialization() + url.path();
+        let asked = Asked { registry: &self.host, repository: "", what: &what, url: &service_at };
+        let response =
+            request.timeout(TOKEN_TIMEOUT).send().await.map_err(|error| answer::broken(&asked, error))?;
         let status = response.status();
-        let bytes = answer::body(response).await;
-        if status.as_u16() == 401 || status.as_u16() == 403 || status.as_u16() == 400 {
-            return Err(Error::Denied {
-                registry: self.host.clone(),
-                what,
-                status: status.as_u16(),
-                message: answer::message(&bytes),
+        if !status.is_success() {
+            let headers = response.headers().clone();
+            let bytes = answer::body(response).await;
+            return Err(match answer::failure(&asked, status, &headers, &bytes) {
+                // Some services say of a wrong login that the request was not good.
+                Failure::Final(Error::Refused { registry, what, status: 400, message, .. }) => {
+                    Failure::Final(Error::Denied { registry, what, status: 400, message })
+                }
+                failure => failure,
             });
         }
-        if !status.is_success() {
-            return Err(unavailable(format!("{status}: {}", answer::message(&bytes))));
-        }
+        let bytes = answer::body(response).await;
         let token: Token = serde_json::from_slice(&bytes).map_err(|_| Error::NotARegistry {
-            url: url.origin().ascii_serialization() + url.path(),
+            url: service_at.clone(),
             first_line: answer::first_line(&bytes),
         })?;
         let life = token.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).max(Duration::from_secs(1));
@@ -243,12 +240,6 @@ impl Auth {
             Some(token) => Ok((token, life)),
             None => Err(wrong("its token service answered without a token".to_owned())),
         }
-    }
-
-    /// A token service beside a plain registry, on the same host, is as plain as that.
-    fn is_plain(&self, realm: &Url) -> bool {
-        let host = self.host.rsplit_once(':').map_or(self.host.as_str(), |(host, _)| host);
-        realm.host_str() == Some(host)
     }
 }
 

@@ -81,7 +81,7 @@ fn at_the_door(state: &mut State, host: &str, headers: &HeaderMap, request: &Req
         return Some(with(full(200, PORTAL), "content-type", "text/html; charset=utf-8"));
     }
     if request.path.starts_with("/token") {
-        return Some(token(state, headers));
+        return None;
     }
     if request.is_elsewhere {
         // The other host takes no credentials at all: what it stores is signed for in the address.
@@ -118,18 +118,32 @@ fn at_the_door(state: &mut State, host: &str, headers: &HeaderMap, request: &Req
     })
 }
 
-fn token(state: &State, headers: &HeaderMap) -> Answer {
+fn token(state: &mut State, headers: &HeaderMap, form: &[u8]) -> Answer {
+    if take(&mut state.rules.busy_tokens) {
+        return with(full(503, "<html>upstream unavailable</html>"), "content-type", "text/html");
+    }
     let login = Login::Password { user: USER.to_owned(), password: PASSWORD.to_owned() };
     let wanted = format!("Basic {}", login.basic().expect("it is a password"));
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    if state.rules.guard == Guard::Bearer && given != Some(&wanted) {
-        return full(401, r#"{"details":"incorrect username or password"}"#);
+    let form = String::from_utf8_lossy(form);
+    let is_refresh = parameter(&form, "grant_type").as_deref() == Some("refresh_token")
+        && parameter(&form, "refresh_token").as_deref() == Some(PASSWORD)
+        && parameter(&form, "scope").is_some();
+    if state.rules.guard == Guard::Bearer && given != Some(&wanted) && !is_refresh {
+        return with(
+            full(401, r#"{"details":"incorrect username or password"}"#),
+            "content-type",
+            "application/json",
+        );
     }
     full(200, serde_json::json!({"token": state.secret(), "expires_in": 300}).to_string())
 }
 
 fn route(state: &mut State, shared: &Shared, request: &Request, headers: &HeaderMap, bytes: Bytes) -> Answer {
     let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+    if path == "/token" {
+        return token(state, headers, &bytes);
+    }
     let path = path.strip_prefix("/v2/").unwrap_or(path);
     if path.is_empty() {
         return full(200, "{}");

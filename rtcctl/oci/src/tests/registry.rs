@@ -221,6 +221,24 @@ async fn a_token_is_fetched_once_for_all_that_it_is_good_for() {
 }
 
 #[tokio::test]
+async fn a_refresh_token_is_posted_for_a_token() {
+    let server = Server::start(Rules { guard: Guard::Bearer, ..Rules::default() }).await;
+    let repository = open(&server, Arc::new(Login::Identity(PASSWORD.to_owned())), "a");
+    assert_eq!(place(&repository, 100, None).await.0, Placed::Sent);
+    assert_eq!((server.count("POST", "/token"), server.count("GET", "/token")), (1, 0));
+}
+
+#[tokio::test]
+async fn a_token_service_that_is_busy_is_asked_again() {
+    let server = Server::start(Rules { guard: Guard::Bearer, busy_tokens: 2, ..Rules::default() }).await;
+    assert_eq!(place(&open(&server, password(), "a"), 100, None).await.0, Placed::Sent);
+    assert_eq!(server.count("GET", "/token"), 3);
+    server.change(|rules| rules.busy_tokens = u32::MAX);
+    let given_up = open(&server, password(), "b").tags().await;
+    assert!(matches!(&given_up, Err(Error::Unavailable { reason, .. }) if reason.contains("upstream")));
+}
+
+#[tokio::test]
 async fn nobody_is_given_a_token_where_everybody_is_and_refused_elsewhere() {
     let server = Server::start(Rules { guard: Guard::OpenBearer, ..Rules::default() }).await;
     assert_eq!(place(&anonymous(&server, "a"), 100, None).await.0, Placed::Sent);
@@ -428,4 +446,19 @@ async fn a_registry_that_is_not_there_is_given_up() {
     let registry = Registry::new(&host, Arc::new(Login::Anonymous), options()).unwrap();
     let gone = registry.repository("a", Access::Pull).unwrap().tags().await.unwrap_err();
     assert!(matches!(gone, Error::Unavailable { attempts: 4, .. }), "{gone:?}");
+}
+
+#[tokio::test]
+async fn a_registry_that_says_nothing_is_given_up() {
+    // It takes connections, as its system does for it, and never answers.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let host = listener.local_addr().unwrap().to_string();
+    let patience = Patience { attempts: 2, stall: Duration::from_millis(30), ..options().patience };
+    let options = Options { patience, ..options() };
+    let registry = Registry::new(&host, Arc::new(Login::Anonymous), options).unwrap();
+    let silent = registry.repository("a", Access::Pull).unwrap().tags().await.unwrap_err();
+    assert!(
+        matches!(&silent, Error::Unavailable { attempts: 2, reason, .. } if reason.contains("no answer")),
+        "{silent:?}"
+    );
 }
