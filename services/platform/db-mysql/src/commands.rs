@@ -2,7 +2,8 @@
 //! statement for what they leave to its end.
 //!
 //! One worker is at work as long as that is enough: what comes meanwhile waits for it, and is together then. Others join where
-//! somebody has waited for [`crate::queue::JOIN_AFTER`], as when the one waits for a lock.
+//! somebody has waited for [`crate::queue::JOIN_AFTER`], as when the one waits for a lock. Where commands come faster than one
+//! by one, a transaction begins no sooner than a moment after the one before it: fewer and larger ones cost less.
 //!
 //! Invariants:
 //! - commands that share a transaction share its fate. Where one of them wants its changes undone, or the transaction
@@ -19,7 +20,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db::{Error, Job, Stats, Verdict, Work};
+use db::{Error, Job, Stats, Verdict, Wish, Work};
 use tokio::time::Instant;
 
 use crate::connect::{Connector, LockWait, Purpose};
@@ -133,10 +134,14 @@ impl Commands {
     /// Wakes a worker where nobody is at work, or nobody sees to it that those who wait are taken in time; makes one where all
     /// that are there do something else and there may be more.
     fn wake(self: &Arc<Self>, queue: MutexGuard<'_, Queue>) {
-        if queue.working > 0 && queue.is_watched {
+        if queue.working > 0 && queue.is_watched || queue.is_gathering && !queue.is_full() {
             return;
         }
-        if queue.idle > 0 || queue.is_watched || queue.workers >= self.connector.address.pool {
+        if queue.idle > 0
+            || queue.is_watched
+            || queue.is_gathering
+            || queue.workers >= self.connector.address.pool
+        {
             drop(queue);
             self.arrived.notify_one();
             return;
@@ -189,7 +194,16 @@ impl Commands {
                 return Some(aside);
             }
             let patience = queue.patience();
-            if !queue.is_idle() && (queue.working == 0 || queue.closed || patience.is_zero()) {
+            let is_free = queue.working == 0 && !queue.is_gathering;
+            if !queue.is_idle() && (is_free || queue.closed || patience.is_zero()) {
+                let gathers_for = queue.gathers_for().min(patience);
+                if !gathers_for.is_zero() {
+                    queue.is_gathering = true;
+                    let waited = self.arrived.wait_timeout(queue, gathers_for);
+                    queue = waited.unwrap_or_else(PoisonError::into_inner).0;
+                    queue.is_gathering = false;
+                    continue;
+                }
                 queue.working += 1;
                 let group = queue.take_group();
                 if !queue.jobs.is_empty() && !queue.is_watched {
@@ -302,7 +316,15 @@ impl Commands {
             Ok(session) => session,
             Err(error) => return Together::Ended(Err(error)),
         };
-        let mut panicked = false;
+        let wishes = group.iter().filter_map(|job| job.wish()).collect();
+        let looked = catch_unwind(AssertUnwindSafe(|| Wish::look(wishes, &mut session)));
+        let mut panicked = looked.is_err();
+        if !matches!(looked, Ok(Ok(()))) {
+            if !panicked && session.rollback().is_ok() {
+                *slot = Some(session);
+            }
+            return Together::Apart;
+        }
         let stopped = group.iter_mut().position(|job| {
             let before = session.changes();
             let verdict = catch_unwind(AssertUnwindSafe(|| job.run(&mut session)));

@@ -15,8 +15,6 @@ use crate::{Password, failure};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any statement takes that is not a schema change: beyond it the server is as good as gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Statements that the server keeps ready, per connection.
-const STATEMENTS_MAX: usize = 192;
 /// How long nobody tries after a failure: doubled with each, up to the last.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(1);
@@ -148,7 +146,8 @@ impl Connector {
             .read_timeout(timeout)
             .write_timeout(timeout)
             .tcp_keepalive_time_ms(Some(30_000))
-            .stmt_cache_size(STATEMENTS_MAX)
+            // The session keeps them.
+            .stmt_cache_size(0)
             .additional_capabilities(CapabilityFlags::CLIENT_FOUND_ROWS)
             .ssl_opts(self.tls())
             .init(self.greeting(purpose));

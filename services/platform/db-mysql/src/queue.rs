@@ -11,7 +11,9 @@ use tokio::time::Instant;
 /// How many commands share a transaction at most: bounds what one that fails costs the others.
 const GROUP_MAX: usize = 64;
 /// How long a command waits for the worker that is at work before another one joins it.
-pub(crate) const JOIN_AFTER: Duration = Duration::from_millis(10);
+pub(crate) const JOIN_AFTER: Duration = Duration::from_millis(30);
+/// How long after a transaction of several has begun the next one begins at the earliest.
+const GATHER_FOR: Duration = Duration::from_millis(10);
 /// How long those that were put aside let others go first, where there are not connections enough for both.
 const ASIDE_FOR: Duration = Duration::from_secs(2);
 
@@ -43,6 +45,10 @@ pub(crate) struct Queue {
     pub patient: usize,
     /// Somebody looks whether those who wait are taken in time.
     pub is_watched: bool,
+    /// Somebody lets those who wait become more, and takes them then.
+    pub is_gathering: bool,
+    /// When the last transaction began, where it was of several.
+    pub began: Option<Instant>,
     pub closed: bool,
 }
 
@@ -77,7 +83,21 @@ impl Queue {
     pub fn take_group(&mut self) -> Group {
         let count = self.jobs.len().min(GROUP_MAX);
         let lazy = self.lazy.len().min(GROUP_MAX);
+        self.began = (count > 1).then(Instant::now);
         self.jobs.drain(..count).map(|waiting| waiting.job).chain(self.lazy.drain(..lazy)).collect()
+    }
+
+    /// Whether more that come wait for the transaction after the next.
+    pub fn is_full(&self) -> bool {
+        self.jobs.len() >= GROUP_MAX
+    }
+
+    /// For how long those who wait may become more.
+    pub fn gathers_for(&self) -> Duration {
+        if self.closed || self.is_full() {
+            return Duration::ZERO;
+        }
+        self.began.map_or(Duration::ZERO, |began| GATHER_FOR.saturating_sub(began.elapsed()))
     }
 
     /// How long the first may still wait for who is at work.

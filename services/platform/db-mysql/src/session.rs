@@ -12,7 +12,7 @@ use std::sync::Arc;
 use db::{Connection, End, Error, Param, Reads, Row, RowSource, ValueRef, Work};
 use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
-use mysql::{Conn, Params, Value};
+use mysql::{Conn, Params, Statement, Value};
 
 use crate::connect::{Connector, LockWait, Purpose};
 use crate::failure::{self, Failure};
@@ -20,14 +20,50 @@ use crate::sql::{self, Count, Translated};
 
 /// Statement texts remembered with their translation; texts are few, so this only bounds a defect.
 const TEXTS_MAX: usize = 1_024;
+/// Statements that the server keeps ready, per connection.
+const PREPARED_MAX: usize = 384;
 /// The character set of bytes.
 const BINARY: u16 = 63;
+
+/// A statement as the server reads it, and the same with locks.
+struct Text {
+    translated: Translated,
+    locked: String,
+    shared: String,
+}
+
+/// The statements that are ready on a connection.
+#[derive(Default)]
+struct Prepared {
+    by_text: HashMap<String, (Statement, u64)>,
+    uses: u64,
+}
+
+impl Prepared {
+    fn get(&mut self, conn: &mut Conn, text: &str) -> Result<Statement, mysql::Error> {
+        self.uses += 1;
+        if let Some((statement, used)) = self.by_text.get_mut(text) {
+            *used = self.uses;
+            return Ok(statement.clone());
+        }
+        let statement = conn.prep(text)?;
+        if self.by_text.len() >= PREPARED_MAX {
+            let oldest = self.by_text.iter().min_by_key(|(_, (_, used))| *used).map(|(text, _)| text.clone());
+            if let Some((old, _)) = oldest.and_then(|oldest| self.by_text.remove(&oldest)) {
+                conn.close(old)?;
+            }
+        }
+        self.by_text.insert(text.to_owned(), (statement.clone(), self.uses));
+        Ok(statement)
+    }
+}
 
 pub(crate) struct Session {
     conn: Conn,
     connector: Arc<Connector>,
     purpose: Purpose,
-    texts: HashMap<String, Arc<Translated>>,
+    texts: HashMap<String, Arc<Text>>,
+    prepared: Prepared,
     trouble: Option<Failure>,
     met_duplicate: bool,
     work: Work,
@@ -106,6 +142,7 @@ impl Session {
             connector: connector.clone(),
             purpose,
             texts: HashMap::new(),
+            prepared: Prepared::default(),
             trouble: None,
             met_duplicate: false,
             work: Work::new(End::OfTransaction),
@@ -146,7 +183,7 @@ impl Session {
         if let Err(error) = self.conn.query_drop(sql) {
             match failure::of(&error) {
                 Failure::Lost(_) => {
-                    self.conn = self.connector.connect(self.purpose)?;
+                    self.replace(self.connector.connect(self.purpose)?);
                     self.conn.query_drop(sql).map_err(|error| self.fail(&error))?;
                 }
                 failure => return Err(failure.error()),
@@ -155,6 +192,11 @@ impl Session {
         self.sent = 1;
         self.is_open = true;
         Ok(())
+    }
+
+    fn replace(&mut self, conn: Conn) {
+        self.conn = conn;
+        self.prepared = Prepared::default();
     }
 
     /// How many statements so far may have changed something.
@@ -191,16 +233,21 @@ impl Session {
         self.conn.query_drop("ROLLBACK").map_err(|error| failure::of(&error))
     }
 
-    fn text(&mut self, sql: &str) -> Result<Arc<Translated>, Error> {
+    fn text(&mut self, sql: &str) -> Result<Arc<Text>, Error> {
         if let Some(known) = self.texts.get(sql) {
             return Ok(known.clone());
         }
-        let translated = Arc::new(sql::translate(sql, self.connector.flavour.collation())?);
+        let translated = sql::translate(sql, self.connector.flavour.collation())?;
+        let with = |locks: &str| {
+            if translated.is_read { format!("{} {locks}", translated.sql) } else { String::new() }
+        };
+        let (locked, shared) = (with("FOR UPDATE"), with("LOCK IN SHARE MODE"));
+        let text = Arc::new(Text { translated, locked, shared });
         if self.texts.len() >= TEXTS_MAX {
             self.texts.clear();
         }
-        self.texts.insert(sql.to_owned(), translated.clone());
-        Ok(translated)
+        self.texts.insert(sql.to_owned(), text.clone());
+        Ok(text)
     }
 
     fn check(&self) -> Result<(), Error> {
@@ -247,7 +294,7 @@ impl Session {
         }
         match self.connector.connect(self.purpose) {
             Ok(conn) => {
-                self.conn = conn;
+                self.replace(conn);
                 self.begin();
                 true
             }
@@ -264,7 +311,11 @@ impl Session {
         self.count();
         let mut failed = None;
         let mut outcome = Ok(());
-        match self.conn.exec_iter(sql, params) {
+        let statement = match self.prepared.get(&mut self.conn, sql) {
+            Ok(statement) => statement,
+            Err(error) => return Err(self.fail(&error)),
+        };
+        match self.conn.exec_iter(statement, params) {
             Ok(rows) => {
                 for row in rows {
                     match row {
@@ -299,16 +350,18 @@ impl Connection for Session {
 
     fn execute(&mut self, sql: &str, params: &[Param<'_>]) -> Result<usize, Error> {
         self.check()?;
-        let translated = self.text(sql)?;
+        let text = self.text(sql)?;
+        let translated = &text.translated;
         if translated.is_schema && self.sent > 0 {
             return Err(Error::Other("a schema change would commit what was done before it".to_owned()));
         }
         self.set_savepoints()?;
         self.count();
         self.changes += 1;
-        let done = self.conn.exec_iter(translated.sql.as_str(), values(params)).map(|done| {
+        let done = self.prepared.get(&mut self.conn, &translated.sql).and_then(|statement| {
+            let done = self.conn.exec_iter(statement, values(params))?;
             let affected = usize::try_from(done.affected_rows()).unwrap_or(usize::MAX);
-            (affected, done.info_str().into_owned())
+            Ok((affected, done.info_str().into_owned()))
         });
         match done {
             Ok((affected, info)) => Ok(match translated.count {
@@ -343,20 +396,12 @@ impl Connection for Session {
         each: &mut dyn FnMut(&Row<'_>) -> Result<bool, Error>,
     ) -> Result<(), Error> {
         self.check()?;
-        let translated = self.text(sql)?;
-        let reads =
-            if self.purpose == Purpose::Commands && translated.is_read { reads } else { Reads::Unlocked };
-        let locking;
+        let known = self.text(sql)?;
+        let locks = self.purpose == Purpose::Commands && known.translated.is_read;
         let text = match reads {
-            Reads::Unlocked => translated.sql.as_str(),
-            Reads::Locked => {
-                locking = format!("{} FOR UPDATE", translated.sql);
-                &locking
-            }
-            Reads::Shared => {
-                locking = format!("{} LOCK IN SHARE MODE", translated.sql);
-                &locking
-            }
+            Reads::Locked if locks => known.locked.as_str(),
+            Reads::Shared if locks => known.shared.as_str(),
+            _ => known.translated.sql.as_str(),
         };
         let mut seen = false;
         let done = self.query_once(text, values(params), &mut |row| {

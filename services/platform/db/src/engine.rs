@@ -1,6 +1,6 @@
 //! What a database engine must be able to do. SQLite is here; MySQL is an adapter that only the binary links.
 
-use crate::{Error, Migrations, Param, Row, Work};
+use crate::{Error, Migrations, Param, Row, Wish, Work};
 
 /// What becomes of the rows that a command reads, where several commands run at once. With one writer it makes no
 /// difference, and in a query nothing is ever locked.
@@ -78,6 +78,11 @@ pub enum Verdict {
 /// A command on its way through an engine. `run` may be called again after a deadlock, or where it shared a transaction
 /// that could not be kept; `finish` is called once.
 pub trait Job: Send {
+    /// What it will read, where others of the same transaction may want the like.
+    fn wish(&self) -> Option<Wish> {
+        None
+    }
+
     fn run(&mut self, connection: &mut dyn Connection) -> Verdict;
 
     /// `Ok` once the transaction is durable.

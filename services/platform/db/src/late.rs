@@ -126,8 +126,8 @@ pub(crate) fn write(tx: &mut Tx<'_>) -> Result<(), Error> {
     Ok(())
 }
 
-/// Rows a statement. Few sizes, so that few statements are prepared.
-const PORTIONS: [usize; 8] = [128, 64, 32, 16, 8, 4, 2, 1];
+/// Rows a statement: sizes of which few make up any number, and not so many that preparing them all would be dear.
+const PORTIONS: [usize; 18] = [64, 48, 32, 28, 24, 20, 16, 14, 12, 10, 8, 7, 6, 5, 4, 3, 2, 1];
 
 pub(crate) fn in_portions<'p>(
     mut values: &[Param<'p>],
@@ -164,4 +164,47 @@ pub(crate) fn in_filled_portions<'p>(
         }
     }
     Ok(())
+}
+
+/// Rows that one statement changes, at most: it looks for its row among them, for each row and column.
+const UPDATED_MAX: usize = 32;
+
+/// Portions of whole rows. The last is filled up with its last row, which is the same change once more.
+pub(crate) fn in_filled_rows<'p>(
+    values: &[Param<'p>],
+    width: usize,
+    mut each: impl FnMut(&[&[Param<'p>]]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let rows: Vec<&[Param<'p>]> = values.chunks_exact(width).collect();
+    for portion in rows.chunks(UPDATED_MAX) {
+        let mut filled = portion.to_vec();
+        if let Some(last) = portion.last() {
+            filled.resize(portion.len().next_power_of_two(), last);
+        }
+        each(&filled)?;
+    }
+    Ok(())
+}
+
+/// The statement that changes these rows, and its parameters.
+pub(crate) fn update_of<'p>(
+    table: &str,
+    key: &str,
+    columns: &[&str],
+    rows: &[&[Param<'p>]],
+) -> (String, Vec<Param<'p>>) {
+    let cases = vec!["WHEN ? THEN ?"; rows.len()].join(" ");
+    let set: Vec<String> =
+        columns.iter().map(|column| format!("{column} = CASE {key} {cases} END")).collect();
+    let places = vec!["?"; rows.len()].join(", ");
+    let sql = format!("UPDATE {table} SET {} WHERE {key} IN ({places})", set.join(", "));
+    let mut params = Vec::with_capacity(rows.len() * (2 * columns.len() + 1));
+    for column in 1..=columns.len() {
+        for row in rows {
+            params.extend(row.first().cloned());
+            params.extend(row.get(column).cloned());
+        }
+    }
+    params.extend(rows.iter().filter_map(|row| row.first().cloned()));
+    (sql, params)
 }

@@ -13,6 +13,7 @@
 //!   may happen for nothing and must not be missed (drop a cache entry, refuse a token, wake a relay) is one too, which also
 //!   runs where nobody knows whether it was stored: [`Tx::once_it_may_be_stored`].
 
+mod ahead;
 mod engine;
 mod error;
 pub mod fence;
@@ -29,6 +30,7 @@ use std::sync::Arc;
 
 use tokio::sync::oneshot;
 
+pub use ahead::{Ahead, Wish};
 pub use engine::{Connection, Dialect, Engine, Job, Reads, Stats, Verdict};
 pub use error::Error;
 pub use kept::Kept;
@@ -98,8 +100,29 @@ impl Db {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
+        self.submit(None, command).await
+    }
+
+    /// As [`Db::write`], of a command that tells what it will read: those that share a transaction have it read together.
+    pub async fn write_ahead<A, T, E, F>(&self, ahead: A, command: F) -> Result<T, E>
+    where
+        A: Ahead,
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.submit(Some(Box::new(move || Wish::new(&ahead))), command).await
+    }
+
+    async fn submit<T, E, F>(&self, wish: Option<Wishing>, command: F) -> Result<T, E>
+    where
+        F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
         let (reply, answer) = oneshot::channel();
         self.engine.write(Box::new(Command {
+            wish,
             command,
             outcome: None,
             hooks: Vec::new(),
@@ -116,7 +139,7 @@ impl Db {
         F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
     {
         let fence = fence::of(&self.engine);
-        let job = Command { command, outcome: None, hooks: Vec::new(), fence, reply: None };
+        let job = Command { wish: None, command, outcome: None, hooks: Vec::new(), fence, reply: None };
         self.engine.write_lazily(Box::new(job));
     }
 
@@ -324,6 +347,24 @@ impl Tx<'_> {
         })
     }
 
+    /// Sets `columns` of many rows with as few statements as may be. `values` holds all rows one after the other: each its key,
+    /// then its columns. Answers how many rows there were.
+    pub fn update_rows(
+        &mut self,
+        table: &str,
+        key: &str,
+        columns: &[&str],
+        values: &[Param<'_>],
+    ) -> Result<usize, Error> {
+        let mut found = 0;
+        late::in_filled_rows(values, columns.len() + 1, |rows| {
+            let (sql, params) = late::update_of(table, key, columns, rows);
+            found += self.execute(&sql, &params)?;
+            Ok(())
+        })?;
+        Ok(found)
+    }
+
     /// Asks for many keys with as few statements as may be: `each` is given a portion of them, in which the last one may
     /// be repeated.
     pub fn for_each_portion<'p>(
@@ -370,7 +411,10 @@ impl Tx<'_> {
     }
 }
 
+type Wishing = Box<dyn Fn() -> Wish + Send>;
+
 struct Command<F, T, E> {
+    wish: Option<Wishing>,
     command: F,
     outcome: Option<Result<T, E>>,
     hooks: Vec<Hook>,
@@ -384,6 +428,10 @@ where
     T: Send,
     E: From<Error> + Send,
 {
+    fn wish(&self) -> Option<Wish> {
+        self.wish.as_ref().map(|wish| wish())
+    }
+
     fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
         self.hooks.clear();
         self.outcome = None;

@@ -277,3 +277,23 @@ async fn rows_go_by_keys_of_one_column_or_of_several() {
         .unwrap();
     assert_eq!(left, (150, 10, 140));
 }
+
+#[tokio::test]
+async fn many_rows_are_changed_by_their_keys_and_those_that_are_not_there_are_not_counted() {
+    let (_dir, db) = shelf().await;
+    let found = db
+        .write(|tx| -> Result<(usize, i64), Error> {
+            for n in 0..70_i64 {
+                tx.execute("INSERT INTO books VALUES (?, 0)", params![format!("b{n}")])?;
+            }
+            let names: Vec<String> = (0..75).map(|n| format!("b{n}")).collect();
+            let values: Vec<Param<'_>> =
+                (0..).zip(&names).flat_map(|(n, id)| [id.to_param(), Param::Int(n)]).collect();
+            let found = tx.update_rows("books", "id", &["copies"], &values)?;
+            let wrong = "SELECT COUNT(*) FROM books WHERE id <> 'b' || copies";
+            Ok((found, tx.query_one(wrong, params![], |row| row.get(0))?))
+        })
+        .await
+        .unwrap();
+    assert_eq!(found, (70, 0));
+}
