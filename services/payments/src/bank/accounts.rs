@@ -6,7 +6,7 @@ use contracts::UserId;
 use db::{Row, Tx, params};
 use kernel::{Currency, Error, Money, Timestamp};
 
-use super::{Action, HoldId, HoldState, operations};
+use super::{Action, HoldId, HoldState, operations, rows};
 
 const PER_OWNER_MAX: i64 = 20;
 const NUMBER_MAX: i64 = 9_999_999;
@@ -39,8 +39,18 @@ fn read(row: &Row<'_>) -> Result<Account, db::Error> {
     })
 }
 
+/// With what operations of this transaction have done to it.
+fn up_to_date(tx: &mut Tx<'_>, account: Account) -> Account {
+    match rows::known_balance(tx, &account.number) {
+        Some(known) => Account { available: known.available, held: known.held, ..account },
+        None => account,
+    }
+}
+
 pub(crate) fn find(tx: &mut Tx<'_>, number: &str) -> Result<Option<Account>, db::Error> {
-    tx.query_opt(&format!("SELECT {COLUMNS} FROM bank_accounts WHERE number = ?"), params![number], read)
+    let sql = format!("SELECT {COLUMNS} FROM bank_accounts WHERE number = ?");
+    let found = tx.query_opt(&sql, params![number], read)?;
+    Ok(found.map(|account| up_to_date(tx, account)))
 }
 
 /// The oldest account of the owner in a currency: the one that is charged where none is named.
@@ -52,7 +62,8 @@ pub(crate) fn oldest(
     let sql = format!(
         "SELECT {COLUMNS} FROM bank_accounts WHERE owner_id = ? AND currency = ? ORDER BY id LIMIT 1"
     );
-    tx.query_opt(&sql, params![owner.to_string(), currency], read)
+    let found = tx.query_opt(&sql, params![owner.to_string(), currency], read)?;
+    Ok(found.map(|account| up_to_date(tx, account)))
 }
 
 pub(crate) fn list(

@@ -8,6 +8,7 @@ use db::{Db, Tx, params};
 use kernel::{Clock, IdSource, Timestamp};
 
 use super::operations::{self, Terms};
+use super::rows::Wanted;
 use super::{Bank, BankError, HoldFacts, HoldId, HoldRequest, OnHold, Reply, StatementLine};
 
 /// The mock bank.
@@ -30,9 +31,10 @@ impl MockBank {
 
     async fn run(
         &self,
+        wanted: Wanted,
         operation: impl FnMut(&mut Tx<'_>) -> Result<Reply, db::Error> + Send + 'static,
     ) -> Result<Reply, BankError> {
-        Ok(self.db.write(operation).await?)
+        Ok(self.db.write_ahead(wanted, operation).await?)
     }
 
     /// Frees holds that have stood too long; answers their keys.
@@ -50,26 +52,34 @@ impl MockBank {
     }
 }
 
+fn on(request: &OnHold) -> Wanted {
+    let (key, hold_key) = (request.key.clone(), request.hold_key.clone());
+    Wanted { key, hold_key, owner: None, account: None }
+}
+
 #[async_trait]
 impl Bank for MockBank {
     async fn hold(&self, request: HoldRequest) -> Result<Reply, BankError> {
         let (id, terms, at): (HoldId, _, _) = (self.ids.next(), self.terms, self.clock.now());
-        self.run(move |tx| operations::hold(tx, &request, id, terms, at)).await
+        let owner = request.account.is_none().then_some(request.owner);
+        let (key, hold_key) = (request.key.clone(), request.hold_key.clone());
+        let wanted = Wanted { key, hold_key, owner, account: request.account.clone() };
+        self.run(wanted, move |tx| operations::hold(tx, &request, id, terms, at)).await
     }
 
     async fn capture(&self, request: OnHold) -> Result<Reply, BankError> {
         let (terms, at) = (self.terms, self.clock.now());
-        self.run(move |tx| operations::capture(tx, &request, terms, at)).await
+        self.run(on(&request), move |tx| operations::capture(tx, &request, terms, at)).await
     }
 
     async fn release(&self, request: OnHold) -> Result<Reply, BankError> {
         let (mark, at): (HoldId, _) = (self.ids.next(), self.clock.now());
-        self.run(move |tx| operations::release(tx, &request, mark, at)).await
+        self.run(on(&request), move |tx| operations::release(tx, &request, mark, at)).await
     }
 
     async fn refund(&self, request: OnHold) -> Result<Reply, BankError> {
         let at = self.clock.now();
-        self.run(move |tx| operations::refund(tx, &request, at)).await
+        self.run(on(&request), move |tx| operations::refund(tx, &request, at)).await
     }
 
     async fn status(&self, key: &str) -> Result<Option<Reply>, BankError> {

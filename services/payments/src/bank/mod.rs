@@ -12,6 +12,7 @@ pub(crate) mod ledger;
 pub(crate) mod mock;
 mod operations;
 pub(crate) mod pin;
+mod rows;
 pub(crate) mod schema;
 
 pub use faulty::{Callback, Callbacks, Faults, FaultyBank};

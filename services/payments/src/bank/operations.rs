@@ -1,12 +1,13 @@
 //! Operations on money, each inside one transaction: look at the log, check, move, post, note.
 //!
-//! Invariants: every change of a balance is one conditional UPDATE, never read–modify–write; the result is in the
-//! log in the same transaction, so a second call with the key changes nothing and is told the same.
+//! Invariants: what is decided by is locked until the transaction ends (`rows`); the result is in the log in the same
+//! transaction, so a second call with the key changes nothing and is told the same.
 
-use db::{Late, Param, Row, ToParam, Tx, params};
+use db::{Tx, params};
 use kernel::{Currency, Money, Timestamp};
 
 use super::ledger::{House, LedgerAccount, PostingSet};
+use super::rows::{self, Balance, Held, Logged};
 use super::schema::AMOUNT_MAX;
 use super::{Action, Done, HoldId, HoldRequest, HoldState, OnHold, Refusal, Reply};
 
@@ -16,111 +17,6 @@ pub(crate) struct Terms {
     pub hold_for: std::time::Duration,
     /// Of what is captured, taken from the merchant.
     pub fee_basis_points: i64,
-}
-
-/// A row of the log.
-struct Logged {
-    action: Action,
-    hold_key: String,
-    asked: Option<i64>,
-    reply: Reply,
-}
-
-/// The columns of the log, in the order in which [`Logged::read`] wants them.
-const LOG: &str = "o.action, o.hold_key, o.asked, o.outcome, o.amount, o.hold_id";
-
-impl Logged {
-    /// `None` where a LEFT JOIN found no operation.
-    fn read(row: &Row<'_>, first: usize) -> Result<Option<Self>, db::Error> {
-        if row.get::<Option<String>>(first)?.is_none() {
-            return Ok(None);
-        }
-        let outcome: String = row.get(first + 3)?;
-        let result = if outcome == "done" {
-            Ok(Done { hold_id: row.parse_opt(first + 5)?, amount_minor: row.get(first + 4)? })
-        } else {
-            Err(row.parse::<Refusal>(first + 3)?)
-        };
-        Ok(Some(Self {
-            action: row.parse(first)?,
-            hold_key: row.get(first + 1)?,
-            asked: row.get(first + 2)?,
-            reply: Reply { result, replayed: true },
-        }))
-    }
-
-    /// The kept answer, where the key is used for the same thing again.
-    fn again(self, action: Action, hold_key: &str, asked: Option<i64>) -> Reply {
-        if self.action == action && self.hold_key == hold_key && self.asked == asked {
-            return self.reply;
-        }
-        Reply::refused(Refusal::KeyReused)
-    }
-}
-
-/// A row of the log on its way. Of two with one key the second is refused, with all that its transaction has done, and finds
-/// the first when it is run again.
-struct Noted {
-    key: String,
-    action: Action,
-    hold_key: String,
-    asked: Option<i64>,
-    outcome: &'static str,
-    amount: i64,
-    hold_id: Option<String>,
-    at: Timestamp,
-}
-
-impl Late for Noted {
-    fn write(noted: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
-        fn values(noted: &Noted) -> [Param<'_>; 8] {
-            [
-                noted.key.to_param(),
-                noted.action.as_str().to_param(),
-                noted.hold_key.to_param(),
-                noted.asked.to_param(),
-                noted.outcome.to_param(),
-                noted.amount.to_param(),
-                noted.hold_id.to_param(),
-                noted.at.to_param(),
-            ]
-        }
-        let into =
-            "INSERT INTO bank_operations (op_key, action, hold_key, asked, outcome, amount, hold_id, at)";
-        tx.insert_rows(into, 8, &noted.iter().flat_map(values).collect::<Vec<_>>(), "")
-    }
-}
-
-/// A new hold on its way: who reads it has been told of it, after the commit.
-struct Pending {
-    hold_key: String,
-    id: HoldId,
-    account: String,
-    amount: Money,
-    expires_at: Timestamp,
-    at: Timestamp,
-}
-
-impl Late for Pending {
-    fn write(holds: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
-        fn values(hold: &Pending) -> [Param<'_>; 10] {
-            [
-                hold.hold_key.to_param(),
-                Param::Text(hold.id.to_string().into()),
-                hold.account.to_param(),
-                hold.amount.currency.to_param(),
-                hold.amount.minor.to_param(),
-                Param::Int(0),
-                Param::Int(0),
-                HoldState::Pending.as_str().to_param(),
-                hold.expires_at.to_param(),
-                hold.at.to_param(),
-            ]
-        }
-        let into = "INSERT INTO bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, \
-                    expires_at, created_at)";
-        tx.insert_rows(into, 10, &holds.iter().flat_map(values).collect::<Vec<_>>(), "")
-    }
 }
 
 /// One operation under way.
@@ -134,20 +30,14 @@ struct Operation<'a> {
 
 impl Operation<'_> {
     fn note(&self, tx: &mut Tx<'_>, result: Result<Done, Refusal>) -> Result<Reply, db::Error> {
-        let (outcome, amount, hold_id) = match &result {
-            Ok(done) => ("done", done.amount_minor, done.hold_id.map(|id| id.to_string())),
-            Err(refusal) => (refusal.as_str(), 0, None),
-        };
-        tx.at_the_end(Noted {
+        tx.keep_new(Logged {
             key: self.key.to_owned(),
             action: self.action,
             hold_key: self.hold_key.to_owned(),
             asked: self.asked,
-            outcome,
-            amount,
-            hold_id,
+            result,
             at: self.at,
-        });
+        })?;
         Ok(Reply { result, replayed: false })
     }
 
@@ -163,14 +53,15 @@ impl Operation<'_> {
     }
 }
 
-/// A conditional UPDATE must have hit its row: what was read in this transaction still holds.
-fn expect_one(changed: usize) -> Result<(), db::Error> {
-    if changed == 1 { Ok(()) } else { Err(db::Error::Busy) }
+/// The answer that was given to this key before.
+fn before(tx: &mut Tx<'_>, operation: &Operation<'_>) -> Result<Option<Reply>, db::Error> {
+    let logged = rows::logged(tx, operation.key)?;
+    Ok(logged.map(|logged| logged.again(operation.action, operation.hold_key, operation.asked)))
 }
 
 pub(crate) fn status(tx: &mut Tx<'_>, key: &str) -> Result<Option<Reply>, db::Error> {
-    let sql = format!("SELECT {LOG} FROM bank_operations o WHERE o.op_key = ?");
-    Ok(tx.query_opt(&sql, params![key], |row| Logged::read(row, 0))?.flatten().map(|logged| logged.reply))
+    let logged = rows::logged(tx, key)?;
+    Ok(logged.map(|logged| Reply { result: logged.result, replayed: true }))
 }
 
 pub(crate) fn hold(
@@ -188,31 +79,14 @@ pub(crate) fn hold(
         asked: Some(amount),
         at,
     };
-    let by_number = if request.account.is_some() { "AND a.number = ?" } else { "AND ? IS NULL" };
-    let sql = format!(
-        "SELECT a.number, h.state, {LOG} FROM bank_accounts a LEFT JOIN bank_operations o ON o.op_key = ? \
-         LEFT JOIN bank_holds h ON h.hold_key = ? WHERE a.owner_id = ? AND a.currency = ? {by_number} \
-         ORDER BY a.id LIMIT 1"
-    );
-    let owner = request.owner.to_string();
-    let values = params![request.key, request.hold_key, owner, request.amount.currency, request.account];
-    let found = tx.query_opt(&sql, values, |row| {
-        Ok((row.get::<String>(0)?, row.parse_opt::<HoldState>(1)?, Logged::read(row, 2)?))
-    })?;
-    let logged_without_account = |tx: &mut Tx<'_>| -> Result<Option<Logged>, db::Error> {
-        let sql = format!("SELECT {LOG} FROM bank_operations o WHERE o.op_key = ?");
-        Ok(tx.query_opt(&sql, params![request.key], |row| Logged::read(row, 0))?.flatten())
-    };
-    let Some((number, hold, logged)) = found else {
-        return match logged_without_account(tx)? {
-            Some(logged) => Ok(logged.again(Action::Hold, &request.hold_key, Some(amount))),
-            None => operation.note(tx, Err(Refusal::AccountNotFound)),
-        };
-    };
-    if let Some(logged) = logged {
-        return Ok(logged.again(Action::Hold, &request.hold_key, Some(amount)));
+    if let Some(reply) = before(tx, &operation)? {
+        return Ok(reply);
     }
-    match hold {
+    let (currency, account) = (request.amount.currency, request.account.as_deref());
+    let Some(balance) = rows::charged(tx, request.owner, currency, account)? else {
+        return operation.note(tx, Err(Refusal::AccountNotFound));
+    };
+    match rows::held(tx, &request.hold_key)?.map(|held| held.state) {
         Some(HoldState::Released) => return operation.note(tx, Err(Refusal::HoldReleased)),
         Some(_) => return operation.note(tx, Err(Refusal::HoldConflict)),
         None => {}
@@ -220,65 +94,26 @@ pub(crate) fn hold(
     if !(0..=AMOUNT_MAX).contains(&amount) {
         return operation.note(tx, Err(Refusal::AmountInvalid));
     }
-    let taken = tx.execute(
-        "UPDATE bank_accounts SET available = available - ?, held = held + ? WHERE number = ? AND available >= ?",
-        params![amount, amount, number, amount],
-    )?;
-    if taken == 0 {
+    if balance.available < amount {
         return operation.note(tx, Err(Refusal::InsufficientFunds));
     }
-    tx.at_the_end(Pending {
+    let number = balance.number.clone();
+    tx.keep(Balance { available: balance.available - amount, held: balance.held + amount, ..balance });
+    tx.keep_new(Held {
         hold_key: request.hold_key.clone(),
         id,
-        account: number.clone(),
-        amount: request.amount,
+        account: Some(number.clone()),
+        currency,
+        amount,
+        captured: 0,
+        refunded: 0,
+        state: HoldState::Pending,
         expires_at: at.plus(terms.hold_for),
-        at,
-    });
-    let entries = [(LedgerAccount::Customer(number), -amount), (LedgerAccount::House(House::Hold), amount)];
-    operation.post(tx, request.amount.currency, entries)?;
-    operation.note(tx, Ok(Done { hold_id: Some(id), amount_minor: amount }))
-}
-
-/// A hold's row.
-struct Held {
-    id: HoldId,
-    /// Absent where a release came before the hold.
-    account: Option<String>,
-    currency: Currency,
-    amount: i64,
-    captured: i64,
-    refunded: i64,
-    state: HoldState,
-    expires_at: Timestamp,
-}
-
-/// The hold and the log's row for the key, in one look.
-fn load(tx: &mut Tx<'_>, request: &OnHold) -> Result<(Option<Held>, Option<Logged>), db::Error> {
-    let sql = format!(
-        "SELECT h.id, h.account, h.currency, h.amount, h.captured, h.refunded, h.state, h.expires_at, {LOG} \
-         FROM bank_holds h LEFT JOIN bank_operations o ON o.op_key = ? WHERE h.hold_key = ?"
-    );
-    let found = tx.query_opt(&sql, params![request.key, request.hold_key], |row| {
-        let held = Held {
-            id: row.parse(0)?,
-            account: row.get(1)?,
-            currency: row.parse(2)?,
-            amount: row.get(3)?,
-            captured: row.get(4)?,
-            refunded: row.get(5)?,
-            state: row.parse(6)?,
-            expires_at: row.get(7)?,
-        };
-        Ok((held, Logged::read(row, 8)?))
+        created_at: at,
     })?;
-    match found {
-        Some((held, logged)) => Ok((Some(held), logged)),
-        None => {
-            let sql = format!("SELECT {LOG} FROM bank_operations o WHERE o.op_key = ?");
-            Ok((None, tx.query_opt(&sql, params![request.key], |row| Logged::read(row, 0))?.flatten()))
-        }
-    }
+    let entries = [(LedgerAccount::Customer(number), -amount), (LedgerAccount::House(House::Hold), amount)];
+    operation.post(tx, currency, entries)?;
+    operation.note(tx, Ok(Done { hold_id: Some(id), amount_minor: amount }))
 }
 
 /// Ends a pending hold: `taken` goes to the merchant, the rest back to the customer.
@@ -290,18 +125,11 @@ fn end(
     taken: i64,
     fee: i64,
 ) -> Result<(), db::Error> {
-    let ended = tx.execute(
-        "UPDATE bank_holds SET state = ?, captured = ? WHERE hold_key = ? AND state = 'pending'",
-        params![to.as_str(), taken, operation.hold_key],
-    )?;
-    expect_one(ended)?;
     let Some(account) = &held.account else { return Err(db::Error::NoRow) };
+    let balance = rows::balance(tx, account)?.ok_or(db::Error::NoRow)?;
     let rest = held.amount - taken;
-    let moved = tx.execute(
-        "UPDATE bank_accounts SET held = held - ?, available = available + ? WHERE number = ? AND held >= ?",
-        params![held.amount, rest, account, held.amount],
-    )?;
-    expect_one(moved)?;
+    tx.keep(Held { state: to, captured: taken, ..held.clone() });
+    tx.keep(Balance { available: balance.available + rest, held: balance.held - held.amount, ..balance });
     let entries = [
         (LedgerAccount::House(House::Hold), -held.amount),
         (LedgerAccount::House(House::Merchant), taken - fee),
@@ -324,10 +152,10 @@ pub(crate) fn capture(
         asked: request.amount_minor,
         at,
     };
-    let (held, logged) = load(tx, request)?;
-    if let Some(logged) = logged {
-        return Ok(logged.again(operation.action, operation.hold_key, operation.asked));
+    if let Some(reply) = before(tx, &operation)? {
+        return Ok(reply);
     }
+    let held = rows::held(tx, operation.hold_key)?;
     // Not noted: a hold that is still under way may make this key good.
     let Some(held) = held else { return Ok(Reply::refused(Refusal::HoldNotFound)) };
     if held.state == HoldState::Pending && held.expires_at <= at {
@@ -365,16 +193,23 @@ pub(crate) fn release(
         asked: request.amount_minor,
         at,
     };
-    let (held, logged) = load(tx, request)?;
-    if let Some(logged) = logged {
-        return Ok(logged.again(operation.action, operation.hold_key, operation.asked));
+    if let Some(reply) = before(tx, &operation)? {
+        return Ok(reply);
     }
+    let held = rows::held(tx, operation.hold_key)?;
     let Some(held) = held else {
-        tx.execute(
-            "INSERT INTO bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, \
-             expires_at, created_at) VALUES (?, ?, NULL, ?, 0, 0, 0, 'released', ?, ?)",
-            params![request.hold_key, mark.to_string(), kernel::Currency::NONE, at, at],
-        )?;
+        tx.keep_new(Held {
+            hold_key: request.hold_key.clone(),
+            id: mark,
+            account: None,
+            currency: Currency::NONE,
+            amount: 0,
+            captured: 0,
+            refunded: 0,
+            state: HoldState::Released,
+            expires_at: at,
+            created_at: at,
+        })?;
         return operation.note(tx, Ok(Done { hold_id: None, amount_minor: 0 }));
     };
     match held.state {
@@ -397,10 +232,10 @@ pub(crate) fn refund(tx: &mut Tx<'_>, request: &OnHold, at: Timestamp) -> Result
         asked: request.amount_minor,
         at,
     };
-    let (held, logged) = load(tx, request)?;
-    if let Some(logged) = logged {
-        return Ok(logged.again(operation.action, operation.hold_key, operation.asked));
+    if let Some(reply) = before(tx, &operation)? {
+        return Ok(reply);
     }
+    let held = rows::held(tx, operation.hold_key)?;
     let Some(held) = held else { return Ok(Reply::refused(Refusal::HoldNotFound)) };
     let amount = request.amount_minor.unwrap_or(held.captured - held.refunded);
     let (HoldState::Captured, Some(account)) = (held.state, &held.account) else {
@@ -409,18 +244,12 @@ pub(crate) fn refund(tx: &mut Tx<'_>, request: &OnHold, at: Timestamp) -> Result
     if amount < 0 {
         return operation.note(tx, Err(Refusal::AmountInvalid));
     }
-    let given = tx.execute(
-        "UPDATE bank_holds SET refunded = refunded + ? WHERE hold_key = ? AND refunded + ? <= captured",
-        params![amount, request.hold_key, amount],
-    )?;
-    if given == 0 {
+    if amount > held.captured - held.refunded {
         return operation.note(tx, Err(Refusal::AmountTooLarge));
     }
-    let moved = tx.execute(
-        "UPDATE bank_accounts SET available = available + ? WHERE number = ?",
-        params![amount, account],
-    )?;
-    expect_one(moved)?;
+    let balance = rows::balance(tx, account)?.ok_or(db::Error::NoRow)?;
+    tx.keep(Held { refunded: held.refunded + amount, ..held.clone() });
+    tx.keep(Balance { available: balance.available + amount, ..balance });
     let entries =
         [(LedgerAccount::House(House::Refund), -amount), (LedgerAccount::Customer(account.clone()), amount)];
     operation.post(tx, held.currency, entries)?;
@@ -440,8 +269,8 @@ pub(crate) fn expire(tx: &mut Tx<'_>, at: Timestamp, limit: u32) -> Result<Vec<S
                ORDER BY expires_at LIMIT ?";
     let keys: Vec<String> = tx.query(sql, params![at, limit], |row| row.get(0))?;
     for hold_key in &keys {
-        let wanted = OnHold { key: String::new(), hold_key: hold_key.clone(), amount_minor: None };
-        if let (Some(held), _) = load(tx, &wanted)? {
+        // It may have ended in this transaction.
+        if let Some(held) = rows::held(tx, hold_key)?.filter(|held| held.state == HoldState::Pending) {
             expire_one(tx, hold_key, &held, at)?;
         }
     }
@@ -457,14 +286,13 @@ pub(crate) fn deposit(
     at: Timestamp,
 ) -> Result<bool, db::Error> {
     let operation = Operation { key, action: Action::Deposit, hold_key: "", asked: Some(amount.minor), at };
-    let moved = tx.execute(
-        "UPDATE bank_accounts SET available = available + ? WHERE number = ? AND currency = ? \
-         AND available + held + ? <= ?",
-        params![amount.minor, number, amount.currency, amount.minor, AMOUNT_MAX],
-    )?;
-    if moved == 0 {
+    let Some(balance) = rows::balance(tx, number)?.filter(|found| found.currency == amount.currency) else {
+        return Ok(false);
+    };
+    if balance.available + balance.held > AMOUNT_MAX - amount.minor {
         return Ok(false);
     }
+    tx.keep(Balance { available: balance.available + amount.minor, ..balance });
     let customer = LedgerAccount::Customer(number.to_owned());
     let entries = [(LedgerAccount::House(House::External), -amount.minor), (customer, amount.minor)];
     operation.post(tx, amount.currency, entries)?;
