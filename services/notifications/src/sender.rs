@@ -241,9 +241,7 @@ impl SenderPump {
         let due = self
             .db
             .write(move |tx| -> Result<_, db::Error> {
-                for (id, attempt, verdict) in rows.iter() {
-                    store::note(tx, *id, *attempt, verdict, now)?;
-                }
+                store::note_all(tx, &rows, now)?;
                 store::next_due(tx)
             })
             .await?;

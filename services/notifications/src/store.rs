@@ -4,9 +4,11 @@
 //! looked at again, and is NULL where nothing is to be done: finished, or waiting for a contact; whoever marks a result
 //! names the attempt that it is the result of, so that a result that comes late changes nothing.
 
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+
 use contracts::UserId;
 use contracts::users::Sealed;
-use db::{Migration, Migrations, Row, Tx, params};
+use db::{Late, Migration, Migrations, Param, Row, ToParam, Tx, params};
 use kernel::Timestamp;
 
 use crate::mailer::Place;
@@ -86,7 +88,34 @@ fn is_known(tx: &mut Tx<'_>, user: &str) -> Result<bool, db::Error> {
     Ok(tx.shared().query_opt(sql, params![user], |_| Ok(()))?.is_some())
 }
 
-/// Queues a notification, once an event and recipient. It waits where it needs a contact that is not known yet.
+/// Which of them are known; they stay so until the transaction ends.
+fn known(tx: &mut Tx<'_>, users: &BTreeSet<&str>) -> Result<HashSet<String>, db::Error> {
+    let keys: Vec<Param<'_>> = users.iter().map(ToParam::to_param).collect();
+    let mut known = HashSet::with_capacity(keys.len());
+    tx.shared().for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!("SELECT user_id FROM contacts WHERE user_id IN ({places})");
+        known.extend(tx.query(&sql, portion, |row| row.get::<String>(0))?);
+        Ok(())
+    })?;
+    Ok(known)
+}
+
+/// A notification on its way to its row: those of a batch are queued together.
+struct Queued {
+    event_id: String,
+    recipient: String,
+    kind: &'static str,
+    payload: String,
+    needs_contact: bool,
+    at: Timestamp,
+}
+
+const QUEUED: &str =
+    "event_id, recipient, channel, kind, state, payload, next_attempt_at, created_at, updated_at";
+
+/// Queues a notification, once an event and recipient. It waits where it needs a contact that is not known yet. Its row is there
+/// at the end of the transaction.
 pub(crate) fn queue(
     tx: &mut Tx<'_>,
     event_id: &str,
@@ -94,37 +123,73 @@ pub(crate) fn queue(
     notice: &Notice,
     now: Timestamp,
 ) -> kernel::Result<()> {
-    let recipient = recipient.to_string();
-    let known = !notice.needs_contact() || is_known(tx, &recipient)?;
-    let due = known.then_some(now);
-    let payload = serde_json::to_string(notice).map_err(kernel::Error::internal)?;
-    let inserted = tx.execute(
-        "INSERT OR IGNORE INTO notifications
-           (event_id, recipient, channel, kind, state, payload, next_attempt_at, created_at, updated_at)
-         VALUES (?, ?, ?, ?, 'queued', ?, ?, ?, ?)",
-        params![event_id, recipient, CHANNEL, notice.kind(), payload, due, now, now],
-    )?;
-    if inserted == 1 && !known {
+    tx.at_the_end(Queued {
+        event_id: event_id.to_owned(),
+        recipient: recipient.to_string(),
+        kind: notice.kind(),
+        payload: serde_json::to_string(notice).map_err(kernel::Error::internal)?,
+        needs_contact: notice.needs_contact(),
+        at: now,
+    });
+    Ok(())
+}
+
+impl Late for Queued {
+    fn write(queued: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        let needed = queued.iter().filter(|one| one.needs_contact);
+        let known = known(tx, &needed.map(|one| one.recipient.as_str()).collect())?;
+        let (due, waiting): (Vec<_>, Vec<_>) =
+            queued.iter().partition(|one| !one.needs_contact || known.contains(&one.recipient));
+        let values: Vec<Param<'_>> = due.into_iter().flat_map(|one| one.values(Some(one.at))).collect();
+        tx.insert_rows(&format!("INSERT OR IGNORE INTO notifications ({QUEUED})"), 9, &values, "")?;
+        waiting.into_iter().try_for_each(|one| one.wait(tx))
+    }
+}
+
+impl Queued {
+    /// In the order of [`QUEUED`].
+    fn values(&self, due: Option<Timestamp>) -> [Param<'_>; 9] {
+        [
+            self.event_id.to_param(),
+            self.recipient.to_param(),
+            CHANNEL.to_param(),
+            self.kind.to_param(),
+            "queued".to_param(),
+            self.payload.to_param(),
+            due.map_or(Param::Null, |due| Param::Int(due.as_millis())),
+            self.at.to_param(),
+            self.at.to_param(),
+        ]
+    }
+
+    /// Queues it behind its contact.
+    fn wait(&self, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        let places = ["?"; 9].join(", ");
+        let sql = format!("INSERT OR IGNORE INTO notifications ({QUEUED}) VALUES ({places})");
+        if tx.execute(&sql, &self.values(None))? == 0 {
+            return Ok(());
+        }
+        let mine = params![self.event_id, self.recipient, CHANNEL];
         tx.execute(
             "INSERT INTO waiting (user_id, notification_id) SELECT recipient, id FROM notifications
              WHERE event_id = ? AND recipient = ? AND channel = ?",
-            params![event_id, recipient, CHANNEL],
+            mine,
         )?;
         // The contact may have come between the look and the row that waits for it; of the two, one sees the other.
-        if is_known(tx, &recipient)? {
+        if is_known(tx, &self.recipient)? {
             tx.execute(
                 "UPDATE notifications SET next_attempt_at = ?
                  WHERE event_id = ? AND recipient = ? AND channel = ?",
-                params![now, event_id, recipient, CHANNEL],
+                params![self.at, self.event_id, self.recipient, CHANNEL],
             )?;
             tx.execute(
                 "DELETE FROM waiting WHERE user_id = ? AND notification_id IN (SELECT id FROM notifications
                  WHERE event_id = ? AND recipient = ? AND channel = ?)",
-                params![recipient, event_id, recipient, CHANNEL],
+                params![self.recipient, self.event_id, self.recipient, CHANNEL],
             )?;
         }
+        Ok(())
     }
-    Ok(())
 }
 
 /// What is known of a recipient, sealed.
@@ -184,13 +249,19 @@ pub(crate) fn claim(
         params![now, max],
         read_claimed,
     )?;
-    for one in &claimed {
-        tx.execute(
-            "UPDATE notifications SET state = 'sending', attempts = ?, ambiguous = ambiguous + ?,
-               next_attempt_at = ?, updated_at = ? WHERE id = ?",
-            params![one.attempt, i64::from(one.was_sending), lease_end, now, one.id],
-        )?;
-    }
+    let ids: Vec<Param<'_>> = claimed.iter().map(|one| Param::Int(one.id)).collect();
+    tx.for_each_portion(&ids, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        // Its state is set last: what it was decides what is added.
+        let sql = format!(
+            "UPDATE notifications SET attempts = attempts + 1,
+               ambiguous = ambiguous + CASE WHEN state = 'sending' THEN 1 ELSE 0 END,
+               next_attempt_at = ?, updated_at = ?, state = 'sending' WHERE id IN ({places})"
+        );
+        let mut params = vec![lease_end.to_param(), now.to_param()];
+        params.extend_from_slice(portion);
+        tx.execute(&sql, &params).map(drop)
+    })?;
     Ok(claimed)
 }
 
@@ -219,6 +290,80 @@ pub(crate) enum Noted {
     },
 }
 
+/// A letter that was sent.
+#[derive(Debug, Clone, Copy)]
+struct Letter<'a> {
+    id: i64,
+    attempt: i64,
+    provider_id: &'a str,
+    to_index: &'a str,
+    place: Option<&'a Place>,
+}
+
+/// Letters that one statement marks, at most: it looks for its letter among them, for each row and column.
+const LETTERS_MAX: usize = 32;
+
+fn note_sent(
+    tx: &mut Tx<'_>,
+    provider: &str,
+    letters: &[Letter<'_>],
+    now: Timestamp,
+) -> Result<usize, db::Error> {
+    let mut changed = 0;
+    for portion in letters.chunks(LETTERS_MAX) {
+        // Filled up with the last one, so that few statements are prepared.
+        let mut letters = portion.to_vec();
+        letters.extend(
+            portion
+                .last()
+                .map(|last| vec![*last; portion.len().next_power_of_two() - portion.len()])
+                .unwrap_or_default(),
+        );
+        let by_id = format!("CASE id {} END", vec!["WHEN ? THEN ?"; letters.len()].join(" "));
+        let places = vec!["?"; letters.len()].join(", ");
+        // A letter that is sent needs no copy here; a code above all.
+        let sql = format!(
+            "UPDATE notifications SET state = 'sent', payload = NULL, next_attempt_at = NULL, last_error = NULL,
+               provider = ?, updated_at = ?, provider_id = {by_id}, to_index = {by_id}, segment = {by_id},
+               pos = {by_id}, length = {by_id}
+             WHERE id IN ({places}) AND state = 'sending' AND attempts = {by_id}"
+        );
+        let mut params = vec![provider.to_param(), now.to_param()];
+        let mut each = |value: &dyn Fn(&Letter<'_>) -> Param<'static>| {
+            params.extend(letters.iter().flat_map(|letter| [Param::Int(letter.id), value(letter)]));
+        };
+        let text = |text: &str| Param::Text(text.to_owned().into());
+        each(&|letter| text(letter.provider_id));
+        each(&|letter| letter.place.map_or(Param::Null, |_| text(letter.to_index)));
+        each(&|letter| letter.place.map_or(Param::Null, |place| text(&place.segment)));
+        each(&|letter| letter.place.map_or(Param::Null, |place| Param::Int(place.offset)));
+        each(&|letter| letter.place.map_or(Param::Null, |place| Param::Int(place.length)));
+        params.extend(letters.iter().map(|letter| Param::Int(letter.id)));
+        params.extend(letters.iter().flat_map(|letter| [letter.id, letter.attempt].map(Param::Int)));
+        changed += tx.execute(&sql, &params)?;
+    }
+    Ok(changed)
+}
+
+/// Notes what came of several letters, each with its attempt: those that were sent together.
+pub(crate) fn note_all(
+    tx: &mut Tx<'_>,
+    noted: &[(i64, i64, Noted)],
+    now: Timestamp,
+) -> Result<(), db::Error> {
+    let mut sent: BTreeMap<&str, Vec<Letter<'_>>> = BTreeMap::new();
+    for (id, attempt, noted) in noted {
+        match noted {
+            Noted::Sent { provider, provider_id, to_index, place } => sent
+                .entry(provider)
+                .or_default()
+                .push(Letter { id: *id, attempt: *attempt, provider_id, to_index, place: place.as_ref() }),
+            other => drop(note(tx, *id, *attempt, other, now)?),
+        }
+    }
+    sent.into_iter().try_for_each(|(provider, letters)| note_sent(tx, provider, &letters, now).map(drop))
+}
+
 pub(crate) fn note(
     tx: &mut Tx<'_>,
     id: i64,
@@ -229,20 +374,8 @@ pub(crate) fn note(
     const MINE: &str = "WHERE id = ? AND state = 'sending' AND attempts = ?";
     let changed = match noted {
         Noted::Sent { provider, provider_id, to_index, place } => {
-            let indexed = place.as_ref().map(|_| to_index);
-            let (segment, pos, length) = match place {
-                Some(place) => (Some(&place.segment), Some(place.offset), Some(place.length)),
-                None => (None, None, None),
-            };
-            // A letter that is sent needs no copy here; a code above all.
-            tx.execute(
-                &format!(
-                    "UPDATE notifications SET state = 'sent', payload = NULL, next_attempt_at = NULL, provider = ?,
-                       provider_id = ?, last_error = NULL, to_index = ?, segment = ?, pos = ?, length = ?,
-                       updated_at = ? {MINE}"
-                ),
-                params![provider, provider_id, indexed, segment, pos, length, now, id, attempt],
-            )?
+            let place = place.as_ref();
+            note_sent(tx, provider, &[Letter { id, attempt, provider_id, to_index, place }], now)?
         }
         Noted::Again { at, reason, deferrals, ambiguous } => tx.execute(
             &format!(

@@ -373,13 +373,8 @@ async fn a_lease_that_ran_out_is_taken_over() {
     let now = house.clock.now_plus(0);
     let notice = crate::notice::Notice::OrderConfirmed { order: order(1, kim) };
     house.settle().await;
-    db.write(move |tx| -> kernel::Result<()> {
-        store::queue(tx, "evt_x", kim, &notice, now)?;
-        store::claim(tx, 10, now, now.plus(Duration::from_secs(60)))?;
-        Ok(())
-    })
-    .await
-    .unwrap();
+    db.write(move |tx| store::queue(tx, "evt_x", kim, &notice, now)).await.unwrap();
+    db.write(move |tx| store::claim(tx, 10, now, now.plus(Duration::from_secs(60)))).await.unwrap();
     confirm(&house, 2, kim).await;
     house.settle().await;
     assert_eq!(mailer.taken().concat().len(), 1, "the other's row is left alone");
