@@ -41,6 +41,7 @@ pub fn shop(p: &Arc<Projector>) -> Consumer {
     let of = [topics::ORDERS, topics::PAYMENTS, topics::INVENTORY, topics::CATALOG_VISITS];
     let [orders, payments, stock, visits] = of;
     Consumer::new(GROUP, &of)
+        .gathering()
         .on(heard(p, orders, |event: &OrderConfirmed, envelope| News::confirmed(&event.order, envelope.time)))
         .on(heard(p, orders, |event: &OrderRejected, envelope| {
             News::rejected(&event.order, &event.reason, envelope.time)

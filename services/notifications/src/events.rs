@@ -63,6 +63,7 @@ pub(crate) fn of_users(desk: Desk) -> Consumer {
 pub(crate) fn of_orders(desk: Desk) -> Consumer {
     let (confirmed, rejected, cancelled, fulfilled) = (desk.clone(), desk.clone(), desk.clone(), desk);
     Consumer::new("notifications.orders", &[topics::ORDERS])
+        .gathering()
         .on::<OrderConfirmed>(move |tx, event, envelope| {
             let notice = Notice::OrderConfirmed { order: event.order.clone() };
             confirmed.queue(tx, envelope, event.order.user_id, &notice)

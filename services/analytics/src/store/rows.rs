@@ -32,3 +32,26 @@ pub fn insert(
     }
     Ok(changed)
 }
+
+/// Keys of two columns that are asked for at once.
+const PAIRS_MAX: usize = 32;
+
+/// Asks for many keys of two columns with few statements: `each` is given a condition and its parameters, in which the last key
+/// may be repeated.
+pub fn for_pairs<'p>(
+    columns: [&str; 2],
+    values: &[Param<'p>],
+    mut each: impl FnMut(&str, &[Param<'p>]) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let [one, other] = columns;
+    let pairs: Vec<&[Param<'p>]> = values.chunks_exact(2).collect();
+    for portion in pairs.chunks(PAIRS_MAX) {
+        let mut filled = portion.to_vec();
+        if let Some(last) = portion.last() {
+            filled.resize(portion.len().next_power_of_two(), last);
+        }
+        let condition = vec![format!("({one} = ? AND {other} = ?)"); filled.len()].join(" OR ");
+        each(&condition, &filled.concat())?;
+    }
+    Ok(())
+}

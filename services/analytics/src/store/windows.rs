@@ -3,12 +3,13 @@
 //! Invariant: everything here is added to, and nothing is read that another replica's batch could change before this one's
 //! commit, apart from rows that the database locks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use db::{Error, Param, ToParam, Tx, params};
 use kernel::Timestamp;
 use messaging::Cleared;
 
+use super::rows;
 use crate::domain::tumble::{Batch, Marks, Measure, Place, Size, Sum, Total};
 
 /// Rows that one transaction of a sweep or of an emptying deletes, at most.
@@ -16,13 +17,19 @@ const PORTION: u32 = 1_000;
 
 /// How far these streams are.
 pub fn marks(tx: &mut Tx<'_>, places: &BTreeSet<Place>) -> Result<Marks, Error> {
-    let sql = "SELECT reached_at FROM stream_marks WHERE topic = ? AND part = ?";
+    let values: Vec<Param<'_>> =
+        places.iter().flat_map(|place| [place.topic.to_param(), place.partition.to_param()]).collect();
     let mut marks = Marks::new();
-    for place in places {
-        if let Some(mark) = tx.query_opt(sql, params![place.topic, place.partition], |row| row.get(0))? {
-            marks.insert(*place, mark);
+    rows::for_pairs(["topic", "part"], &values, |condition, keys| {
+        let sql = format!("SELECT topic, part, reached_at FROM stream_marks WHERE {condition}");
+        for (topic, partition, mark) in
+            tx.query(&sql, keys, |row| Ok((row.get::<String>(0)?, row.get::<u32>(1)?, row.get(2)?)))?
+        {
+            let of_it = |place: &&Place| place.topic == topic && place.partition == partition;
+            marks.extend(places.iter().find(of_it).map(|place| (*place, mark)));
         }
-    }
+        Ok(())
+    })?;
     Ok(marks)
 }
 
@@ -59,11 +66,25 @@ pub fn save_marks(
 
 /// Refuses a batch after which a total would leave the range of 64 bits. Where these fit, every window fits.
 pub fn check_room(tx: &mut Tx<'_>, batch: &Batch) -> Result<(), Error> {
-    let sql = "SELECT gross_counted, gross_amount FROM window_totals WHERE measure = ? AND label = ?";
+    let values: Vec<Param<'_>> = batch
+        .totals
+        .keys()
+        .flat_map(|(measure, label)| [measure.as_str().to_param(), label.to_param()])
+        .collect();
+    let mut kept: HashMap<(String, String), (i64, i64)> = HashMap::new();
+    rows::for_pairs(["measure", "label"], &values, |condition, keys| {
+        let sql = format!(
+            "SELECT measure, label, gross_counted, gross_amount FROM window_totals WHERE {condition} \
+             ORDER BY measure, label"
+        );
+        kept.extend(tx.query(&sql, keys, |row| {
+            Ok(((row.get::<String>(0)?, row.get::<String>(1)?), (row.get(2)?, row.get(3)?)))
+        })?);
+        Ok(())
+    })?;
     for ((measure, label), Total { gross, .. }) in &batch.totals {
-        let found: Option<(i64, i64)> =
-            tx.query_opt(sql, params![measure.as_str(), label], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let (count, amount) = found.unwrap_or((0, 0));
+        let found = kept.get(&(measure.as_str().to_owned(), label.to_string()));
+        let (count, amount) = found.copied().unwrap_or((0, 0));
         let fits = |kept: i64, more: i64| kept.checked_add(more).is_some_and(|sum| sum < i64::MAX);
         if !fits(count, gross.count) || !fits(amount, gross.amount) {
             let text = format!("total_overflow: {} {label} would leave 64 bits", measure.as_str());

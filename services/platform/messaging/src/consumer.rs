@@ -17,6 +17,7 @@ use db::{Db, Tx};
 use kernel::envelope::Event;
 use kernel::{Clock, Envelope, Timestamp};
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::dead_letters::{self, DeadLetterState, Parked};
 use crate::inbox;
@@ -26,6 +27,10 @@ use crate::{Progress, Pump};
 pub(crate) const BATCH_MAX: usize = 256;
 /// After so many steps with messages it is looked for dead letters that are to be replayed.
 const REPLAY_EVERY: u32 = 16;
+/// How often it is looked there where a look is a question to a server.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// How long messages gather that nobody waits for, where a transaction costs questions to a server.
+const GATHER_FOR: Duration = Duration::from_millis(100);
 /// How often a message that fails for a reason of its own is tried before it is parked.
 const ATTEMPTS_MAX: u32 = 3;
 /// The longest subject and the longest type of a message.
@@ -41,6 +46,7 @@ pub struct Consumer {
     topics: Vec<Topic>,
     pub(crate) handlers: HashMap<&'static str, HandlerFn>,
     ahead: Option<AheadFn>,
+    gathers: bool,
     pub(crate) projection: Option<Projection>,
 }
 
@@ -52,8 +58,16 @@ impl Consumer {
             topics: topics.to_vec(),
             handlers: HashMap::new(),
             ahead: None,
+            gathers: false,
             projection: None,
         }
+    }
+
+    /// Nobody waits for what these messages lead to: they are gathered for a moment, and handled in fewer transactions.
+    #[must_use]
+    pub fn gathering(mut self) -> Self {
+        self.gathers = true;
+        self
     }
 
     /// Looks ahead at the messages that are about to be handled in one transaction: reads what they need with few statements
@@ -109,6 +123,8 @@ impl Consumer {
             subscription: Mutex::new(None),
             wake: Arc::new(Notify::new()),
             steps: AtomicU32::new(0),
+            gathers: self.gathers,
+            times: Mutex::default(),
         }
     }
 }
@@ -136,6 +152,26 @@ pub struct ConsumerPump {
     wake: Arc<Notify>,
     /// Steps that found messages.
     steps: AtomicU32,
+    gathers: bool,
+    times: Mutex<Times>,
+}
+
+/// When what was done last, where doing it often is dear.
+#[derive(Default)]
+struct Times {
+    /// Messages were taken, and those were all that there were.
+    took: Option<Instant>,
+    looked_for_letters: Option<Instant>,
+    looked_for_rebuild: Option<Instant>,
+}
+
+/// Whether it is time again; if so, the time is noted.
+fn is_time(last: &mut Option<Instant>) -> bool {
+    let is_due = last.is_none_or(|last| last.elapsed() >= LOOK_EVERY);
+    if is_due {
+        *last = Some(Instant::now());
+    }
+    is_due
 }
 
 /// A message, read or unreadable.
@@ -390,6 +426,38 @@ impl ConsumerPump {
         }
     }
 
+    /// As [`Self::replay_one`], if it is time to look for one. Where a look costs nothing it always is, once there is nothing
+    /// else to do.
+    async fn replay(&self, times: &mut Times, is_idle: bool) -> kernel::Result<Progress> {
+        let is_due = match (self.db.is_commit_ordered(), is_idle) {
+            (true, true) => true,
+            // Also where there is always something to do, an operator does not wait for ever.
+            (true, false) => self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(REPLAY_EVERY),
+            (false, _) => is_time(&mut times.looked_for_letters),
+        };
+        if !is_due {
+            return Ok(Progress::Idle);
+        }
+        let progress = self.replay_one().await?;
+        if progress == Progress::Worked {
+            times.looked_for_letters = None;
+        }
+        Ok(progress)
+    }
+
+    /// A piece of the rebuild that is under way, if one is. One that has just begun is found within [`LOOK_EVERY`], or by the
+    /// first message that is held for it.
+    async fn rebuild(&self, times: &mut Times) -> kernel::Result<Option<Progress>> {
+        if !self.db.is_commit_ordered() && !is_time(&mut times.looked_for_rebuild) {
+            return Ok(None);
+        }
+        let progress = self.rebuild_step().await;
+        if !matches!(progress, Ok(None)) {
+            times.looked_for_rebuild = None;
+        }
+        progress
+    }
+
     /// Handles one dead letter that an operator wants replayed.
     async fn replay_one(&self) -> kernel::Result<Progress> {
         let group = self.shared.group.clone();
@@ -443,8 +511,12 @@ impl Pump for ConsumerPump {
                 joined.insert(member)
             }
         };
-        if let Some(progress) = self.rebuild_step().await? {
+        let times = &mut *self.times.lock().await;
+        if let Some(progress) = self.rebuild(times).await? {
             return Ok(progress);
+        }
+        if let Some(took) = times.took.filter(|_| self.gathers && !self.db.is_commit_ordered()) {
+            tokio::time::sleep_until(took + GATHER_FOR).await;
         }
         let polled = match subscription.poll(BATCH_MAX).await {
             Ok(polled) => polled,
@@ -454,12 +526,11 @@ impl Pump for ConsumerPump {
             }
         };
         if polled.is_empty() {
-            return self.replay_one().await;
+            times.took = None;
+            return self.replay(times, true).await;
         }
-        // Also where there is always something to do, an operator does not wait for ever.
-        if self.steps.fetch_add(1, Ordering::Relaxed).is_multiple_of(REPLAY_EVERY) {
-            self.replay_one().await?;
-        }
+        self.replay(times, false).await?;
+        times.took = (polled.len() < BATCH_MAX).then(Instant::now);
         let batch: Arc<Vec<Incoming>> = Arc::new(polled.into_iter().map(Incoming::read).collect());
         let mut taken = self.take_all(&batch, Origin::Group).await;
         if taken.is_err() {
@@ -471,6 +542,7 @@ impl Pump for ConsumerPump {
             }
         }
         if !matches!(taken, Ok(Taken::Done)) {
+            times.looked_for_rebuild = None;
             subscription.rewind().await?;
             // Held: a rebuild has begun, and these come again when it is done.
             return taken.map(|_| Progress::Worked);
