@@ -34,6 +34,10 @@ use crate::reader::Seen;
 use crate::rest::{self, Rest, Verdict};
 use crate::{Settings, wire};
 
+/// How long commits are gathered after one was made: each is a question to the brokers, and what it tells them is needed by
+/// whoever takes over without a goodbye.
+const COMMIT_REST: Duration = Duration::from_millis(250);
+
 /// How long going back may take. It is settled inside librdkafka, without the brokers.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -77,6 +81,8 @@ pub(crate) struct Ledger {
     is_joining: AtomicBool,
     /// It has waited for its group in vain.
     is_given_up: AtomicBool,
+    /// The thread that commits has been told that something is owed.
+    is_told: AtomicBool,
     /// Events served: a poll that gave nothing and served nothing found nothing.
     served: AtomicU64,
     books: Mutex<Books>,
@@ -91,6 +97,7 @@ impl Ledger {
             rest: Mutex::new(Rest::new(session, handling, rest::some_share())),
             is_joining: AtomicBool::new(true),
             is_given_up: AtomicBool::new(false),
+            is_told: AtomicBool::new(false),
             served: AtomicU64::new(0),
             books: Mutex::default(),
         }
@@ -297,8 +304,9 @@ impl Member {
     }
 
     fn tell(&self) {
-        let owes = |client: &Arc<MemberClient>| !lock(&client.context().books).owed.is_empty();
-        if let (Some(committer), true) = (&self.committer, self.client.as_ref().is_some_and(owes)) {
+        let (Some(committer), Some(client)) = (&self.committer, &self.client) else { return };
+        let ledger = client.context();
+        if !lock(&ledger.books).owed.is_empty() && !ledger.is_told.swap(true, Ordering::AcqRel) {
             // Its thread ends after this member.
             let _ = committer.send(());
         }
@@ -417,12 +425,15 @@ fn settle(client: &MemberClient) {
     }
 }
 
-/// Settles when it is told to, until the member is gone. What is told meanwhile is settled together.
+/// Settles when it is told to, until the member is gone. What is told while it rests is settled together.
 fn commit_for(client: &Weak<MemberClient>, told: &mpsc::Receiver<()>) {
     while told.recv().is_ok() {
-        while told.try_recv().is_ok() {}
         let Some(client) = client.upgrade() else { return };
+        client.context().is_told.store(false, Ordering::Release);
         settle(&client);
+        // A member that leaves is not held up: it says itself how far it is.
+        drop(client);
+        std::thread::park_timeout(COMMIT_REST);
     }
 }
 
