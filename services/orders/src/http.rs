@@ -24,6 +24,7 @@ use crate::queries::{self, OrderView};
 use crate::saga::Runner;
 use crate::settled::{Settling, Tally};
 use crate::store;
+use crate::views::Views;
 
 /// How long `?wait=terminal` listens at most.
 const WAIT_MAX: Duration = Duration::from_secs(10);
@@ -36,6 +37,7 @@ pub struct State {
     pub edge: Arc<Edge>,
     pub vault: Vault,
     pub runner: Runner,
+    pub views: Arc<Views>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -198,7 +200,7 @@ async fn place(
     let settling = params.wait.map(|WaitFor::Terminal| state.runner.tally().settling(id));
     let answer = state
         .db
-        .write(move |tx| {
+        .write_ahead(key.clone(), move |tx| {
             once(tx, &key, now, |tx| {
                 let order = commands::place(tx, &runner, now, &request)?;
                 let (location, version) = (format!("/api/v1/orders/{}", order.id), order.version);
@@ -233,7 +235,7 @@ async fn wait(state: &State, accepted: Answer, settling: Settling) -> ApiResult<
             let _ = tokio::time::timeout(WAIT_MAX, settling.settled()).await;
         }
     }
-    let view = state.db.look_up(move |tx| queries::order(tx, id)).await?.ok_or_else(commands::not_found)?;
+    let view = state.views.order(id).await?.ok_or_else(commands::not_found)?;
     let status = if view.state.is_settled() { 201 } else { 202 };
     let mut answer =
         Answer::json(status, &view)?.located(format!("/api/v1/orders/{id}")).tagged(view.version);

@@ -19,6 +19,7 @@ mod store;
 #[cfg(test)]
 mod tests;
 mod trouble;
+mod views;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -75,6 +76,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         edge: context.edge.clone(),
         vault: context.vault.clone(),
         runner: runner.clone(),
+        views: views::Views::new(service.db()),
     };
     service.routes(http::routes(), state);
     service.consume(events::answers(runner.clone()));

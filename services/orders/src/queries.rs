@@ -1,5 +1,7 @@
 //! Orders as they are shown.
 
+use std::collections::HashMap;
+
 use contracts::{OrderId, ProductId, UserId};
 use db::Tx;
 use kernel::{Money, Timestamp};
@@ -76,9 +78,18 @@ impl From<OrderRow> for OrderView {
     }
 }
 
+fn shown(row: OrderRow, history: Vec<HistoryRow>) -> OrderView {
+    let history = history.into_iter().map(HistoryView::from).collect();
+    OrderView { history: Some(history), ..OrderView::from(row) }
+}
+
 /// One order with its history.
 pub fn order(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<OrderView>, db::Error> {
-    let Some((row, history)) = store::with_history(tx, id)? else { return Ok(None) };
-    let history = history.into_iter().map(HistoryView::from).collect();
-    Ok(Some(OrderView { history: Some(history), ..OrderView::from(row) }))
+    Ok(store::with_history(tx, id)?.map(|(row, history)| shown(row, history)))
+}
+
+/// Several orders, each with its history; those that are not there are left out.
+pub fn orders(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<HashMap<OrderId, OrderView>, db::Error> {
+    let found = store::with_histories(tx, ids)?;
+    Ok(found.into_iter().map(|(row, history)| (row.id, shown(row, history))).collect())
 }

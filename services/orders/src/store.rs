@@ -236,24 +236,38 @@ pub fn look_ahead(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<(), Error> {
 
 /// An order with its history, as it was at one moment.
 pub fn with_history(tx: &mut Tx<'_>, id: OrderId) -> Result<Option<(OrderRow, Vec<HistoryRow>)>, Error> {
+    Ok(with_histories(tx, &[id])?.pop())
+}
+
+/// Orders with their histories, each as it was at one moment.
+pub fn with_histories(tx: &mut Tx<'_>, ids: &[OrderId]) -> Result<Vec<(OrderRow, Vec<HistoryRow>)>, Error> {
     let columns = COLUMNS.split(", ").map(|column| format!("o.{column}")).collect::<Vec<_>>().join(", ");
-    let sql = format!(
-        "SELECT {columns}, h.sequence, h.state, h.reason, h.entered_at FROM orders o \
-         JOIN order_history h ON h.order_id = o.id WHERE o.id = ? ORDER BY h.sequence"
-    );
-    let mut order = None;
-    let history = tx.query(&sql, params![id.to_string()], |row| {
-        if order.is_none() {
-            order = Some(read(row)?);
-        }
-        Ok(HistoryRow {
-            sequence: row.get(12)?,
-            state: row.parse(13)?,
-            reason: row.get(14)?,
-            entered_at: row.get(15)?,
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let keys: Vec<Param<'_>> = ids.iter().map(ToParam::to_param).collect();
+    let mut orders: Vec<(OrderRow, Vec<HistoryRow>)> = Vec::with_capacity(ids.len());
+    tx.for_each_portion(&keys, |tx, portion| {
+        let places = vec!["?"; portion.len()].join(", ");
+        let sql = format!(
+            "SELECT {columns}, h.sequence, h.state, h.reason, h.entered_at FROM orders o \
+             JOIN order_history h ON h.order_id = o.id WHERE o.id IN ({places}) ORDER BY o.id, h.sequence"
+        );
+        tx.query_while(&sql, portion, |row| {
+            let id: OrderId = row.parse(0)?;
+            if orders.last().is_none_or(|(order, _)| order.id != id) {
+                orders.push((read(row)?, Vec::new()));
+            }
+            if let Some((_, history)) = orders.last_mut() {
+                history.push(HistoryRow {
+                    sequence: row.get(12)?,
+                    state: row.parse(13)?,
+                    reason: row.get(14)?,
+                    entered_at: row.get(15)?,
+                });
+            }
+            Ok(true)
         })
     })?;
-    Ok(order.map(|order| (order, history)))
+    Ok(orders)
 }
 
 /// One entry of an order's history.

@@ -10,7 +10,7 @@ use axum::extract::{FromRequest, MatchedPath, Request};
 use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
-use db::{Late, Migration, Migrations, Param, ToParam, Tx, params};
+use db::{Ahead, Kept, Late, Migration, Migrations, Param, Row, ToParam, Tx, params};
 use kernel::{Error, Timestamp};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -59,6 +59,10 @@ impl RequestKey {
 
     pub fn as_str(&self) -> &str {
         &self.key
+    }
+
+    fn place(&self) -> Place {
+        (self.principal.clone(), self.route.clone(), self.key.clone())
     }
 }
 
@@ -282,20 +286,85 @@ impl Late for Stored {
     }
 }
 
-fn find(tx: &mut Tx<'_>, key: &RequestKey) -> Result<Option<Answer>, Error> {
-    let sql = "SELECT fingerprint, status, location, etag, content_type, body FROM idempotent_answers \
-               WHERE principal = ? AND route = ? AND request_key = ?";
-    let found = tx.query_opt(sql, params![key.principal, key.route, key.key], |row| {
+/// What was answered to a key before. Known for one transaction and never changed.
+#[derive(Debug, Clone)]
+struct Remembered {
+    place: Place,
+    fingerprint: String,
+    answer: Answer,
+}
+
+/// Who, where, under which key.
+type Place = (String, String, String);
+
+const REMEMBERED: &str =
+    "principal, route, request_key, fingerprint, status, location, etag, content_type, body";
+
+impl Remembered {
+    fn read(row: &Row<'_>) -> Result<Self, db::Error> {
         let answer = Answer {
-            status: u16::try_from(row.get::<i64>(1)?).unwrap_or(500),
-            location: row.get(2)?,
-            etag: row.get(3)?,
-            content_type: row.get(4)?,
-            body: row.get(5)?,
+            status: u16::try_from(row.get::<i64>(4)?).unwrap_or(500),
+            location: row.get(5)?,
+            etag: row.get(6)?,
+            content_type: row.get(7)?,
+            body: row.get(8)?,
             replayed: true,
         };
-        Ok((row.get::<String>(0)?, answer))
-    })?;
+        Ok(Self { place: (row.get(0)?, row.get(1)?, row.get(2)?), fingerprint: row.get(3)?, answer })
+    }
+}
+
+impl Kept for Remembered {
+    type Key = Place;
+
+    fn key(&self) -> Place {
+        self.place.clone()
+    }
+
+    fn write(_: Vec<Self>, _: Vec<Self>, _: &mut Tx<'_>) -> Result<(), db::Error> {
+        Ok(())
+    }
+}
+
+/// Keys that are looked for at once.
+const KEYS_MAX: usize = 32;
+
+/// Requests that share a transaction have their answers looked for together.
+impl Ahead for RequestKey {
+    fn look(all: Vec<Self>, tx: &mut Tx<'_>) -> Result<(), db::Error> {
+        let places = tx.unknown::<Remembered>(all.iter().map(RequestKey::place));
+        for portion in places.chunks(KEYS_MAX) {
+            // Filled up with the last one, so that few statements are prepared.
+            let size = portion.len().next_power_of_two();
+            let filled =
+                portion.iter().chain(std::iter::repeat_n(&portion[portion.len() - 1], size - portion.len()));
+            let values: Vec<Param<'_>> = filled
+                .flat_map(|(principal, route, key)| [principal.to_param(), route.to_param(), key.to_param()])
+                .collect();
+            let either = vec!["(principal = ? AND route = ? AND request_key = ?)"; size].join(" OR ");
+            let sql = format!(
+                "SELECT {REMEMBERED} FROM idempotent_answers WHERE {either} ORDER BY principal, route, request_key"
+            );
+            let found = tx.query(&sql, &values, Remembered::read)?;
+            // That there is none is known too: an answer is inserted plainly.
+            portion.iter().for_each(|place| tx.note::<Remembered>(place.clone(), None));
+            found.into_iter().for_each(|one| tx.note(one.key(), Some(one)));
+        }
+        Ok(())
+    }
+}
+
+fn find(tx: &mut Tx<'_>, key: &RequestKey) -> Result<Option<Answer>, Error> {
+    let found = match tx.kept::<Remembered>(&key.place()) {
+        Some(known) => known,
+        None => {
+            let sql = format!(
+                "SELECT {REMEMBERED} FROM idempotent_answers WHERE principal = ? AND route = ? AND request_key = ?"
+            );
+            tx.query_opt(&sql, params![key.principal, key.route, key.key], Remembered::read)?
+        }
+    };
+    let found = found.map(|found| (found.fingerprint, found.answer));
     match found {
         None => Ok(None),
         Some((fingerprint, answer)) if fingerprint == key.fingerprint => Ok(Some(answer)),
