@@ -234,11 +234,14 @@ fn told_container(pod: &Pod, container: &str) -> String {
     format!("{kind} {container} of pod {}", pod.metadata.name)
 }
 
-/// One line of bounded length.
+/// One line of bounded length. Runtimes say why at the end, so the middle goes.
 fn told(message: &str) -> String {
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
-    match line.char_indices().nth(TOLD_MAX) {
-        Some((end, _)) => format!("{}…", &line[..end]),
-        None => line,
+    let length = line.chars().count();
+    if length <= TOLD_MAX {
+        return line;
     }
+    let head: String = line.chars().take(TOLD_MAX / 3).collect();
+    let tail: String = line.chars().skip(length - TOLD_MAX * 2 / 3).collect();
+    format!("{head} … {tail}")
 }

@@ -1,6 +1,5 @@
 //! A whole rollout as steps of a journal.
 
-use super::*;
 use crate::code::Code;
 use crate::lifecycle::{
     EXITS, Failure, Lifecycle, OnFailure, Outcome, Resume, STEPS, State, Step, Trigger, failure_of, next,

@@ -39,18 +39,24 @@ pub fn of<'a>(applied: &Applied, object: &'a Object, world: &'a World) -> Stand<
         _ => Stand { open: Some("nothing that is rolled out".to_owned()), ..Stand::default() },
     };
     let meta = object.meta();
-    let behind = if meta.generation < applied.generation {
-        Some("the API shows the state before the change".to_owned())
-    } else if object.observed_generation().is_some_and(|observed| observed < meta.generation) {
-        Some("the controller has not seen the change yet".to_owned())
-    } else {
-        None
-    };
-    if behind.is_some() {
+    let is_before = meta.generation < applied.generation;
+    let is_unseen = object.observed_generation().is_some_and(|observed| observed < meta.generation);
+    if is_before || is_unseen {
         // The counts are about the wish before this one.
         stand.updated = 0;
         stand.ending = None;
-        stand.open = behind;
+        stand.open = Some(if is_before {
+            "the API shows the state before the change".to_owned()
+        } else {
+            "the controller has not seen the change yet".to_owned()
+        });
+        // So are the pods, except where they are told by the template itself.
+        if is_before || !matches!(object, Object::Deployment(_)) {
+            let pods = std::mem::take(&mut stand.pods);
+            stand.old_pods.extend(pods);
+            stand.old_left = count(&stand.old_pods);
+            stand.owners.clear();
+        }
     }
     stand
 }
