@@ -480,3 +480,45 @@ async fn what_signs_in_at_a_prometheus_server_is_never_shown() {
     }
     assert!(!asked.lock().unwrap().is_empty(), "and it is shown to the server");
 }
+
+/// A page of a history of the last three minutes: each series with one value all the time.
+fn steady(series: &[(&str, Value, f64)]) -> String {
+    let now_ms = SystemClock.now().as_millis();
+    let times: Vec<i64> = (0..=36).map(|n| now_ms - (36 - n) * 5_000).collect();
+    let series: Vec<Value> = series
+        .iter()
+        .map(|(name, labels, value)| json!({"name": name, "labels": labels, "values": vec![value; 37]}))
+        .collect();
+    json!({"interval_ms": 5000, "times": times, "series": series}).to_string()
+}
+
+#[tokio::test]
+async fn of_a_split_platform_the_supervisor_tells_which_process_is_down() {
+    let process = |replica: &str| json!({"process": "orders", "replica": replica});
+    let up = move |replica: &str, value| ("rtc_split_process_up", process(replica), value);
+    let app = Router::new()
+        .route(
+            "/admin/status",
+            get(|headers: axum::http::HeaderMap| async move {
+                let host = headers["host"].to_str().unwrap();
+                let url = format!("http://{host}/first");
+                json!({"processes": [{"service": "orders", "replica": 1, "admin_url": url}]}).to_string()
+            }),
+        )
+        .route("/admin/metrics/history", get(move || async move { steady(&[up("1", 1.0), up("2", 0.0)]) }))
+        .route(
+            "/first/admin/metrics/history",
+            get(|| async { steady(&[("rtc_dlq_depth", json!({"group": "orders.saga"}), 7.0)]) }),
+        );
+    let typed = Typed::against(app).await;
+    let check = async |expr: &str, value: &str| {
+        let came = typed.run(&["metrics", "check", expr, "--min", value, "--max", value]).await;
+        assert_eq!(came.exit, 0, "{expr}: {}{}", came.stdout, came.stderr);
+    };
+    check("max(rtc_dlq_depth{process=\"orders\", replica=\"1\"})", "7").await;
+    check("sum(rtc_split_process_up)", "1").await;
+    check("count(up == 1)", "2").await;
+    let came = typed.run(&["metrics", "alerts", "-o", "json"]).await;
+    assert!(came.stdout.contains("\"RtcProcessDown\""), "{}{}", came.stdout, came.stderr);
+    assert!(!came.stdout.contains("\"RtcServiceDown\""), "another one serves: {}", came.stdout);
+}
