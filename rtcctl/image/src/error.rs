@@ -104,3 +104,21 @@ impl From<oci::Error> for Error {
 fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_one_error_wherever_it_was_found() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let path = PathBuf::from("/layout/blobs");
+        assert!(matches!(Error::write(full()), Error::Full { .. }));
+        match Error::from(oci::Error::Io { path: path.clone(), source: full() }) {
+            Error::Full { source } => assert!(source.to_string().starts_with("/layout/blobs: ")),
+            other => panic!("{other:?}"),
+        }
+        let other = oci::Error::Io { path, source: io::ErrorKind::PermissionDenied.into() };
+        assert!(matches!(Error::from(other), Error::Layout(_)));
+    }
+}

@@ -77,7 +77,9 @@ pub fn minimal(libraries: &Libraries, account: &Account, owned: &[String]) -> Re
         tree.link(path, target)?;
     }
     for library in &libraries.libraries {
-        tree.file(&library.path, READ, ROOT, Source::File(library.source.clone()))?;
+        // Beside the program may be within a folder that is a link here.
+        let path = tree.real(&library.path)?;
+        tree.file(&path, READ, ROOT, Source::File(library.source.clone()))?;
     }
     if let Some(loader) = &libraries.loader {
         tree.file(&loader.path, SEARCHED, ROOT, Source::File(loader.source.clone()))?;
@@ -106,7 +108,8 @@ pub fn minimal(libraries: &Libraries, account: &Account, owned: &[String]) -> Re
 pub fn own(tree: &mut Tree, account: &Account, owned: &[String]) -> Result<()> {
     for folder in std::iter::once(&account.home).chain(owned) {
         if *folder != "/" {
-            tree.directory(folder, SEARCHED, account.owner())?;
+            let folder = tree.real(folder)?;
+            tree.directory(&folder, SEARCHED, account.owner())?;
         }
     }
     Ok(())
@@ -138,6 +141,11 @@ fn users(account: &Account) -> Result<(String, String)> {
     Ok((users, groups))
 }
 
+/// The file of certificates that a system has, by its path there.
+pub(crate) fn certificates_of(system: &Sysroot) -> Option<String> {
+    CERTIFICATES_OF_SYSTEMS.iter().find_map(|path| system.real(path).ok())
+}
+
 /// What goes out of date by itself: certificates and time zones.
 ///
 /// Errors: [`Error::MissingCertificates`], [`Error::MissingZones`], [`Error::UnknownZone`], [`Error::Unreadable`].
@@ -145,9 +153,8 @@ pub fn world(system: &Sysroot, certificates: &Certificates, zones: &Zones) -> Re
     let mut tree = Tree::default();
     let file = match certificates {
         Certificates::OfSystem => {
-            let found = CERTIFICATES_OF_SYSTEMS.iter().find_map(|path| system.real(path).ok());
             let missing = || Error::MissingCertificates { sysroot: system.on_machine("/") };
-            Some(system.on_machine(&found.ok_or_else(missing)?))
+            Some(system.on_machine(&certificates_of(system).ok_or_else(missing)?))
         }
         Certificates::File(path) => Some(path.clone()),
         Certificates::None => None,

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use crate::configuration::time;
 use crate::error::{Error, Result};
 use crate::libraries::Libraries;
-use crate::root::{Certificates, Zones};
+use crate::root::{Certificates, Zones, certificates_of};
 use crate::settings::{Base, Foundation, Settings};
 use crate::sysroot::Sysroot;
 use crates::Crate;
@@ -236,12 +236,10 @@ fn packages(subject: &Subject<'_>) -> Result<Vec<Package>> {
         libraries.map(|library| (library.source.display().to_string(), library.path.clone())).collect();
     let system = Sysroot::new(&subject.settings.system);
     let mut world = Vec::new();
-    let certificates = match &subject.settings.certificates {
-        Certificates::OfSystem => system.locate("/etc/ssl/certs/ca-certificates.crt").ok(),
-        _ => None,
-    };
-    if let Some(located) = certificates {
-        world.push((located.source.display().to_string(), located.path));
+    if subject.settings.certificates == Certificates::OfSystem
+        && let Some(path) = certificates_of(&system)
+    {
+        world.push((system.on_machine(&path).display().to_string(), path));
     }
     if subject.settings.zones != Zones::None
         && let Ok(located) = system.locate("/usr/share/zoneinfo/tzdata.zi")

@@ -400,3 +400,45 @@ fn what_goes_on_is_told() {
     let (begun, read, done) = told.into_inner();
     assert_eq!((begun, done), (read, vec![Concern::Root, Concern::World, Concern::Application]));
 }
+
+/// Most of what this process has held in memory, in bytes.
+fn most_memory() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// What a child of the test below does: where there is a file `length`, it packs one of that many bytes there.
+#[test]
+fn a_large_program_is_packed() {
+    let here = std::env::current_dir().unwrap();
+    let length = std::fs::read_to_string(here.join("length")).ok();
+    let other = tempfile::tempdir().unwrap();
+    let folder = if length.is_some() { here } else { other.path().to_owned() };
+    let length = length.map_or(10 << 20, |length| length.parse().unwrap());
+    let mut settings = project(&folder);
+    let layout = layout(&folder);
+    let program = std::fs::OpenOptions::new().write(true).open(&settings.binaries[0].path).unwrap();
+    program.set_len(length).unwrap();
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        settings.compression = compression;
+        let built = quietly(&settings, &layout).unwrap();
+        assert_eq!(files_of(&layout, &built.images[0])["usr/local/bin/rtcd"].size(), length);
+    }
+    std::fs::write(folder.join("memory"), most_memory().to_string()).unwrap();
+}
+
+#[test]
+fn memory_does_not_grow_with_a_file() {
+    const LENGTH: u64 = 300 << 20;
+    let folder = tempfile::tempdir().unwrap();
+    put(folder.path().join("length"), LENGTH.to_string().as_bytes());
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "build::tests::a_large_program_is_packed"])
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));
+    let memory: u64 = std::fs::read_to_string(folder.path().join("memory")).unwrap().parse().unwrap();
+    assert!(memory < 64 << 20, "{memory} bytes for {LENGTH}");
+}

@@ -55,6 +55,18 @@ fn libraries_lie_where_they_are_looked_for() {
 }
 
 #[test]
+fn what_lies_within_a_link_lies_where_the_link_leads() {
+    let libraries = Libraries {
+        loader: None,
+        libraries: vec![library("/lib/own/libown.so")],
+        links: [("/lib".to_owned(), "usr/lib".to_owned())].into(),
+    };
+    let tree = minimal(&libraries, &Account::default(), &["/lib/state".to_owned()]).unwrap();
+    assert!(tree.get("/usr/lib/own/libown.so").is_some());
+    assert_eq!(tree.get("/usr/lib/state").unwrap().owner, Account::default().owner());
+}
+
+#[test]
 fn root_and_nobody_are_there_once() {
     for (name, uid, count) in [("root", 0, 2), ("nobody", 65534, 2), ("rtc", 1000, 3), ("other", 0, 2)] {
         let account = Account { name: name.to_owned(), uid, gid: uid, home: "/".to_owned() };
