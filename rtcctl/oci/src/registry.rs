@@ -242,7 +242,7 @@ impl Repository {
                 return Ok(response);
             }
             let headers = response.headers().clone();
-            let bytes = match (&call.method, status.as_u16()) {
+            let mut bytes = match (&call.method, status.as_u16()) {
                 // The first time it only means that somebody should say who asks.
                 (&Method::HEAD, 401) if !has_renewed => Vec::new(),
                 _ => self.explanation(call, &header, response).await,
@@ -257,6 +257,9 @@ impl Repository {
                 has_renewed = true;
                 if inner.auth.refused(&header, &self.scopes, &challenges(&headers)).await {
                     continue;
+                }
+                if bytes.is_empty() && call.method == Method::HEAD {
+                    bytes = self.reason(call, &header, status).await;
                 }
             }
             return Err(answer::failure(&self.asked(call.what, call.url.as_str()), status, &headers, &bytes));
@@ -273,9 +276,14 @@ impl Repository {
         if is_plain_absence || status == 429 || status >= 500 {
             return Vec::new();
         }
+        self.reason(call, header, response.status()).await
+    }
+
+    /// What the registry says with GET that it could not say to HEAD.
+    async fn reason(&self, call: &Call<'_>, header: &auth::Header, status: StatusCode) -> Vec<u8> {
         let again = Call { accept: call.accept, ..Call::new(Method::GET, call.url.clone(), call.what) };
         match self.follow(&again, header).await {
-            Ok(response) if response.status().as_u16() == status => answer::body(response).await,
+            Ok(response) if response.status() == status => answer::body(response).await,
             _ => Vec::new(),
         }
     }

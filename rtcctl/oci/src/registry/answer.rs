@@ -142,6 +142,7 @@ pub(super) fn failure(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap
 
 /// A connection that failed. Certificates do not become good by waiting, nor does a plain port speak TLS.
 pub(super) fn broken(asked: &Asked<'_>, error: reqwest::Error) -> Failure {
+    let is_unreached = error.is_connect();
     let reason = chain(&error.without_url());
     let is_final =
         ["certificate", "InvalidContentType", "CorruptMessage", "corrupt message", "builder error"]
@@ -154,6 +155,7 @@ pub(super) fn broken(asked: &Asked<'_>, error: reqwest::Error) -> Failure {
             attempts: 1,
             reason,
         }),
+        false if is_unreached => Failure::Unreached { reason },
         false => Failure::again(reason),
     }
 }

@@ -165,13 +165,18 @@ impl Repository {
     }
 
     pub(super) fn unexpected(&self, what: &str, status: StatusCode) -> Failure {
-        Failure::Final(Error::Refused {
+        Failure::Final(self.refusal(what, status))
+    }
+
+    /// An answer that is none to what was asked.
+    pub(super) fn refusal(&self, what: &str, status: StatusCode) -> Error {
+        Error::Refused {
             registry: self.registry.0.host.clone(),
             what: what.to_owned(),
             status: status.as_u16(),
             code: String::new(),
             message: format!("{status} is no answer to that"),
-        })
+        }
     }
 
     /// The one `PUT` that carries the content and ends the upload.

@@ -184,10 +184,7 @@ impl Repository {
             (Err(error), _) => return Err(error),
         };
         if !response.status().is_success() {
-            return match self.unexpected(&what, response.status()) {
-                Failure::Final(error) => Err(error),
-                Failure::Again { reason, .. } => Err(Error::Invalid { what, reason }),
-            };
+            return Err(self.refusal(&what, response.status()));
         }
         if let Some(digest) = content_digest(response.headers()) {
             wanted.expect(digest, &what)?;

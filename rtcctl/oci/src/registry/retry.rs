@@ -32,11 +32,21 @@ impl Default for Patience {
 /// A registry that says how long to wait is believed up to this.
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(90);
 
+/// A name that is misspelt and a port where nothing listens stay so for longer than anybody waits.
+const UNREACHED_ATTEMPTS: u32 = 3;
+
 /// One attempt that failed.
 #[derive(Debug)]
 pub(crate) enum Failure {
     Final(Error),
-    Again { reason: String, after: Option<Duration> },
+    Again {
+        reason: String,
+        after: Option<Duration>,
+    },
+    /// Nobody was there to be asked.
+    Unreached {
+        reason: String,
+    },
 }
 
 impl From<Error> for Failure {
@@ -89,12 +99,13 @@ impl Attempts {
         failure: Failure,
         notice: &(dyn Fn(&Retry) + Send + Sync),
     ) -> Result<()> {
-        let (reason, after) = match failure {
+        let (reason, after, attempts) = match failure {
             Failure::Final(error) => return Err(error),
-            Failure::Again { reason, after } => (reason, after),
+            Failure::Again { reason, after } => (reason, after, self.patience.attempts),
+            Failure::Unreached { reason } => (reason, None, self.patience.attempts.min(UNREACHED_ATTEMPTS)),
         };
         self.failed += 1;
-        let Some(wait) = self.waits.next().filter(|_| self.failed < self.patience.attempts) else {
+        let Some(wait) = self.waits.next().filter(|_| self.failed < attempts) else {
             return Err(Error::Unavailable {
                 registry: registry.to_owned(),
                 what: what.to_owned(),

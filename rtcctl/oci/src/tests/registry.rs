@@ -250,7 +250,11 @@ async fn nobody_is_given_a_token_where_everybody_is_and_refused_elsewhere() {
             let refused = repository.tags().await;
             assert!(matches!(&refused, Err(Error::Denied { status: 401, .. })), "{login:?} {refused:?}");
             let refused = repository.has_blob(&Digest::of(b"")).await;
-            assert!(matches!(&refused, Err(Error::Denied { .. })), "{login:?} {refused:?}");
+            assert!(
+                matches!(&refused, Err(Error::Denied { message, .. })
+                    if message.contains("required") || message.contains("incorrect")),
+                "{login:?} {refused:?}"
+            );
         }
     }
 }
@@ -445,7 +449,7 @@ async fn a_registry_that_is_not_there_is_given_up() {
     drop(listener);
     let registry = Registry::new(&host, Arc::new(Login::Anonymous), options()).unwrap();
     let gone = registry.repository("a", Access::Pull).unwrap().tags().await.unwrap_err();
-    assert!(matches!(gone, Error::Unavailable { attempts: 4, .. }), "{gone:?}");
+    assert!(matches!(gone, Error::Unavailable { attempts: 3, .. }), "{gone:?}");
 }
 
 #[tokio::test]
