@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::dashboards;
 use crate::run::{Outcome, check, command, output, root};
+use crate::{dashboards, manifests};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
@@ -13,6 +13,7 @@ pub enum Mode {
 
 pub fn run(mode: Mode) -> Outcome {
     dashboards::run(mode)?;
+    manifests::chart(mode)?;
     let mut build = command("cargo", &["build", "--quiet", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
     build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     check(build)?;

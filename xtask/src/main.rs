@@ -14,6 +14,7 @@ mod engines;
 mod fuzz;
 mod infra;
 mod infra_bench;
+mod manifests;
 mod metrics_page;
 mod platform;
 mod prometheus;
@@ -29,6 +30,7 @@ Tasks of the RTC workspace
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
+  cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
   cargo xtask test metrics burning
                                  of it, that budgets which burn are told in time
@@ -40,6 +42,7 @@ Tasks of the RTC workspace
   cargo xtask tidy               rules of the house that no lint knows
   cargo xtask dashboards [--check]
                                  writes dashboards/ and docs/METRICS.md from the catalogue of metrics
+  cargo xtask chart [--check]    writes pipelines/helm from the manifests
   cargo xtask codegen [--check]  writes docs/reference and those too; --check only compares
   cargo xtask bench orders       the checkout under load, release build, ratios and medians
   cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
@@ -59,6 +62,9 @@ fn main() -> ExitCode {
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
+        ["test", "manifests"] => manifests::run(),
+        ["chart"] => manifests::chart(codegen::Mode::Write),
+        ["chart", "--check"] => manifests::chart(codegen::Mode::Check),
         ["test", "metrics"] => prometheus::live::run(),
         ["test", "metrics", "burning"] => prometheus::live::burning(),
         ["test", "--all"] => suites::all(),

@@ -3,7 +3,9 @@
 //! Invariant: each can be meant.
 
 use crate::Description;
-use crate::description::{Canary, Certificate, Entry, Files, IdentityKind, Mesh, Provisioning, Scheme};
+use crate::description::{
+    Canary, Certificate, Entry, Files, IdentityKind, Mesh, Provisioning, Resources, Scheme,
+};
 
 /// A small environment: one replica of most, no mesh, an own load balancer.
 pub const DEV: &str = include_str!("../examples/dev.toml");
@@ -59,6 +61,39 @@ pub fn with_canary(mut description: Description) -> Description {
     description
 }
 
+/// What the chart that is checked in is made of: prod with names of its own.
+pub fn charted() -> Result<Description, toml::de::Error> {
+    let mut description = prod()?;
+    description.entry = Entry::Alb {
+        target: "gateway".to_owned(),
+        hosts: vec!["shop.prod.example.com".to_owned()],
+        certificate_arn: "arn:aws:acm:ap-northeast-2:111122223333:certificate/a".to_owned(),
+        scheme: Scheme::InternetFacing,
+    };
+    Ok(description)
+}
+
+/// The same shape with everything changed that is a value of the chart.
+pub fn altered(mut description: Description) -> Description {
+    description.image = OTHER_IMAGE.replace("0001", "0002");
+    description.mesh = match description.mesh {
+        Some(_) => None,
+        None => Some(Mesh { revision: None, namespace: "istio-system".to_owned(), attempts: 2 }),
+    };
+    for target in description.targets.values_mut() {
+        target.replicas = target.replicas.map(|replicas| replicas + 1);
+        if let Some(scaling) = &mut target.scaling {
+            (scaling.min, scaling.max) = (scaling.min + 1, scaling.max + 5);
+        }
+        let cpu_limit = target.resources.cpu_limit.is_none().then(|| "8".to_owned());
+        target.resources = Resources { cpu: "750m".to_owned(), memory: "768Mi".to_owned(), cpu_limit };
+    }
+    if let Entry::Alb { hosts, .. } | Entry::GatewayApi { hosts, .. } = &mut description.entry {
+        *hosts = ["a", "b", "c"].map(|name| format!("{name}.example.org")).to_vec();
+    }
+    description
+}
+
 /// Every shape, by name.
 pub fn every() -> Result<Vec<(&'static str, Description)>, toml::de::Error> {
     let arn = || Certificate::Arn("arn:aws:acm:ap-northeast-2:111122223333:certificate/a".to_owned());
@@ -77,6 +112,7 @@ pub fn every() -> Result<Vec<(&'static str, Description)>, toml::de::Error> {
     annotated.identity.kind = IdentityKind::Irsa;
     let secret = Certificate::Secret("tls".to_owned());
     Ok(vec![
+        ("charted", charted()?),
         ("dev", dev()?),
         ("dev-mesh", in_mesh),
         ("dev-gateway", gateway_api(dev()?, arn(), None)),

@@ -3,6 +3,7 @@
 //!
 //! - [`description`] says what is to run: targets, engines, entry, mesh, files, logs; [`Release`] is one that can be meant;
 //! - [`render`] makes the objects of it, in the order in which they have to be applied;
+//! - [`chart`] makes the same a Helm chart, with what operators change as values;
 //! - [`lint`] looks for what makes a rollout lose requests, in objects of whatever origin;
 //! - [`yaml`] writes objects so that every reader reads the same, and reads those of others.
 //!
@@ -12,6 +13,7 @@
 //! The description as TOML is in `examples/`: [`examples::DEV`] and [`examples::PROD`]. In `rtc.toml` it is `[environments.NAME.deploy]` over
 //! `[deploy]`; image, addresses, roles and groups are filled in from the build and from Terraform's output `rtc`.
 
+pub mod chart;
 pub mod description;
 pub mod examples;
 pub mod lint;

@@ -1,5 +1,6 @@
 //! What holds of every render, what is refused, and what is found in objects of others.
 
+mod charts;
 mod faults;
 mod findings;
 mod given;

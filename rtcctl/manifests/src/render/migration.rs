@@ -16,7 +16,10 @@ pub(super) fn objects(release: &Release) -> Vec<Object> {
     }
     let template = pod::migrating(release, &target);
     let settings = settings::hash(release, "migrate", &target);
-    let told = settings::fingerprint(format!("{settings} {template}").as_bytes());
+    let told = format!("{settings} {template}")
+        .replace(&release.image.to_string(), "")
+        .replace(release.image.short(), "");
+    let told = settings::fingerprint(told.as_bytes());
     let name = format!("migrate-{}-{}", release.image.short(), &told[..6]);
     let spec = json!({
         "backoffLimit": 2,
