@@ -189,6 +189,9 @@ codes! {
     OnDelete "ROL068" Passing "the old pods stay until somebody deletes them",
         "the update strategy is OnDelete",
         "delete the old pods one by one, or use RollingUpdate";
+    StuckPod "ROL069" Passing "a broken pod of an older revision holds the set up",
+        "a StatefulSet goes on only when each pod is ready, and does not replace a broken one by itself, also not after a rollback",
+        "delete the pod that the message names; the set makes it anew from the present template";
 }
 
 impl Code {

@@ -2,7 +2,7 @@
 
 use super::{Case, Cause, told, told_container};
 use crate::code::Code;
-use crate::objects::{ContainerStatus, Terminated};
+use crate::objects::{ContainerStatus, Event, Terminated};
 
 /// What a container is for, and so which of its ends are failures.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,9 +83,11 @@ fn name(case: &Case<'_>, status: &ContainerStatus, end: &Terminated, role: Role)
         );
     }
     // Killed from outside: by whom, the events say.
+    let is_of_this_life = |event: &&Event| event.last_at().is_none_or(|at| Some(at) >= end.started_at);
     let killing = case
         .event(&["Killing"], Some(&status.name))
-        .filter(|_| matches!(end.exit_code, 137 | 143 | 2 | 0 | 1));
+        .filter(|_| matches!(end.exit_code, 137 | 143 | 2 | 0 | 1))
+        .filter(is_of_this_life);
     if let Some(killing) = killing {
         if killing.message.contains("startup probe") {
             return (
@@ -131,11 +133,14 @@ fn answer(case: &Case<'_>, status: &ContainerStatus, probe: &str) -> String {
 
 /// It runs, and a probe says that it is not well.
 pub fn probed(case: &Case<'_>, status: &ContainerStatus) -> Option<Cause> {
-    status.state.running.as_ref()?;
+    let running = status.state.running.as_ref()?;
     if status.ready {
         return None;
     }
-    let unhealthy = case.event(&["Unhealthy", "ProbeError"], Some(&status.name))?;
+    // What a probe said before it was started again is about the life before.
+    let unhealthy = case
+        .event(&["Unhealthy", "ProbeError"], Some(&status.name))
+        .filter(|event| event.last_at().is_none_or(|at| Some(at) >= running.started_at))?;
     let code = if unhealthy.message.starts_with("Startup") {
         Code::StartupProbe
     } else if unhealthy.message.starts_with("Liveness") {

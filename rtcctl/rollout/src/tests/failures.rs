@@ -145,6 +145,38 @@ fn a_trouble_that_has_passed_accuses_nobody() {
     assert_eq!(said(&played.verdict(at(10))), "progress");
 }
 
+/// The observation with the times of the container's present life moved on.
+fn later(name: &str, from: &str, to: &str) -> Verdict {
+    let case = cases().into_iter().find(|case| case.name == name).unwrap();
+    let mut played = base();
+    for line in &case.observed {
+        let mut line = line.clone();
+        if line.watch == Some(Kind::Pod) {
+            let text = line.line.unwrap().to_string();
+            assert!(text.contains(from), "{text}");
+            line.line = Some(serde_json::from_str(&text.replace(from, to)).unwrap());
+        }
+        played.hear(&line);
+    }
+    played.verdict(at(50))
+}
+
+#[test]
+fn what_a_probe_said_of_an_earlier_life_accuses_nobody() {
+    let started = "\"running\":{\"startedAt\":\"2026-11-21T09:30:";
+    let same = later("readiness that does not come", &format!("{started}01Z"), &format!("{started}01Z"));
+    assert_eq!(said(&same), "waiting ROL015");
+    let next = later("readiness that does not come", &format!("{started}01Z"), &format!("{started}20Z"));
+    assert_eq!(said(&next), "progress");
+}
+
+#[test]
+fn a_crash_is_not_blamed_on_the_probe_that_killed_an_earlier_life() {
+    let started = "\"startedAt\":\"2026-11-21T09:30:";
+    let next = later("killed by its start-up probe", &format!("{started}01Z"), &format!("{started}45Z"));
+    assert_eq!(said(&next), "failed ROL010");
+}
+
 #[test]
 fn many_pods_with_one_trouble_are_told_once() {
     let mut played = base();

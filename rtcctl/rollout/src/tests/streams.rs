@@ -40,6 +40,7 @@ streams! {
     a_stateful_set_is_done_by_its_update_revision = "stateful";
     a_partition_is_not_waited_for = "partition";
     a_stateful_set_that_waits_for_deletions_says_so = "on_delete";
+    a_stateful_set_that_a_broken_old_pod_holds_up_says_which = "stuck";
     a_daemon_set_is_done_by_its_updated_and_available_pods = "daemon";
     a_migration_is_done_when_its_job_is = "job";
     a_job_that_failed_is_a_failure = "job_failed";

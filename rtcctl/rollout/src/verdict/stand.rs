@@ -192,7 +192,8 @@ fn of_stateful_set<'a>(object: &'a Object, set: &'a StatefulSet, world: &'a Worl
             let why = format!("{} old pods of {} stay", old_pods.len(), set.metadata.name);
             cause(Code::OnDelete, Finality::Retryable, why, object)
         })
-        .flatten();
+        .flatten()
+        .or_else(|| stuck(&old_pods).filter(|_| !is_on_delete && status.updated_replicas < to_update));
     let new = count(&pods).min(status.updated_replicas);
     Stand {
         desired,
@@ -207,6 +208,26 @@ fn of_stateful_set<'a>(object: &'a Object, set: &'a StatefulSet, world: &'a Worl
         old_pods,
         owners: vec![object],
     }
+}
+
+/// An old pod that will not become ready, and that the set waits for before it goes on.
+fn stuck(old_pods: &[&Pod]) -> Option<Cause> {
+    let is_broken = |pod: &Pod| {
+        pod.status.containers.iter().chain(&pod.status.init_containers).any(|status| {
+            matches!(
+                status.waiting_for(),
+                "CrashLoopBackOff" | "ImagePullBackOff" | "ErrImagePull" | "CreateContainerConfigError"
+            )
+        })
+    };
+    let pod = old_pods.iter().find(|pod| pod.is_alive() && is_broken(pod))?;
+    let why = format!("pod {} of an older revision is broken and holds the set up", pod.metadata.name);
+    Some(Cause {
+        code: Code::StuckPod,
+        finality: Finality::Retryable,
+        why,
+        about: vec![Reference::to_pod(pod, None)],
+    })
 }
 
 fn of_daemon_set<'a>(object: &'a Object, set: &'a DaemonSet, world: &'a World) -> Stand<'a> {
