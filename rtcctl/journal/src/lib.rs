@@ -1,7 +1,7 @@
 //! What `rtcctl` did: a folder a run.
 //!
 //! ```text
-//! ROOT/20261121-095812-infra-apply-dev-3f2a/
+//! ROOT/20261121-095812-000-infra-apply-dev-3f2a/
 //!   run.json        who began what, where and when; never written again
 //!   steps.ndjson    one line an entry, appended and synced
 //!   lock            held for as long as a process works on the run

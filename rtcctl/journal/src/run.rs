@@ -35,10 +35,10 @@ pub struct Start {
 }
 
 impl Start {
-    /// `20261121-095812-infra-apply-dev-3f2a`: sorts by time, reads as what it is.
+    /// `20261121-095812-417-infra-apply-dev-3f2a`: sorts by time to the millisecond, reads as what it is.
     pub(crate) fn id(&self, at: Timestamp, chance: u64) -> String {
         let time =
-            at.in_zone("UTC").map_or_else(String::new, |time| time.strftime("%Y%m%d-%H%M%S").to_string());
+            at.in_zone("UTC").map_or_else(String::new, |time| time.strftime("%Y%m%d-%H%M%S-%3f").to_string());
         let mut id = time;
         for word in self.command.split_whitespace().chain([self.environment.as_str()]) {
             let plain: String = word

@@ -52,7 +52,7 @@ fn ended(exit: u8) -> Entry {
 fn a_run_reads_back_as_it_was_written() {
     let desk = Desk::new();
     let mut run = desk.begin();
-    assert_eq!(run.id(), "20261121-095812-infra-apply-dev-3f2a");
+    assert_eq!(run.id(), "20261121-095812-000-infra-apply-dev-3f2a");
     assert_eq!(desk.journal().read("last").unwrap().state, State::UnderWay);
     let entries = [
         begun("plan", "a"),
@@ -187,4 +187,11 @@ fn what_is_written_is_for_its_owner_alone() {
         assert_eq!(entry.unwrap().metadata().unwrap().permissions().mode() & 0o077, 0);
     }
     assert_eq!(fs::metadata(run.folder()).unwrap().permissions().mode() & 0o077, 0);
+}
+
+#[test]
+fn runs_of_the_same_second_are_in_the_order_in_which_they_began() {
+    let start = |command: &str| Start { command: command.to_owned(), ..Start::default() };
+    let at = |ms| start("infra apply").id(Timestamp::from_millis(ms), if ms == 1_000 { 0xffff } else { 0 });
+    assert!(at(1_000) < at(1_001) && at(1_999) < at(2_000));
 }
