@@ -125,6 +125,9 @@ pub enum Command {
     /// Plan and change the infrastructure of an environment
     #[command(subcommand)]
     Infra(commands::infra::Command),
+    /// Build images without a daemon, push them, look at them
+    #[command(subcommand)]
+    Image(commands::image::Command),
     /// Show what was changed from this machine, and how it went
     #[command(subcommand)]
     Runs(commands::runs::Command),

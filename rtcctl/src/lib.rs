@@ -22,6 +22,7 @@ pub mod local;
 pub mod metrics;
 pub mod output;
 pub mod progress;
+pub mod recording;
 pub mod sales;
 pub mod signals;
 

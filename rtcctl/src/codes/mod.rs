@@ -8,6 +8,7 @@ mod config;
 mod doctor;
 mod events;
 mod general;
+mod image;
 mod infra;
 mod journal;
 mod load;
@@ -22,6 +23,7 @@ pub use config::*;
 pub use doctor::*;
 pub use events::*;
 pub use general::*;
+pub use image::*;
 pub use infra::*;
 pub use journal::*;
 pub use load::*;
@@ -82,6 +84,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         replay::REPLAY,
         journal::JOURNAL,
         infra::INFRA,
+        image::IMAGE,
     ]
     .into_iter()
     .flatten()

@@ -6,6 +6,7 @@ pub mod doctor;
 pub mod down;
 pub mod events;
 pub mod explain;
+pub mod image;
 pub mod infra;
 pub mod load;
 pub mod metrics;
@@ -37,6 +38,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Doctor(args) => Box::pin(doctor::run(args, context)).await,
         Command::Config(command) => config::run(command, context),
         Command::Events(command) => Box::pin(events::run(command, context)).await,
+        Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Infra(command) => Box::pin(infra::run(command, context)).await,
         Command::Runs(command) => runs::run(command, context),
         Command::Metrics(command) => Box::pin(metrics::run(command, context)).await,

@@ -9,6 +9,7 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::images::ImageEntry;
 use super::nearest;
 use super::objectives::ObjectiveEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
@@ -45,6 +46,8 @@ pub struct File {
     pub services: Vec<Service>,
     /// What `[metrics.slo]` says, by name.
     pub objectives: BTreeMap<String, ObjectiveEntry>,
+    /// The images, in the order of the file.
+    pub images: Vec<(String, ImageEntry)>,
     defaults: BTreeMap<&'static str, Entry>,
 }
 
@@ -72,6 +75,7 @@ impl File {
             environments: BTreeMap::new(),
             services: Vec::new(),
             objectives: BTreeMap::new(),
+            images: Vec::new(),
             defaults: BTreeMap::new(),
         };
         for (key, value) in root.get_ref() {
@@ -94,8 +98,9 @@ impl File {
                     file.services = services.into_iter().map(|(_, service)| service).collect();
                 }
                 "metrics" => file.objectives = reader.objectives(value)?,
+                "images" => file.images = reader.images(value)?,
                 other => {
-                    let known = ["defaults", "environments", "metrics", "services"];
+                    let known = ["defaults", "environments", "images", "metrics", "services"];
                     return Err(reader.unknown(other, key, &known));
                 }
             }
@@ -127,6 +132,11 @@ impl Reader<'_> {
 
     pub(super) fn place(&self, offset: usize) -> String {
         format!("{}:{}", self.path.display(), self.line(offset))
+    }
+
+    /// The folder that the file is in.
+    pub(super) fn folder(&self) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).to_owned()
     }
 
     pub(super) fn unknown<T>(&self, key: &str, at: &Spanned<T>, known: &[&str]) -> Error {

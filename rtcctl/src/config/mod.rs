@@ -4,12 +4,14 @@
 //! value carries its origin; unknown keys and variables are refused; a secret is only ever a reference.
 
 mod file;
+mod images;
 mod objectives;
 mod schema;
 mod secret;
 mod spelling;
 
 pub use file::{Entry, File, Service};
+pub use images::{Compression, ImageEntry};
 pub use objectives::ObjectiveEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
 pub use secret::{Secret, masked};
@@ -67,6 +69,8 @@ pub struct Config {
     pub services: Vec<Service>,
     /// What the files say about objectives, by name.
     pub objectives: BTreeMap<String, ObjectiveEntry>,
+    /// What images are made of, in the order of `rtc.toml`.
+    pub images: Vec<(String, ImageEntry)>,
     /// The files that were read, in the order of their precedence.
     pub files: Vec<PathBuf>,
     current_dir: PathBuf,
@@ -99,6 +103,7 @@ impl Config {
             environments: BTreeMap::from([("local".to_owned(), "this machine".to_owned())]),
             services: Vec::new(),
             objectives: BTreeMap::new(),
+            images: Vec::new(),
             files: Vec::new(),
             current_dir: io.current_dir.clone(),
             variables: Variables(io.variables.clone()),
@@ -109,6 +114,7 @@ impl Config {
             }
             config.services.append(&mut file.services);
             config.objectives.append(&mut file.objectives);
+            config.images.append(&mut file.images);
         }
         config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
 
@@ -205,11 +211,11 @@ impl Config {
 
     /// Where runs are recorded: as configured, or where the user keeps the state of programs.
     pub fn journal_dir(&self) -> PathBuf {
-        let variable =
-            |name: &str| self.variables.0.get(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         self.path_of("journal").unwrap_or_else(|| {
-            let base = variable("XDG_STATE_HOME")
-                .or_else(|| Some(variable("HOME")?.join(".local/state")))
+            let base = self
+                .variable("XDG_STATE_HOME")
+                .map(PathBuf::from)
+                .or_else(|| Some(Path::new(self.variable("HOME")?).join(".local/state")))
                 .unwrap_or_else(|| self.current_dir.join(".state"));
             base.join("rtcctl").join("runs")
         })
@@ -217,12 +223,15 @@ impl Config {
 
     /// `user@host`, for the journal.
     pub fn operator(&self) -> String {
-        let variable =
-            |name: &str| self.variables.0.get(name).map(String::as_str).filter(|text| !text.is_empty());
-        let user = variable("USER").or_else(|| variable("LOGNAME")).map(str::to_owned);
+        let user = self.variable("USER").or_else(|| self.variable("LOGNAME")).map(str::to_owned);
         let user = user.unwrap_or_else(|| format!("uid{}", rustix::process::getuid().as_raw()));
         let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
         format!("{user}@{host}")
+    }
+
+    /// A variable that other programs define, where it is set.
+    pub fn variable(&self, name: &str) -> Option<&str> {
+        self.variables.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
     }
 
     /// The process's variables, to pass on to a program that rtcctl runs. They may hold secrets.

@@ -232,6 +232,31 @@ pub static SETTINGS: &[Setting] = &[
         "yes: what destroys the environment has its name typed, and --yes is not enough",
     )
     .default("no"),
+    setting(
+        "region",
+        Environment,
+        Shape::Text,
+        "the region of AWS; AWS_REGION or the profile says it otherwise",
+    )
+    .variable("RTCCTL_REGION"),
+    setting(
+        "aws_profile",
+        Environment,
+        Shape::Text,
+        "the profile of the AWS files; AWS_PROFILE says it otherwise",
+    )
+    .variable("RTCCTL_AWS_PROFILE"),
+    setting(
+        "registry",
+        Environment,
+        Shape::Text,
+        "the host of the registry of images; ecr is the one of the account that we are signed in to",
+    )
+    .variable("RTCCTL_REGISTRY")
+    .default("ecr"),
+    setting("image_prefix", Environment, Shape::Text, "what the names of repositories begin with")
+        .variable("RTCCTL_IMAGE_PREFIX")
+        .default("rtc"),
     setting("terraform", Environment, Shape::Path, "the Terraform folder of the environment"),
     setting("terraform_binary", Environment, Shape::Text, "the terraform to run: a path, or a name on PATH")
         .variable("RTCCTL_TERRAFORM_BINARY")
@@ -297,6 +322,11 @@ pub fn json_schema() -> Value {
                         "additionalProperties": super::objectives::json_schema(),
                     },
                 },
+            },
+            "images": {
+                "type": "object",
+                "description": "what images are made of",
+                "additionalProperties": super::images::json_schema(),
             },
             "services": {
                 "type": "object",

@@ -312,10 +312,19 @@ impl Task {
 
     /// How far it is. A bar appears; elsewhere the next heartbeat says it.
     pub fn position(&self, done: u64, total: u64) {
+        self.moved(done, total, "{spinner} [{bar:24}] {pos}/{len} {wide_msg}");
+    }
+
+    /// The same in bytes.
+    pub fn bytes(&self, done: u64, total: u64) {
+        self.moved(done, total, "{spinner} [{bar:24}] {decimal_bytes}/{decimal_total_bytes} {wide_msg}");
+    }
+
+    fn moved(&self, done: u64, total: u64, template: &'static str) {
         if let Some(bar) = &self.bar {
             if bar.length() != Some(total) {
                 bar.set_length(total);
-                bar.set_style(style("{spinner} [{bar:24}] {pos}/{len} {wide_msg}").progress_chars("=> "));
+                bar.set_style(style(template).progress_chars("=> "));
             }
             bar.set_position(done);
         }

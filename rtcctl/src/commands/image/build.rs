@@ -1,0 +1,353 @@
+//! `rtcctl image build`: programs to an image on disk, the same on every machine.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use image::settings::{Base, Binary, Foundation, Materials};
+use image::{Built, Event, Settings};
+use kernel::Timestamp;
+use oci::registry::Access;
+use oci::{Layout, Reference, archive, media};
+use serde_json::{Value, json};
+
+use super::revision::{self, Revision};
+use super::{access, failed, push, subject};
+use crate::codes;
+use crate::config::{Compression, ImageEntry};
+use crate::context::{Context, Effect};
+use crate::error::{Error, Result};
+use crate::human;
+use crate::output::{Column, Finding, Report, Severity, Table};
+use crate::progress::Task;
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The same program gives the same digest, whatever the folder, the user and the time. A layer \
+                        that did not change is neither packed nor uploaded again."
+)]
+pub struct Args {
+    /// The image of rtc.toml; may be left out where there is only one
+    #[arg(value_name = "IMAGE")]
+    name: Option<String>,
+    /// The program, once for each platform [default: binaries of rtc.toml]
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    binary: Vec<PathBuf>,
+    /// A base by its digest, or none
+    #[arg(long, value_name = "REFERENCE")]
+    base: Option<String>,
+    /// A tag; may be given several times [default: the commit]
+    #[arg(long, value_name = "TAG")]
+    tag: Vec<String>,
+    /// The commit that the image names [default: what git says]
+    #[arg(long, value_name = "COMMIT")]
+    revision: Option<String>,
+    /// The version that the image names
+    #[arg(long, value_name = "VERSION")]
+    version_label: Option<String>,
+    /// gzip or zstd
+    #[arg(long, value_name = "HOW")]
+    compression: Option<String>,
+    /// Make no bill of materials
+    #[arg(long)]
+    no_sbom: bool,
+    /// Where the image is written, as an OCI layout [default: target/images/IMAGE]
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    layout: Option<PathBuf>,
+    /// Write it as one file too
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    tarball: Option<PathBuf>,
+    /// Push it to the environment's registry
+    #[arg(long)]
+    push: bool,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let (name, entry) = subject::described(args.name.as_deref(), context)?;
+    let revision = match &args.revision {
+        Some(_) => None,
+        None => revision::of(&entry.folder)?,
+    };
+    let commit = args.revision.clone().or_else(|| revision.as_ref().map(Revision::text));
+    let tags = tags(&args, revision.as_ref())?;
+    let folder = args
+        .layout
+        .as_ref()
+        .map_or_else(|| layout_of(name, entry), |folder| context.current_dir.join(folder));
+    let mut settings = settings(name, entry, &args, context)?;
+    settings.revision = commit.clone();
+    if let Some(at) = revision.as_ref().and_then(|revision| text_of(revision.committed_at_s)) {
+        // The commit's time is said, and not that of the files: layers would change with every commit.
+        settings.annotations.insert("org.opencontainers.image.created".to_owned(), at);
+    }
+    if context.effect == Effect::Described {
+        let what = format!("{} would be built into {}", name, folder.display());
+        return Ok(Report::new("image/build", json!({"image": name, "layout": folder, "tags": tags}))
+            .with_text(what));
+    }
+    let layout = Layout::create(&folder).map_err(failed::of_oci)?;
+    settings.foundation = foundation(args.base.as_deref().unwrap_or(&entry.base), &layout, context).await?;
+    let built = build(settings, &layout, name, context).await?;
+    for tag in &tags {
+        built.name(&layout, tag).map_err(failed::of_build)?;
+    }
+    if let Some(file) = &args.tarball {
+        save(&layout, &built, &tags, &context.current_dir.join(file))?;
+    }
+    let mut data = document(name, &built, &tags, &folder);
+    data["revision"] = json!(commit);
+    let mut report = screen(data, &built);
+    report.findings.extend(revision.as_ref().and_then(Revision::finding));
+    if commit.is_none() {
+        report.findings.push(Finding::new(&codes::IMG032, Severity::Info, "the image names no commit"));
+    }
+    match args.push {
+        true => {
+            let pushed = push::built((name, entry), &layout, &built.descriptor, &tags, context).await?;
+            report.data["push"] = pushed.document();
+            Ok(pushed.with(report))
+        }
+        false => Ok(report.with_text(built.digest().to_string()).with_names([built.digest().to_string()])),
+    }
+}
+
+/// Where an image is kept between builds.
+pub fn layout_of(name: &str, entry: &ImageEntry) -> PathBuf {
+    entry.folder.join("target/images").join(name)
+}
+
+fn tags(args: &Args, revision: Option<&Revision>) -> Result<Vec<String>> {
+    let mut tags = args.tag.clone();
+    if tags.is_empty() {
+        let short = args.revision.as_ref().map(|text| text.chars().take(12).collect());
+        tags.push(short.or_else(|| revision.map(Revision::tag)).unwrap_or_else(|| "latest".to_owned()));
+    }
+    for tag in &tags {
+        let any = Reference::new("registry.invalid", "a").map_err(failed::of_oci)?;
+        any.with_tag(tag).map_err(failed::of_oci)?;
+    }
+    Ok(tags)
+}
+
+/// What rtc.toml and the flags want, as the builder wants it.
+fn settings(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> Result<Settings> {
+    let wrong = |problem: String| Error::new(&codes::IMG002, format!("{}: {problem}", entry.place));
+    let binaries: Vec<PathBuf> = match args.binary.as_slice() {
+        [] => entry.binaries.iter().map(|path| entry.folder.join(path)).collect(),
+        given => given.iter().map(|path| context.current_dir.join(path)).collect(),
+    };
+    let Some(first) = binaries.first() else { return Err(wrong("binaries names no program".to_owned())) };
+    let mut settings = Settings::new(name, first);
+    settings.binaries = binaries.into_iter().map(Binary::new).collect();
+    settings.target = some(&entry.path);
+    settings.account = Some(image::root::Account {
+        name: name.to_owned(),
+        uid: entry.user,
+        gid: entry.user,
+        home: some(&entry.workdir).unwrap_or_else(|| format!("/home/{name}")),
+    });
+    settings.owned.clone_from(&entry.folders);
+    settings.ports = entry.ports.iter().map(|port| format!("{port}/tcp")).collect();
+    settings.labels.clone_from(&entry.labels);
+    settings.environment.clone_from(&entry.environment);
+    settings.entrypoint = Some(entry.entrypoint.clone()).filter(|words| !words.is_empty());
+    settings.cmd = Some(entry.command.clone()).filter(|words| !words.is_empty());
+    settings.workdir = some(&entry.workdir);
+    settings.stop_signal = some(&entry.stop_signal);
+    settings.source = some(&entry.source);
+    settings.version.clone_from(&args.version_label);
+    if !entry.zones.is_empty() {
+        settings.zones = image::root::Zones::Named(entry.zones.clone());
+    }
+    settings.compression = match args.compression.as_deref() {
+        None => match entry.compression {
+            Compression::Gzip => media::Compression::Gzip,
+            Compression::Zstd => media::Compression::Zstd,
+        },
+        Some("gzip") => media::Compression::Gzip,
+        Some("zstd") => media::Compression::Zstd,
+        Some(other) => {
+            return Err(Error::new(
+                &codes::USE001,
+                format!("--compression {other:?}: allowed are gzip and zstd"),
+            ));
+        }
+    };
+    if let Some(epoch) = context.config.variable("SOURCE_DATE_EPOCH") {
+        settings.epoch = epoch.parse().map_err(|_| {
+            Error::new(&codes::USE001, format!("SOURCE_DATE_EPOCH = {epoch:?} is no number of seconds"))
+        })?;
+    }
+    let lock = entry.folder.join("Cargo.lock");
+    if !args.no_sbom && lock.exists() {
+        let package = some(&entry.package).unwrap_or_else(|| name.to_owned());
+        settings.materials = Some(Materials { lock, package });
+    }
+    Ok(settings)
+}
+
+/// The base, with all of its layers on disk.
+async fn foundation(base: &str, layout: &Layout, context: &Context) -> Result<Foundation> {
+    if base == "none" {
+        return Ok(Foundation::Minimal);
+    }
+    let refused = |problem: String| Error::new(&codes::IMG007, problem);
+    // Without a host it is Docker Hub's, as everywhere: the environment's registry holds what is built.
+    let reference: Reference = base.parse().map_err(failed::of_oci)?;
+    let Some(digest) = reference.digest() else {
+        return Err(refused(format!(
+            "the base {base} is named by a tag, which may be another image tomorrow"
+        ))
+        .with_hint(format!("rtcctl image inspect {base} shows its digest")));
+    };
+    let repository = access::repository(&reference, Access::Pull, context)?;
+    let pulled = push::pull(&repository, &digest.to_string(), layout, context).await.map_err(|error| {
+        let told = failed::of_oci(error);
+        refused(format!("the base {base} cannot be had")).with_cause(told.message()).with_exit(told.exit())
+    })?;
+    let images = push::images_of(layout, &pulled).map_err(failed::of_oci)?;
+    let bases = images.into_iter().map(|manifest| Base { name: reference.to_string(), manifest });
+    Ok(Foundation::Bases(bases.collect()))
+}
+
+async fn build(settings: Settings, layout: &Layout, name: &str, context: &Context) -> Result<Built> {
+    let task = context.progress.task("build", format!("building {name}"));
+    let shown = Arc::new(Shown { task, state: Default::default() });
+    let (seen, layout) = (shown.clone(), layout.clone());
+    let programs: Vec<PathBuf> = settings.binaries.iter().map(|binary| binary.path.clone()).collect();
+    let working =
+        tokio::task::spawn_blocking(move || image::build(&settings, &layout, &|event| seen.saw(&event)));
+    let built = working.await.map_err(|error| Error::internal("the build broke off").with_source(&error))?;
+    let Some(Shown { task, .. }) = Arc::into_inner(shown) else {
+        return Err(Error::internal("the build goes on after its end"));
+    };
+    match built {
+        Ok(built) => {
+            task.done(format!("{} is built", built.digest().short()));
+            Ok(built)
+        }
+        Err(error) => {
+            task.fail("not built");
+            let is_absent = matches!(&error, image::Error::Unreadable { path, source }
+                if source.kind() == std::io::ErrorKind::NotFound && programs.contains(path));
+            let told = failed::of_build(error);
+            Err(if is_absent { told.with_hint("is it built? cargo build --release") } else { told })
+        }
+    }
+}
+
+/// How far the packing is.
+struct Shown {
+    task: Task,
+    state: std::sync::Mutex<(u64, u64)>,
+}
+
+impl Shown {
+    fn saw(&self, event: &Event<'_>) {
+        let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        match event {
+            Event::Begun { platform, concern, bytes } => {
+                *state = (0, *bytes);
+                self.task.show(format!("{platform}: {concern}, {}", human::bytes(*bytes)));
+            }
+            Event::Read { bytes } => {
+                state.0 += bytes;
+                // It may be read twice.
+                self.task.show(format!(
+                    "{} of {}",
+                    human::bytes(state.0.min(state.1)),
+                    human::bytes(state.1)
+                ));
+            }
+            Event::Done { .. } => {}
+        }
+    }
+}
+
+/// The image alone, as one file.
+fn save(layout: &Layout, built: &Built, tags: &[String], file: &Path) -> Result<()> {
+    let beside = layout.root().parent().unwrap_or(Path::new("."));
+    let unwritable = |error: std::io::Error| {
+        Error::new(&codes::IMG006, format!("cannot write beside {}", layout.root().display()))
+            .with_source(&error)
+    };
+    let folder = tempfile::Builder::new().prefix(".archive-").tempdir_in(beside).map_err(unwritable)?;
+    let alone = Layout::create(folder.path()).map_err(failed::of_oci)?;
+    let sboms = built.images.iter().filter_map(|image| image.sbom.clone());
+    let roots: Vec<_> = std::iter::once(built.descriptor.clone()).chain(sboms).collect();
+    for part in layout.reachable(&roots).map_err(failed::of_oci)? {
+        let (from, to) = (layout.blob_path(&part.digest), alone.blob_path(&part.digest));
+        std::fs::hard_link(&from, &to)
+            .or_else(|_| std::fs::copy(&from, &to).map(drop))
+            .map_err(unwritable)?;
+    }
+    for tag in tags {
+        built.name(&alone, tag).map_err(failed::of_build)?;
+    }
+    archive::save(&alone, file).map_err(failed::of_oci)
+}
+
+fn document(name: &str, built: &Built, tags: &[String], folder: &Path) -> Value {
+    let images: Vec<Value> = built
+        .images
+        .iter()
+        .map(|image| {
+            let layers: Vec<Value> = image
+                .layers
+                .iter()
+                .map(|built| {
+                    json!({
+                        "of": built.concern.map_or_else(|| "base".to_owned(), |concern| concern.to_string()),
+                        "digest": built.layer.descriptor.digest,
+                        "diff_id": built.layer.diff_id,
+                        "bytes": built.layer.descriptor.size,
+                        "reused": built.layer.origin != image::layer::Origin::Packed,
+                    })
+                })
+                .collect();
+            json!({
+                "platform": image.platform.to_string(),
+                "digest": image.manifest.digest,
+                "binary": image.binary,
+                "bytes": image.size(),
+                "layers": layers,
+                "sbom": image.sbom.as_ref().map(|sbom| sbom.digest),
+            })
+        })
+        .collect();
+    json!({"image": name, "digest": built.digest(), "tags": tags, "layout": folder, "images": images})
+}
+
+fn screen(data: Value, built: &Built) -> Report {
+    let mut table = Table::new([
+        Column::left("platform"),
+        Column::left("layer"),
+        Column::right("size"),
+        Column::left("digest"),
+        Column::left(""),
+    ]);
+    for image in &built.images {
+        for part in &image.layers {
+            let was = match part.layer.origin {
+                image::layer::Origin::Packed => "packed",
+                image::layer::Origin::Kept => "unchanged",
+                image::layer::Origin::Base => "of the base",
+            };
+            table.push([
+                image.platform.to_string(),
+                part.concern.map_or_else(|| "base".to_owned(), |concern| concern.to_string()),
+                human::bytes(part.layer.descriptor.size),
+                part.layer.descriptor.digest.short(),
+                was.to_owned(),
+            ]);
+        }
+    }
+    Report::new("image/build", data).with_table(table)
+}
+
+fn some(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
+}
+
+fn text_of(seconds: i64) -> Option<String> {
+    Some(Timestamp::from_millis(seconds.checked_mul(1_000)?).to_string())
+}

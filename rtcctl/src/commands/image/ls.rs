@@ -1,0 +1,170 @@
+//! `rtcctl image ls`: what a repository holds, the last pushed first.
+
+use kernel::Timestamp;
+use oci::media;
+use oci::registry::Access;
+use oci::{Document, Reference};
+use serde_json::{Value, json};
+
+use super::subject::{self, Subject};
+use super::{access, failed};
+use crate::context::Context;
+use crate::error::Result;
+use crate::human;
+use crate::output::{Column, Report, Table};
+
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// A repository, an image of rtc.toml, or a layout (oci:DIR)
+    #[arg(value_name = "REPOSITORY")]
+    repository: Option<String>,
+    /// How many
+    #[arg(long, value_name = "N", default_value_t = 20)]
+    limit: usize,
+}
+
+/// One image, wherever it is.
+struct Row {
+    digest: String,
+    tags: Vec<String>,
+    bytes: Option<u64>,
+    pushed_at: Option<Timestamp>,
+    pulled_at: Option<Timestamp>,
+    kind: &'static str,
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let text = match &args.repository {
+        Some(text) => text.clone(),
+        None => subject::described(None, context)?.0.to_owned(),
+    };
+    let (place, mut rows) = match Subject::find(&text, context).await? {
+        Subject::Layout { folder, .. } => (folder.display().to_string(), in_layout(folder)?),
+        Subject::Remote(reference) => (reference.name(), in_registry(&reference, context).await?),
+    };
+    rows.sort_by(|a, b| b.pushed_at.cmp(&a.pushed_at).then_with(|| a.tags.cmp(&b.tags)));
+    let all = rows.len();
+    rows.truncate(args.limit);
+    Ok(report(&place, &rows, all, context))
+}
+
+async fn in_registry(reference: &Reference, context: &Context) -> Result<Vec<Row>> {
+    if let Some(ecr) = access::ecr(reference, context).await? {
+        let images = ecr.images(reference.repository()).await.map_err(failed::of_aws)?;
+        // What belongs to another is seen with it: rtcctl image inspect.
+        let own = images.into_iter().filter(|image| image.subject.is_none());
+        return Ok(own
+            .map(|image| Row {
+                kind: kind(image.media_type.as_deref()),
+                digest: image.digest,
+                tags: image.tags,
+                bytes: Some(image.bytes),
+                pushed_at: Some(image.pushed_at),
+                pulled_at: image.pulled_at,
+            })
+            .collect());
+    }
+    let repository = access::repository(reference, Access::Pull, context)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for tag in repository.tags().await.map_err(failed::of_oci)? {
+        // What refers to an image is tagged by its digest where a registry has no better way.
+        if tag.starts_with("sha256-") {
+            continue;
+        }
+        let fetched = repository.get_manifest(&tag).await.map_err(failed::of_oci)?;
+        let digest = fetched.descriptor.digest.to_string();
+        if let Some(row) = rows.iter_mut().find(|row| row.digest == digest) {
+            row.tags.push(tag);
+            continue;
+        }
+        let document = fetched.document().map_err(failed::of_oci)?;
+        rows.push(Row {
+            digest,
+            tags: vec![tag],
+            bytes: bytes(&document),
+            pushed_at: None,
+            pulled_at: None,
+            kind: kind(Some(&fetched.descriptor.media_type)),
+        });
+    }
+    Ok(rows)
+}
+
+fn in_layout(folder: std::path::PathBuf) -> Result<Vec<Row>> {
+    let layout = oci::Layout::open(folder).map_err(failed::of_oci)?;
+    let mut rows: Vec<Row> = Vec::new();
+    for named in layout.index().map_err(failed::of_oci)?.manifests {
+        let Some(tag) = named.ref_name().map(str::to_owned) else { continue };
+        let digest = named.digest.to_string();
+        if let Some(row) = rows.iter_mut().find(|row| row.digest == digest) {
+            row.tags.push(tag);
+            continue;
+        }
+        let document = layout.document(&named).map_err(failed::of_oci)?;
+        let kind = kind(Some(&named.media_type));
+        rows.push(Row {
+            digest,
+            tags: vec![tag],
+            bytes: bytes(&document),
+            pushed_at: None,
+            pulled_at: None,
+            kind,
+        });
+    }
+    Ok(rows)
+}
+
+/// The layers of an image as they are stored; of several images nobody knows without asking for each.
+fn bytes(document: &Document) -> Option<u64> {
+    match document {
+        Document::Manifest(manifest) => Some(manifest.layers.iter().map(|layer| layer.size).sum()),
+        Document::Index(_) => None,
+    }
+}
+
+fn kind(media_type: Option<&str>) -> &'static str {
+    match media_type {
+        Some(text) if media::is_index(text) => "index",
+        _ => "image",
+    }
+}
+
+fn report(place: &str, rows: &[Row], all: usize, context: &Context) -> Report {
+    let now = context.clock.now();
+    let has_times = rows.iter().any(|row| row.pushed_at.is_some());
+    let mut columns =
+        vec![Column::left("tags"), Column::left("digest"), Column::left("kind"), Column::right("size")];
+    if has_times {
+        columns.extend([Column::right("pushed"), Column::right("pulled")]);
+    }
+    let mut table = Table::new(columns);
+    for row in rows {
+        let tags = if row.tags.is_empty() { "-".to_owned() } else { row.tags.join(", ") };
+        let digest = row.digest.chars().take("sha256:".len() + 12).collect();
+        let size = row.bytes.map_or_else(|| "-".to_owned(), human::bytes);
+        let mut cells = vec![tags, digest, row.kind.to_owned(), size];
+        if has_times {
+            cells.extend([human::ago(row.pushed_at, now), human::ago(row.pulled_at, now)]);
+        }
+        table.push(cells);
+    }
+    let images: Vec<Value> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "digest": row.digest, "tags": row.tags, "kind": row.kind, "bytes": row.bytes,
+                "pushed_at": row.pushed_at.map(|at| at.to_string()),
+                "pulled_at": row.pulled_at.map(|at| at.to_string()),
+            })
+        })
+        .collect();
+    let report = Report::new("image/ls", json!({"repository": place, "images": images, "in_all": all}))
+        .with_names(rows.iter().map(|row| row.digest.clone()));
+    match (rows.is_empty(), all > rows.len()) {
+        (true, _) => report.with_text(format!("{place} holds no image")),
+        (false, true) => {
+            report.with_table(table).with_text(format!("{} of {all}; --limit shows more", rows.len()))
+        }
+        (false, false) => report.with_table(table),
+    }
+}

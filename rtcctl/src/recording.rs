@@ -1,0 +1,100 @@
+//! A run that changes something, written into the journal while it goes on.
+//!
+//! Invariant: a run that was begun is ended, whatever came of its steps; only a process that dies leaves one open.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use journal::{Entry, Run, Start};
+use serde_json::Value;
+use tokio::time::Instant;
+
+use crate::commands::runs::told;
+use crate::context::Context;
+use crate::error::{Error, Result};
+
+pub struct Recording {
+    run: Run,
+    step: Option<(String, Instant)>,
+}
+
+impl Recording {
+    /// Begins a run. `inputs` are what it works on.
+    pub fn begin(
+        context: &Context,
+        command: &str,
+        inputs: impl IntoIterator<Item = (String, String)>,
+    ) -> Result<Self> {
+        let start = Start {
+            command: command.to_owned(),
+            environment: context.config.env().to_owned(),
+            inputs: inputs.into_iter().collect::<BTreeMap<_, _>>(),
+            by: context.config.operator(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        };
+        let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
+        let run = context.journal().begin(start, chance).map_err(told)?;
+        context.progress.detail(format!("journal: {}", run.folder().display()));
+        Ok(Self { run, step: None })
+    }
+
+    pub fn id(&self) -> String {
+        self.run.id()
+    }
+
+    /// Begins a step; `inputs` is what would make it another one.
+    pub fn step(&mut self, name: &str, inputs: impl Into<String>) -> Result<()> {
+        self.step = Some((name.to_owned(), Instant::now()));
+        self.append(Entry::Begun { step: name.to_owned(), inputs: inputs.into() })
+    }
+
+    /// The step that was begun is done.
+    pub fn finished(&mut self, outputs: Value) -> Result<Duration> {
+        let Some((step, began)) = self.step.take() else { return Ok(Duration::ZERO) };
+        let took = began.elapsed();
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        self.append(Entry::Finished { step, outputs, took_ms })?;
+        Ok(took)
+    }
+
+    /// Something worth keeping.
+    pub fn note(&mut self, kind: &str, data: Value) -> Result<()> {
+        self.append(Entry::Noted { kind: kind.to_owned(), data })
+    }
+
+    /// Where a file of evidence is kept.
+    pub fn evidence(&self, name: &str) -> Result<PathBuf> {
+        self.run.evidence(name).map_err(told)
+    }
+
+    /// The run is over, and well.
+    pub fn ended(mut self, summary: impl Into<String>) -> Result<String> {
+        self.append(Entry::Ended { exit: 0, summary: summary.into() })?;
+        Ok(self.run.id())
+    }
+
+    /// The run is over with an error, which is given back with a hint at the journal.
+    pub fn failed(mut self, error: Error) -> Error {
+        let message = error.message().to_owned();
+        let step = self.step.take().map(|(step, _)| step);
+        let failed = step.map(|step| Entry::Failed {
+            step,
+            code: error.code().id.to_owned(),
+            message: message.clone(),
+        });
+        let ended = Entry::Ended { exit: error.exit().code(), summary: message };
+        for entry in failed.into_iter().chain([ended]) {
+            // The first error is the one to tell.
+            if let Err(unwritten) = self.append(entry) {
+                return error.with_cause(unwritten.message().to_owned());
+            }
+        }
+        let id = self.run.id();
+        error.with_hint(format!("rtcctl runs show {id}"))
+    }
+
+    fn append(&mut self, entry: Entry) -> Result<()> {
+        self.run.append(entry).map_err(told)
+    }
+}
