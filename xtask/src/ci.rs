@@ -2,7 +2,7 @@
 
 use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
-use crate::{codegen, engines, fuzz, infra, manifests, suites, tidy};
+use crate::{codegen, engines, fuzz, image, infra, manifests, suites, tidy};
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -26,6 +26,8 @@ fn all(parts: &mut Parts) -> Outcome {
             "engines",
             "--test",
             "infra",
+            "--test",
+            "image",
         ])?;
         cargo_without_warnings(&["build", "--locked", "-p", "rtcd", "-p", "rtcctl"])
     })?;
@@ -34,6 +36,7 @@ fn all(parts: &mut Parts) -> Outcome {
     manifests::all(parts)?;
     live::all(parts)?;
     engines::all(parts, suites::Extent::Bounded)?;
+    image::all(parts)?;
     infra::all(parts, suites::Extent::Bounded)?;
     parts.part("fuzz", || fuzz::run(&[]))
 }

@@ -144,7 +144,7 @@ fn binary() -> PathBuf {
 }
 
 /// Runs it, and reads now and then how much memory it has had at most: it says so itself until it ends.
-fn watched(mut command: Command) -> Result<u64, String> {
+pub fn watched(mut command: Command) -> Result<u64, String> {
     let mut child = command.spawn().map_err(|error| error.to_string())?;
     let status = format!("/proc/{}/status", child.id());
     let mut peak = 0;

@@ -12,6 +12,8 @@ mod conformance;
 mod dashboards;
 mod engines;
 mod fuzz;
+mod image;
+mod image_bench;
 mod infra;
 mod infra_bench;
 mod manifests;
@@ -29,6 +31,7 @@ Tasks of the RTC workspace
 
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
+  cargo xtask test image         images of rtcd, read by skopeo and umoci, run, and moved through a registry
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
@@ -48,6 +51,7 @@ Tasks of the RTC workspace
   cargo xtask bench engines      the same on MariaDB, a broker, Redis and S3, with one replica and with two
   cargo xtask bench analytics    events a second into windows on one core, memory, listeners to the live numbers
   cargo xtask bench metrics      rtcctl's start, and its screen of the platform from Prometheus and from history
+  cargo xtask bench image        rtcctl image build --push and skopeo copy of the same layers, one after the other
   cargo xtask bench infra        rtcctl infra apply and the bare commands that it runs, one after the other
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
@@ -60,6 +64,7 @@ fn main() -> ExitCode {
         ["test"] => suites::embedded(suites::Extent::Bounded),
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
+        ["test", "image"] => image::run(),
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
         ["test", "manifests"] => manifests::run(),
@@ -80,6 +85,7 @@ fn main() -> ExitCode {
         ["bench", "engines", rest @ ..] => bench_engines::run(rest),
         ["bench", "analytics", rest @ ..] => analytics_bench::run(rest),
         ["bench", "metrics", rest @ ..] => prometheus::bench::run(rest),
+        ["bench", "image", rest @ ..] => image_bench::run(rest),
         ["bench", "infra", rest @ ..] => infra_bench::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
