@@ -24,14 +24,17 @@ pub(super) struct Balance {
     pub held: i64,
 }
 
-const BALANCE: &str = "id, number, owner_id, currency, available, held";
+const BALANCE: &str = "number, owner_id, currency, available, held";
 
 impl Balance {
-    fn read(row: &Row<'_>) -> Result<(i64, Self), db::Error> {
-        let (number, owner) = (row.get(1)?, row.parse(2)?);
-        let balance =
-            Self { number, owner, currency: row.parse(3)?, available: row.get(4)?, held: row.get(5)? };
-        Ok((row.get(0)?, balance))
+    fn read(row: &Row<'_>) -> Result<Self, db::Error> {
+        Ok(Self {
+            number: row.get(0)?,
+            owner: row.parse(1)?,
+            currency: row.parse(2)?,
+            available: row.get(3)?,
+            held: row.get(4)?,
+        })
     }
 }
 
@@ -52,24 +55,16 @@ impl Kept for Balance {
     }
 }
 
-/// Notes a row as it was read, unless this transaction knows better; answers what is known now.
-fn noted(tx: &mut Tx<'_>, read: Balance) -> Balance {
-    match tx.kept::<Balance>(&read.number).flatten() {
-        Some(known) => known,
-        None => {
-            tx.note(read.number.clone(), Some(read.clone()));
-            read
-        }
-    }
-}
-
 pub(super) fn balance(tx: &mut Tx<'_>, number: &str) -> Result<Option<Balance>, db::Error> {
     if let Some(Some(known)) = tx.kept::<Balance>(&number.to_owned()) {
         return Ok(Some(known));
     }
     let sql = format!("SELECT {BALANCE} FROM bank_accounts WHERE number = ?");
     let found = tx.query_opt(&sql, params![number], Balance::read)?;
-    Ok(found.map(|(_, found)| noted(tx, found)))
+    if let Some(found) = &found {
+        tx.note(found.key(), Some(found.clone()));
+    }
+    Ok(found)
 }
 
 /// What an account has after all that this transaction has done so far.
@@ -108,16 +103,17 @@ pub(super) fn charged(
         return Ok(balance(tx, number)?.filter(fits));
     }
     let owned = tx.kept::<Owned>(&owner).flatten();
-    if let Some((_, number)) =
-        owned.and_then(|owned| owned.accounts.into_iter().find(|(of, _)| *of == currency))
-    {
-        return balance(tx, &number);
-    }
-    let sql = format!(
-        "SELECT {BALANCE} FROM bank_accounts WHERE owner_id = ? AND currency = ? ORDER BY id LIMIT 1"
-    );
-    let found = tx.query_opt(&sql, params![owner.to_string(), currency], Balance::read)?;
-    Ok(found.map(|(_, found)| noted(tx, found)))
+    let known = owned.and_then(|owned| owned.accounts.into_iter().find(|(of, _)| *of == currency));
+    let number = match known {
+        Some((_, number)) => Some(number),
+        None => {
+            let sql =
+                "SELECT number FROM bank_accounts WHERE owner_id = ? AND currency = ? ORDER BY id LIMIT 1";
+            tx.unlocked().query_opt(sql, params![owner.to_string(), currency], |row| row.get(0))?
+        }
+    };
+    // Locked by its number, as everybody does: by two indexes two would wait for each other.
+    number.map_or(Ok(None), |number: String| balance(tx, &number))
 }
 
 // ---- holds ----------------------------------------------------------------------------------------------------
@@ -355,7 +351,7 @@ impl Ahead for Wanted {
         numbers.extend(all.into_iter().filter_map(|one| one.account));
         let numbers = tx.unknown::<Balance>(numbers);
         let select = format!("SELECT {BALANCE} FROM bank_accounts WHERE number");
-        for (_, balance) in by_keys(tx, &select, "number", &numbers, Balance::read)? {
+        for balance in by_keys(tx, &select, "number", &numbers, Balance::read)? {
             tx.note(balance.key(), Some(balance));
         }
         Ok(())

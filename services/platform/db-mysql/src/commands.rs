@@ -34,6 +34,8 @@ const QUEUE_MAX: usize = 8_192;
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How often one command is run where others are in its way, for each way of being in it.
 const DEADLOCKS_MAX: u32 = 40;
+/// How often several are run together before each is run by itself.
+const GROUP_DEADLOCKS_MAX: u32 = 3;
 const LOCK_TIMEOUTS_MAX: u32 = 2;
 const LOST_MAX: u32 = 3;
 /// The longest pause between two tries.
@@ -57,6 +59,8 @@ enum Together {
     Ended(Result<(), Error>),
     /// Nothing was changed: this one waited for a lock.
     Held(usize),
+    /// Nothing was changed: others were in the way of some of its locks.
+    Deadlocked,
     /// Nothing was changed, and each has to be run by itself.
     Apart,
 }
@@ -262,6 +266,7 @@ impl Commands {
     /// committed at once; then come those after it.
     fn serve_group(self: &Arc<Self>, session: &mut Option<Session>, group: Group) {
         let mut groups = VecDeque::from([group]);
+        let mut deadlocks = 0;
         while let Some(mut group) = groups.pop_front() {
             let together = match group.len() {
                 0 | 1 => Together::Apart,
@@ -276,7 +281,13 @@ impl Commands {
                     group.pop().into_iter().for_each(|held| self.put_aside(held));
                     groups.push_front(group);
                 }
-                Together::Apart => {
+                // One by one they would cost much more, and be in others' way for longer.
+                Together::Deadlocked if deadlocks < GROUP_DEADLOCKS_MAX => {
+                    deadlocks += 1;
+                    self.pause(deadlocks);
+                    groups.push_front(group);
+                }
+                Together::Deadlocked | Together::Apart => {
                     group.into_iter().for_each(|job| self.serve_one(session, job, LockWait::Short));
                 }
             }
@@ -320,10 +331,11 @@ impl Commands {
         let looked = catch_unwind(AssertUnwindSafe(|| Wish::look(wishes, &mut session)));
         let mut panicked = looked.is_err();
         if !matches!(looked, Ok(Ok(()))) {
+            let is_deadlock = matches!(session.trouble(), Some(Failure::Deadlock));
             if !panicked && session.rollback().is_ok() {
                 *slot = Some(session);
             }
-            return Together::Apart;
+            return if is_deadlock { Together::Deadlocked } else { Together::Apart };
         }
         let stopped = group.iter_mut().position(|job| {
             let before = session.changes();
@@ -338,6 +350,7 @@ impl Commands {
             !is_good || session.trouble().is_some()
         });
         let held = stopped.filter(|_| matches!(session.trouble(), Some(Failure::LockTimeout)));
+        let mut is_deadlock = false;
         if stopped.is_none() && finish(&mut session).is_ok() && session.trouble().is_none() {
             match session.commit() {
                 Ok(()) => {
@@ -346,18 +359,23 @@ impl Commands {
                     return Together::Ended(Ok(()));
                 }
                 // The server says that it did not.
-                Err(Failure::Deadlock) => {}
+                Err(Failure::Deadlock) => is_deadlock = true,
                 Err(failure) => {
                     tracing::warn!(error = %failure.error(), "the outcome of a commit is not known");
                     return Together::Ended(Err(Error::OutcomeUnknown));
                 }
             }
         }
+        is_deadlock |= matches!(session.trouble(), Some(Failure::Deadlock));
         // Whoever panicked may have left an answer unread.
         if !panicked && session.rollback().is_ok() {
             *slot = Some(session);
         }
-        held.map_or(Together::Apart, Together::Held)
+        match held {
+            Some(index) => Together::Held(index),
+            None if is_deadlock => Together::Deadlocked,
+            None => Together::Apart,
+        }
     }
 
     /// Runs one command until it is committed, undone, or has no chance.
