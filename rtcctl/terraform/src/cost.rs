@@ -199,7 +199,8 @@ impl Prices {
         self.lines.keys().map(|(region, _)| region.as_str()).filter(|region| *region != EVERYWHERE).collect()
     }
 
-    fn find(&self, region: &str, item: &str) -> Option<&Price> {
+    /// The price of an item where it is, or of everywhere.
+    pub fn find(&self, region: &str, item: &str) -> Option<&Price> {
         let at = |region: &str| self.lines.get(&(region.to_owned(), item.to_owned()));
         at(region).or_else(|| at(EVERYWHERE))
     }

@@ -53,7 +53,7 @@ impl Failure {
 }
 
 /// The words by which a failure is known, the surer ones first.
-const WORDS: [(&str, fn() -> Failure); 31] = [
+const WORDS: [(&str, fn() -> Failure); 33] = [
     ("Failed to save state", || Failure::StateNotSaved),
     ("Failed to persist state", || Failure::StateNotSaved),
     ("errored.tfstate", || Failure::StateNotSaved),
@@ -85,6 +85,8 @@ const WORDS: [(&str, fn() -> Failure); 31] = [
     ("i/o timeout", || Failure::Transient),
     ("StatusCode: 503", || Failure::Transient),
     ("Reference to undeclared", || Failure::Configuration),
+    ("Failed to read variables file", || Failure::Configuration),
+    ("Invalid target \"", || Failure::Configuration),
 ];
 
 /// Judges the errors of a run and what it wrote beside them. The first that is recognised decides, the locked state and

@@ -174,15 +174,21 @@ pub async fn carry_out(
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     append(&mut run, Entry::Finished { step: STEP.to_owned(), outputs: counts, took_ms })?;
     let summary = match planned.aim {
-        Aim::Accepted => format!("{} resources are in the state as they are now", planned.plan.drift.len()),
+        Aim::Accepted => match planned.plan.drift.as_slice() {
+            [one] => format!("{} is in the state as it is now", one.address),
+            many => format!("{} resources are in the state as they are now", many.len()),
+        },
         Aim::Wanted | Aim::Look | Aim::Destroyed => following::how_far(&watch),
     };
     append(&mut run, Entry::Ended { exit: 0, summary: summary.clone() })?;
     data["run"] = json!(run.id());
     data["took_ms"] = json!(took_ms);
     data["steps"] = timings(&watch);
-    let mut report = Report::new(schema, data)
-        .with_table(slowest(&watch))
+    let mut report = Report::new(schema, data);
+    if !watch.steps().is_empty() {
+        report = report.with_table(slowest(&watch));
+    }
+    let mut report = report
         .with_text(format!("{summary} in {}; run {}", human::duration(took), run.id()))
         .with_names([run.id()]);
     report.findings.extend(earlier);
@@ -272,7 +278,10 @@ async fn applying(
         let (_, error) = failed::of_run(&format!("the apply failed, {far}"), watch.errors(), &ended.talk);
         return Err(error);
     }
-    display.done(far);
+    display.done(match planned.aim {
+        Aim::Accepted => "the state is written".to_owned(),
+        Aim::Wanted | Aim::Look | Aim::Destroyed => far,
+    });
     // What it said may quote values; its timings are in the journal.
     for file in [&files.lines, &files.talk] {
         let _ = std::fs::remove_file(file);

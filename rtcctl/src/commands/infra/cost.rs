@@ -42,7 +42,13 @@ fn warnings(mut report: Report, month: &Estimate, prices: &Prices) -> Report {
     if !unverified.is_empty() {
         let message =
             format!("{} prices were not compared with AWS's: {}", unverified.len(), unverified.join(", "));
-        report = report.with_finding(Finding::new(&codes::INF033, Severity::Warning, message));
+        let mut finding = Finding::new(&codes::INF033, Severity::Warning, message);
+        for item in &unverified {
+            if let Some(price) = prices.find(&month.region, item) {
+                finding = finding.with_hint(format!("{item}: {}, of {}", price.source, price.date));
+            }
+        }
+        report = report.with_finding(finding);
     }
     if !month.is_region_known {
         let message = format!("the plan does not say its region; priced as in {}", month.region);

@@ -40,7 +40,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     });
     if args.accept && !drift.is_empty() {
         context.progress.write(&format!("{}\n", table(drift).to_text(context.width)));
-        let what = format!("write {} drifted resources into the state of {}", drift.len(), site.env);
+        let what = match drift.as_slice() {
+            [one] => format!("write {} into the state of {} as it is now", one.address, site.env),
+            many => format!("write {} drifted resources into the state of {}", many.len(), site.env),
+        };
         return apply::carry_out(&site, "infra drift", planned, &args.scope, Consent::Yes { what }, earlier)
             .await;
     }

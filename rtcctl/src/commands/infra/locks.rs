@@ -82,8 +82,16 @@ fn local(site: &Site<'_>) -> Option<Lock> {
 pub async fn unlock(args: UnlockArgs, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
     let held = find(&site).await?;
-    let Some(lock) = held.filter(|lock| lock.id == args.id) else {
-        return Err(Error::new(&codes::INF019, format!("the state of {} has no lock {}", site.env, args.id)));
+    let lock = match held {
+        Some(lock) if lock.id == args.id => lock,
+        other => {
+            let error =
+                Error::new(&codes::INF019, format!("the state of {} has no lock {}", site.env, args.id));
+            return Err(match other {
+                Some(lock) => error.with_hint(failed::held_by(&lock)),
+                None => error.with_hint("it is not locked"),
+            });
+        }
     };
     if local(&site).is_some() {
         return Err(Error::new(&codes::INF007, failed::held_by(&lock))

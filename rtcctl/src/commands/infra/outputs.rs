@@ -52,11 +52,16 @@ fn one(name: &str, reveal: bool, outputs: &BTreeMap<String, Output>) -> Result<R
         let error = Error::new(&codes::INF021, format!("there is no output {name:?}"));
         return Err(match nearest(name, outputs.keys().map(String::as_str)) {
             Some(near) => error.with_hint(format!("did you mean {near}?")),
-            None => error,
+            None if outputs.is_empty() => error.with_hint("there are none: nothing has been applied yet"),
+            None => {
+                let names: Vec<&str> = outputs.keys().map(String::as_str).take(8).collect();
+                error.with_hint(format!("there are {}", names.join(", ")))
+            }
         });
     };
     if output.sensitive && !reveal {
-        return Err(Error::new(&codes::INF022, format!("{name} is marked as sensitive")));
+        return Err(Error::new(&codes::INF022, format!("{name} is marked as sensitive"))
+            .with_hint("--reveal shows it to whoever looks"));
     }
     Ok(Report::new("infra/outputs", json!({ name: output.value })).with_text(plain(&output.value)))
 }

@@ -139,7 +139,7 @@ pub fn sentence(counts: &Counts, outputs: usize) -> String {
         (counts.forget, "to forget"),
         (counts.import, "to import"),
         (counts.r#move, "to move"),
-        (outputs, "outputs to change"),
+        (outputs, if outputs == 1 { "output to change" } else { "outputs to change" }),
     ];
     let said: Vec<String> =
         parts.iter().filter(|(count, _)| *count > 0).map(|(count, what)| format!("{count} {what}")).collect();

@@ -40,7 +40,15 @@ impl<'a> Site<'a> {
         let config = &context.config;
         let env = config.env().to_owned();
         let folder = config.path_of("terraform").ok_or_else(|| {
-            Error::new(&codes::INF001, format!("the environment {env} names no Terraform folder"))
+            let others = config.environments.keys().filter(|name| **name != env).cloned().collect::<Vec<_>>();
+            let error =
+                Error::new(&codes::INF001, format!("the environment {env} names no Terraform folder"));
+            match others.is_empty() {
+                true => {
+                    error.with_hint(format!("terraform = \"terraform/envs/{env}\" in rtc.toml names one"))
+                }
+                false => error.with_hint(format!("choose another with --env: {}", others.join(", "))),
+            }
         })?;
         if !folder.is_dir() {
             let message = format!("{} is no folder (terraform of the environment {env})", folder.display());
@@ -52,6 +60,17 @@ impl<'a> Site<'a> {
             true => config.path("terraform_binary"),
             false => PathBuf::from(binary),
         };
+        for setting in ["terraform_backend", "terraform_variables"] {
+            if let Some(path) = config.path_of(setting).filter(|path| !path.is_file()) {
+                let message = format!("{} is no file ({setting} of the environment {env})", path.display());
+                let error = Error::new(&codes::INF012, message);
+                let example = PathBuf::from(format!("{}.example", path.display()));
+                return Err(match example.is_file() {
+                    true => error.with_hint(format!("copy {} and fill it in", example.display())),
+                    false => error,
+                });
+            }
+        }
         Ok(Self {
             context,
             is_protected: config.text("protected") == Some("yes"),
