@@ -4,7 +4,8 @@
 
 use crate::Description;
 use crate::description::{
-    Canary, Certificate, Entry, Files, IdentityKind, Mesh, Provisioning, Resources, Scheme,
+    Canary, Certificate, Entry, Files, IdentityKind, Mesh, Needs, Provisioning, Resources, Scaling, Scheme,
+    Target,
 };
 
 /// A small environment: one replica of most, no mesh, an own load balancer.
@@ -58,6 +59,19 @@ pub fn with_canary(mut description: Description) -> Description {
     let targets = ["gateway", "users"].map(str::to_owned).to_vec();
     let image = OTHER_IMAGE.to_owned();
     description.canary = Some(Canary { image, weight: 10, replicas: 1, targets });
+    description
+}
+
+/// The same with an assistant: its load is spiky and its work is cheap to share, so it grows early.
+pub fn with_assistant(mut description: Description) -> Description {
+    let scaling = Scaling { min: 1, max: 10, cpu_percent: Some(15), ..Scaling::default() };
+    let resources = Resources { cpu: "200m".to_owned(), memory: "300Mi".to_owned(), cpu_limit: None };
+    let needs = Needs { database: true, bus: true, upstreams: vec!["users".to_owned()], ..Needs::default() };
+    let target = Target { scaling: Some(scaling), resources, needs, ..Target::default() };
+    description.targets.insert("assistant".to_owned(), target);
+    if let Some(gateway) = description.targets.get_mut("gateway") {
+        gateway.needs.upstreams.push("assistant".to_owned());
+    }
     description
 }
 
@@ -119,6 +133,7 @@ pub fn every() -> Result<Vec<(&'static str, Description)>, toml::de::Error> {
         ("dev-volume", shared),
         ("dev-canary", with_canary(dev()?)),
         ("prod", prod()?),
+        ("prod-assistant", with_assistant(prod()?)),
         ("prod-bare", bare),
         ("prod-mesh-gateway", gateway_api(prod()?, secret, Some("istio-ingress"))),
         ("prod-canary", with_canary(prod()?)),

@@ -265,6 +265,13 @@ fn stable_default() -> u32 {
     300
 }
 
+impl Default for Scaling {
+    fn default() -> Self {
+        let scale_down_after_s = stable_default();
+        Self { min: 1, max: 2, cpu_percent: None, memory_percent: None, lag: None, scale_down_after_s }
+    }
+}
+
 /// Messages that wait, as a metric that an adapter gives to the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

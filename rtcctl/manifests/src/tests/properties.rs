@@ -224,7 +224,7 @@ fn where_an_autoscaler_counts_nobody_else_does() {
             assert_eq!(deployment["spec"].get("replicas").is_none(), scaled, "{what}: {name}");
         }
     }
-    let objects = rendered(&prod());
+    let objects = rendered(&crate::examples::with_assistant(prod()));
     let spec = &find(&objects, "HorizontalPodAutoscaler", "assistant")["spec"];
     assert_eq!((&spec["minReplicas"], &spec["maxReplicas"]), (&1.into(), &10.into()));
     assert_eq!(spec["metrics"][0]["resource"]["target"]["averageUtilization"], 15);
