@@ -55,10 +55,14 @@ struct Serving {
 
 impl Serving {
     fn start(words: &[&str]) -> Self {
-        let child = Command::new("chroot")
+        let mut command = Command::new("chroot");
+        // Settings of rtcd are in variables, and the image has none of this machine's.
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("RTC")) {
+            command.env_remove(name);
+        }
+        let child = command
             .args(words)
             .args(["--api-bind", "127.0.0.1:0", "--admin-bind", "127.0.0.1:0", "--log-format", "text"])
-            .env_clear()
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
