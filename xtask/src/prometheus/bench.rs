@@ -75,7 +75,7 @@ pub fn run(arguments: &[&str]) -> Outcome {
     println!("| `rtcctl --version` | < 20 ms | {start} |");
     println!("| `rtcctl metrics summary`, from Prometheus | < 150 ms over the server's time | {whole} |");
     println!(
-        "| the server's time in it, {:.0} answers one after the other | | {:.1} |",
+        "| the server's time in it, added up over {:.0} answers side by side | | {:.1} |",
         each(|of| of.0),
         each(|of| of.1)
     );
