@@ -4,7 +4,7 @@ use ecr::scan::State;
 use ecr::{Difference, Ecr, Ensured, Kind, Lifecycle, Scan, Tags, Wanted};
 use kernel::Timestamp;
 
-use crate::ground::told;
+use crate::ground::{told, unique};
 
 /// Where it is and who we are is in variables, as for every client of AWS.
 async fn moto() -> Ecr {
@@ -38,7 +38,7 @@ async fn a_token_is_had_and_never_shown() {
 #[tokio::test]
 async fn a_repository_is_made_once_and_what_differs_is_told_and_left() {
     let ecr = moto().await;
-    let made = wanted("rtc-test/made-once");
+    let made = wanted(&unique());
     assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Created);
     assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Existed(Vec::new()));
     let other = Wanted {

@@ -104,3 +104,10 @@ pub fn tool(program: &str, words: &[&str]) -> String {
     assert!(status.success(), "{program} {words:?}: {}", String::from_utf8_lossy(&stderr));
     String::from_utf8(stdout).unwrap()
 }
+
+/// The name of a repository that no other test and no earlier run has.
+pub fn unique() -> String {
+    let folder = tempfile::tempdir().unwrap();
+    let name = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
+    name.trim_start_matches('.').to_owned()
+}

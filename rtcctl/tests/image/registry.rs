@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::ground::{Ground, told, tool};
+use crate::ground::{Ground, told, tool, unique};
 
 #[test]
 fn what_is_pushed_is_pulled_back_by_skopeo_as_it_was() {
@@ -49,11 +49,4 @@ fn an_image_on_a_base_keeps_the_layers_of_the_base() {
     assert_eq!(layers(&built)[..3], layers(&base)[..]);
     let seen = ground.run(&["image", "inspect", &format!("oci:{layout}:v1")]);
     assert_eq!(seen["images"][0]["annotations"]["org.opencontainers.image.base.digest"], base["digest"]);
-}
-
-/// A repository of one test's own.
-fn unique() -> String {
-    let folder = tempfile::tempdir().unwrap();
-    let name = folder.path().file_name().unwrap().to_string_lossy().to_lowercase();
-    name.trim_start_matches('.').to_owned()
 }
