@@ -36,7 +36,7 @@ fn unpacked(layout: &Layout, layer: &Layer) -> Vec<u8> {
     let mut bytes = Vec::new();
     match media::compression(&layer.descriptor.media_type).unwrap() {
         Compression::None => (&file).read_to_end(&mut bytes).unwrap(),
-        Compression::Gzip => flate2::read::GzDecoder::new(file).read_to_end(&mut bytes).unwrap(),
+        Compression::Gzip => flate2::read::MultiGzDecoder::new(file).read_to_end(&mut bytes).unwrap(),
         Compression::Zstd => zstd::Decoder::new(file).unwrap().read_to_end(&mut bytes).unwrap(),
     };
     bytes
