@@ -73,14 +73,12 @@ fn measure_all(work: &Path, home: &Path, rounds: usize) -> Result<Vec<Round>, St
     let variables = variables(home)?;
     let registry = variables.iter().find(|(name, _)| name == "RTC_TEST_REGISTRY");
     let (_, registry) = registry.ok_or("scripts/engines did not say where the registry is")?;
-    let program = work.join("program");
-    make_program(&program)?;
     let mut measured = Vec::new();
     for round in 0..rounds {
         let mut took = Round::default();
         let folder = work.join(format!("round-{round}"));
-        prepare(&folder, &program)?;
-        // Another registry would have the layers of the round before.
+        // Each round has a program of its own: skopeo remembers which layers it has packed and sent.
+        prepare(&folder, round)?;
         let description = format!("round-{round}");
         let plain = unpacked(&folder)?;
         for ours in if round % 2 == 0 { [true, false] } else { [false, true] } {
@@ -114,19 +112,19 @@ fn measure_all(work: &Path, home: &Path, rounds: usize) -> Result<Vec<Round>, St
     Ok(measured)
 }
 
-/// A program of Linux that is as long as it should be: rtcctl itself, and after its end as much of it again as is wanted.
-fn make_program(path: &Path) -> Outcome {
+/// A program of Linux that is as long as it should be: rtcctl itself, after its end as much of it again as is wanted, and
+/// the number of the round.
+fn make_program(path: &Path, round: usize) -> Outcome {
     let own = std::fs::read(binary()).map_err(|error| error.to_string())?;
     let mut file = std::fs::File::create(path).map_err(|error| error.to_string())?;
     let wanted = MEGABYTES * 1_000_000;
     let mut written = 0;
     while written < wanted {
-        // Each copy begins with its own number, so that no two parts of the file are the same block.
         let piece = &own[..own.len().min(wanted - written)];
         file.write_all(piece).map_err(|error| error.to_string())?;
         written += piece.len();
     }
-    Ok(())
+    write!(file, "{round}").map_err(|error| error.to_string())
 }
 
 fn prepare(folder: &Path, program: &Path) -> Outcome {
