@@ -127,15 +127,12 @@ fn make_program(path: &Path, round: usize) -> Outcome {
     write!(file, "{round}").map_err(|error| error.to_string())
 }
 
-fn prepare(folder: &Path, program: &Path) -> Outcome {
+fn prepare(folder: &Path, round: usize) -> Outcome {
+    let text = "[defaults]\njournal = \"runs\"\n\n[images.rtcd]\nbinaries = [\"rtcd\"]\nzones = [\"UTC\"]\n";
     std::fs::create_dir_all(folder)
-        .and_then(|()| std::fs::copy(program, folder.join("rtcd")).map(drop))
-        .and_then(|()| {
-            let text =
-                "[defaults]\njournal = \"runs\"\n\n[images.rtcd]\nbinaries = [\"rtcd\"]\nzones = [\"UTC\"]\n";
-            std::fs::write(folder.join("rtc.toml"), text)
-        })
-        .map_err(|error| error.to_string())
+        .and_then(|()| std::fs::write(folder.join("rtc.toml"), text))
+        .map_err(|error| error.to_string())?;
+    make_program(&folder.join("rtcd"), round)
 }
 
 /// The same layers in a layout where they are not packed, which is what skopeo begins with.
