@@ -14,8 +14,6 @@ const ALERTS: &str = include_str!("../../../dashboards/prometheus/alerts.rules.y
 const OBJECTIVES: &str = include_str!("../../../dashboards/prometheus/slo.rules.yml");
 /// How often a server would look.
 const STEP_MS: i64 = rtc_metrics::EVALUATED_EVERY_SECONDS as i64 * 1_000;
-/// Of the names of recorded series, which have colons; nothing else of PromQL has one.
-const RECORDED: &str = "rtc:";
 
 /// One alert rule.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -195,6 +193,9 @@ fn filled_in(template: &str, labels: &Labels, value: f64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Of the names of recorded series, which have colons; nothing else of PromQL has one.
+    const RECORDED: &str = "rtc:";
 
     fn recorded(name: &str, pairs: &[(&str, &str)], from_ms: i64, values: &[f64]) -> History {
         let mut history = History::default();
