@@ -32,16 +32,4 @@ impl Ecr {
     pub fn new(config: &aws_config::SdkConfig, account: Option<String>) -> Self {
         Self { client: Client::new(config), account }
     }
-
-    /// The account of the caller's registry.
-    pub async fn own_account(&self) -> Result<String> {
-        const OPERATION: &str = "ecr:DescribeRegistry";
-        let answer =
-            self.client.describe_registry().send().await.map_err(|error| Error::of(OPERATION, error))?;
-        let account = answer.registry_id().unwrap_or_default();
-        match account.is_empty() {
-            true => Err(Error::new(Kind::Fault, OPERATION, "the answer names no registry")),
-            false => Ok(account.to_owned()),
-        }
-    }
 }

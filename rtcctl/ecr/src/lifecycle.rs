@@ -92,8 +92,12 @@ impl Lifecycle {
                 doomed.insert(&image.digest, Why::Untagged);
             }
         }
+        // What has no tag is the first rule's alone, and counts here all the same: an image that matches a rule's tags is
+        // never expired by a rule of lower priority ("How the lifecycle policy evaluator works").
         for image in counted.iter().skip(usize::try_from(self.kept).unwrap_or(usize::MAX)) {
-            doomed.entry(&image.digest).or_insert(Why::Surplus);
+            if !image.tags.is_empty() {
+                doomed.insert(&image.digest, Why::Surplus);
+            }
         }
         // What belongs to another follows it: a child whose indexes all go, an artifact whose subject goes or is gone.
         // Once for every link of a chain (an artifact of a child of an index).
@@ -178,6 +182,13 @@ mod tests {
         let went = expired(&images, &[]);
         let wanted = [("a", Why::Surplus), ("b", Why::Surplus), ("c", Why::Untagged)];
         assert_eq!(went, wanted.map(|(digest, why)| (digest.to_owned(), why)));
+    }
+
+    #[test]
+    fn what_has_no_tag_counts_and_goes_by_its_age_alone() {
+        let images =
+            [image("a", 2, &[]), image("b", 1, &["v2"]), image("c", 0, &["v3"]), image("d", 3, &["v1"])];
+        assert_eq!(expired(&images, &[]), [("d".to_owned(), Why::Surplus)]);
     }
 
     #[test]

@@ -131,6 +131,8 @@ impl Ecr {
         let mut found =
             Findings { state: State::Running, completed_at: None, counts: BTreeMap::new(), list: Vec::new() };
         let mut page_token = None;
+        // Every page says the same of all.
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         loop {
             let page = self
                 .client
@@ -155,7 +157,8 @@ impl Ecr {
                 found.completed_at = findings.image_scan_completed_at().map(at);
                 for (severity, &count) in findings.finding_severity_counts().into_iter().flatten() {
                     let count = u64::try_from(count).unwrap_or(0);
-                    found.counts.insert(Severity::of(severity.as_str()), count);
+                    // Words that are not known are counted together.
+                    counts.insert(severity.as_str().to_owned(), count);
                 }
                 found.list.extend(findings.findings().iter().map(basic));
                 for finding in findings.enhanced_findings() {
@@ -166,6 +169,9 @@ impl Ecr {
             if page_token.is_none() {
                 break;
             }
+        }
+        for (word, count) in counts {
+            *found.counts.entry(Severity::of(&word)).or_default() += count;
         }
         if found.counts.is_empty() {
             for finding in &found.list {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use kernel::Timestamp;
 
-use crate::{Ecr, Error, Kind, Result};
+use crate::{Ecr, Error, Host, Kind, Result};
 
 /// The value of an `Authorization` header, good for every repository that the caller may use.
 ///
@@ -14,6 +14,8 @@ use crate::{Ecr, Error, Kind, Result};
 pub struct Token {
     header: String,
     pub expires_at: Timestamp,
+    /// The registry that it opens: the caller's own.
+    pub host: Host,
 }
 
 impl Token {
@@ -40,11 +42,15 @@ impl Ecr {
             .await
             .map_err(|error| Error::of(OPERATION, error))?;
         let given = answer.authorization_data().first();
-        let given = given.and_then(|data| Some((data.authorization_token()?, data.expires_at()?)));
-        let Some((token, expires_at)) = given else {
-            return Err(Error::new(Kind::Fault, OPERATION, "the answer has no token"));
+        let given = given
+            .and_then(|data| Some((data.authorization_token()?, data.expires_at()?, data.proxy_endpoint()?)));
+        let fault = |reason: String| Error::new(Kind::Fault, OPERATION, reason);
+        let Some((token, expires_at, endpoint)) = given else {
+            return Err(fault("the answer has no token".to_owned()));
         };
+        let host = endpoint.trim_start_matches("https://").trim_end_matches('/');
+        let host = host.parse().map_err(|error: crate::host::NotEcr| fault(error.to_string()))?;
         let expires_at = Timestamp::from_millis(expires_at.secs() * 1_000);
-        Ok(Token { header: format!("Basic {token}"), expires_at })
+        Ok(Token { header: format!("Basic {token}"), expires_at, host })
     }
 }
