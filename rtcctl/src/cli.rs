@@ -158,6 +158,7 @@ impl Command {
             | Command::Replay(_) => Stopping::Itself,
             Command::Events(command) => command.stopping(),
             Command::Metrics(command) => command.stopping(),
+            Command::Image(command) => command.stopping(),
             Command::Infra(command) => command.stopping(),
             _ => Stopping::Dropped,
         }

@@ -1,6 +1,7 @@
 //! A run that changes something, written into the journal while it goes on.
 //!
-//! Invariant: a run that was begun is ended, whatever came of its steps; only a process that dies leaves one open.
+//! Invariant: a run that was begun is ended, whatever came of its steps, also when it is dropped where it stands; only a
+//! process that dies leaves one open.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,10 +14,24 @@ use tokio::time::Instant;
 use crate::commands::runs::told;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::exit;
 
 pub struct Recording {
     run: Run,
     step: Option<(String, Instant)>,
+    is_ended: bool,
+}
+
+impl Drop for Recording {
+    /// Somebody stopped it.
+    fn drop(&mut self) {
+        if !self.is_ended {
+            let step =
+                self.step.take().map_or_else(String::new, |(step, _)| format!(": {step} was not finished"));
+            let _ = self
+                .append(Entry::Ended { exit: exit::INTERRUPTED.code(), summary: format!("stopped{step}") });
+        }
+    }
 }
 
 impl Recording {
@@ -36,7 +51,7 @@ impl Recording {
         let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let run = context.journal().begin(start, chance).map_err(told)?;
         context.progress.detail(format!("journal: {}", run.folder().display()));
-        Ok(Self { run, step: None })
+        Ok(Self { run, step: None, is_ended: false })
     }
 
     pub fn id(&self) -> String {
@@ -70,12 +85,14 @@ impl Recording {
 
     /// The run is over, and well.
     pub fn ended(mut self, summary: impl Into<String>) -> Result<String> {
+        self.is_ended = true;
         self.append(Entry::Ended { exit: 0, summary: summary.into() })?;
         Ok(self.run.id())
     }
 
     /// The run is over with an error, which is given back with a hint at the journal.
     pub fn failed(mut self, error: Error) -> Error {
+        self.is_ended = true;
         let message = error.message().to_owned();
         let step = self.step.take().map(|(step, _)| step);
         let failed = step.map(|step| Entry::Failed {

@@ -72,6 +72,15 @@ codes! { IMAGE;
     IMG023 (CONFIGURATION) "no registry is known",
         "no region is set, or the account cannot be asked for",
         "set registry or region for the environment in rtc.toml, or name the whole reference";
+    IMG024 (TIMED_OUT) "not done in time",
+        "the deadline (--timeout) passed",
+        "run it again, it goes on where it was; raise --timeout where the line is slow";
+    IMG025 (CONFIGURATION) "something cannot be read as what it should be",
+        "a document, an answer or a file of logins is damaged or of another kind",
+        "look at what the message names";
+    IMG026 (USAGE) "it is not said which image",
+        "several are there and none was named, or a name is missing where one is needed",
+        "name one: NAME:TAG, HOST/REPOSITORY:TAG or oci:DIR:TAG";
     IMG030 (DONE) "the repository is not as rtc.toml describes it",
         "somebody made or changed it otherwise; nothing was changed",
         "change it with Terraform, or mend rtc.toml";

@@ -120,6 +120,13 @@ impl Default for RepositoryEntry {
     }
 }
 
+fn is_name(name: &str) -> bool {
+    let is_letter = |letter: char| letter.is_ascii_lowercase() || letter.is_ascii_digit();
+    name.starts_with(is_letter)
+        && name.ends_with(is_letter)
+        && name.chars().all(|letter| is_letter(letter) || matches!(letter, '-' | '_' | '.'))
+}
+
 fn none() -> String {
     "none".to_owned()
 }
@@ -151,6 +158,27 @@ impl Reader<'_> {
                 Error::new(&codes::CFG004, format!("{}: {}", self.place(at), error.message()))
             })?;
             entry.place = self.place(name.span().start);
+            if !is_name(name.get_ref()) {
+                let problem = "the name of an image is part of a repository and of a folder";
+                let message = format!("{}: {:?}: {problem}", entry.place, name.get_ref());
+                return Err(Error::new(&codes::CFG004, message).with_hint("use a to z, 0 to 9, - _ and ."));
+            }
+            let problem = match &entry {
+                ImageEntry { user: 0, .. } => Some("user = 0 is root, which no image of ours runs as"),
+                ImageEntry { repository: RepositoryEntry { kept_releases: ..5, .. }, .. } => {
+                    Some("kept_releases: at least five images stay, for a rollback needs them")
+                }
+                ImageEntry { repository: RepositoryEntry { untagged_days: 0, .. }, .. } => {
+                    Some("untagged_days: at least one day, which a push may take")
+                }
+                _ => None,
+            };
+            if let Some(problem) = problem {
+                return Err(Error::new(
+                    &codes::CFG004,
+                    format!("{}: images.{}: {problem}", entry.place, name.get_ref()),
+                ));
+            }
             entry.folder = self.folder();
             images.push((name.span().start, name.get_ref().to_string(), entry));
         }

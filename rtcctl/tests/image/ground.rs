@@ -33,6 +33,8 @@ impl Ground {
             command = [\"serve\", \"--data\", \"/var/lib/rtc\"]\nports = [8080, 9080]\nfolders = [\"/var/lib/rtc\"]\n\
             workdir = \"/var/lib/rtc\"\ncompression = \"zstd\"\n";
         std::fs::write(folder.path().join("rtc.toml"), description).unwrap();
+        // What the bill of materials is made of.
+        std::fs::write(folder.path().join("Cargo.lock"), include_str!("../../../Cargo.lock")).unwrap();
         Self { folder, program: own }
     }
 

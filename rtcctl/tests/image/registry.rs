@@ -27,6 +27,7 @@ fn what_is_pushed_is_pulled_back_by_skopeo_as_it_was() {
     // The bill of materials is found from the image.
     let inspected = ground.run(&["image", "inspect", &to]);
     assert_eq!(inspected["digest"], built["digest"]);
+    assert_eq!(inspected["images"][0]["referrers"][0]["artifact_type"], "application/spdx+json");
 
     let promoted = ground.run(&["image", "promote", &to, &format!("{repository}-prod:v1")]);
     assert_eq!((&promoted["digest"], promoted["bytes_sent"].as_u64()), (&built["digest"], Some(0)));

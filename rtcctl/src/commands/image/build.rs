@@ -3,11 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use image::elf::Elf;
 use image::settings::{Base, Binary, Foundation, Materials};
 use image::{Built, Event, Settings};
 use kernel::Timestamp;
 use oci::registry::Access;
-use oci::{Layout, Reference, archive, media};
+use oci::{Layout, Reference, archive, media, transfer};
 use serde_json::{Value, json};
 
 use super::revision::{self, Revision};
@@ -64,10 +65,11 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let (name, entry) = subject::described(args.name.as_deref(), context)?;
     let revision = match &args.revision {
-        Some(_) => None,
+        // Its time is that of the image, wherever it is built.
+        Some(commit) => revision::named(&entry.folder, commit)?,
         None => revision::of(&entry.folder)?,
     };
-    let commit = args.revision.clone().or_else(|| revision.as_ref().map(Revision::text));
+    let commit = revision.as_ref().map(Revision::text).or_else(|| args.revision.clone());
     let tags = tags(&args, revision.as_ref())?;
     let folder = args
         .layout
@@ -85,7 +87,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             .with_text(what));
     }
     let layout = Layout::create(&folder).map_err(failed::of_oci)?;
-    settings.foundation = foundation(args.base.as_deref().unwrap_or(&entry.base), &layout, context).await?;
+    let base = args.base.as_deref().unwrap_or(&entry.base);
+    settings.foundation = foundation(base, &settings.binaries, &layout, context).await?;
     let built = build(settings, &layout, name, context).await?;
     for tag in &tags {
         built.name(&layout, tag).map_err(failed::of_build)?;
@@ -118,8 +121,8 @@ pub fn layout_of(name: &str, entry: &ImageEntry) -> PathBuf {
 fn tags(args: &Args, revision: Option<&Revision>) -> Result<Vec<String>> {
     let mut tags = args.tag.clone();
     if tags.is_empty() {
-        let short = args.revision.as_ref().map(|text| text.chars().take(12).collect());
-        tags.push(short.or_else(|| revision.map(Revision::tag)).unwrap_or_else(|| "latest".to_owned()));
+        let short = || args.revision.as_ref().map(|text| text.chars().take(12).collect());
+        tags.push(revision.map(Revision::tag).or_else(short).unwrap_or_else(|| "latest".to_owned()));
     }
     for tag in &tags {
         let any = Reference::new("registry.invalid", "a").map_err(failed::of_oci)?;
@@ -185,8 +188,13 @@ fn settings(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> R
     Ok(settings)
 }
 
-/// The base, with all of its layers on disk.
-async fn foundation(base: &str, layout: &Layout, context: &Context) -> Result<Foundation> {
+/// The base, with its layers on disk for each platform that there is a program for.
+async fn foundation(
+    base: &str,
+    binaries: &[Binary],
+    layout: &Layout,
+    context: &Context,
+) -> Result<Foundation> {
     if base == "none" {
         return Ok(Foundation::Minimal);
     }
@@ -199,14 +207,27 @@ async fn foundation(base: &str, layout: &Layout, context: &Context) -> Result<Fo
         ))
         .with_hint(format!("rtcctl image inspect {base} shows its digest")));
     };
+    // What is no program is told before anything is fetched for it.
+    let mut platforms = Vec::new();
+    for binary in binaries {
+        platforms.push(Elf::read(&binary.path).map_err(failed::of_build)?.platform);
+    }
     let repository = access::repository(&reference, Access::Pull, context)?;
-    let pulled = push::pull(&repository, &digest.to_string(), layout, context).await.map_err(|error| {
-        let told = failed::of_oci(error);
-        refused(format!("the base {base} cannot be had")).with_cause(told.message()).with_exit(told.exit())
-    })?;
-    let images = push::images_of(layout, &pulled).map_err(failed::of_oci)?;
-    let bases = images.into_iter().map(|manifest| Base { name: reference.to_string(), manifest });
-    Ok(Foundation::Bases(bases.collect()))
+    let mut bases = Vec::new();
+    for platform in platforms {
+        let fetched = async {
+            let chosen = transfer::choose(&repository, &digest.to_string(), &platform).await?;
+            push::pull(&repository, &chosen.descriptor.digest.to_string(), layout, context).await
+        };
+        let manifest = fetched.await.map_err(|error| {
+            let told = failed::of_oci(error);
+            refused(format!("the base {base} cannot be had for {platform}"))
+                .with_cause(told.message())
+                .with_exit(told.exit())
+        })?;
+        bases.push(Base { name: reference.to_string(), manifest });
+    }
+    Ok(Foundation::Bases(bases))
 }
 
 async fn build(settings: Settings, layout: &Layout, name: &str, context: &Context) -> Result<Built> {

@@ -7,6 +7,7 @@ use oci::transfer;
 use oci::{Descriptor, Layout, Platform};
 use serde_json::{Value, json};
 
+use super::inspect::serves;
 use super::subject::Subject;
 use super::{access, failed, push};
 use crate::codes;
@@ -64,15 +65,13 @@ async fn bring(
     match Subject::find(text, context).await? {
         Subject::Layout { folder, tag } => {
             let layout = Layout::open(folder).map_err(failed::of_oci)?;
-            let top = layout.find(tag.as_deref()).map_err(failed::of_oci)?;
+            let top = layout.find(tag.as_deref()).map_err(failed::of_finding)?;
             let images = push::images_of(&layout, &top).map_err(failed::of_oci)?;
             let image = match images.as_slice() {
                 [one] => one.clone(),
                 several => several
                     .iter()
-                    .find(|one| {
-                        one.platform.as_ref().is_some_and(|found| found.to_string() == platform.to_string())
-                    })
+                    .find(|one| one.platform.as_ref().is_some_and(|found| serves(found, platform)))
                     .cloned()
                     .ok_or_else(|| {
                         Error::new(&codes::IMG009, format!("{text} has no image for {platform}"))

@@ -10,8 +10,9 @@ pub fn of_oci(error: oci::Error) -> Error {
     use oci::Error as E;
     let code = match &error {
         E::Digest { .. } | E::Reference { .. } => &codes::IMG008,
-        E::Invalid { .. } => &codes::IMG013,
-        E::Io { .. } | E::NotALayout { .. } => &codes::IMG006,
+        E::Invalid { .. } => &codes::IMG025,
+        E::Io { .. } => &codes::IMG006,
+        E::NotALayout { .. } => &codes::IMG017,
         E::NotFound { .. } => &codes::IMG009,
         E::DigestMismatch { .. } | E::SizeMismatch { .. } => &codes::IMG016,
         E::NameUnknown { .. } => &codes::IMG010,
@@ -24,13 +25,21 @@ pub fn of_oci(error: oci::Error) -> Error {
     told(code, &error)
 }
 
+/// From looking for an image in a layout: several and none named is the caller's to say.
+pub fn of_finding(error: oci::Error) -> Error {
+    match &error {
+        oci::Error::Invalid { .. } => told(&codes::IMG026, &error),
+        _ => of_oci(error),
+    }
+}
+
 /// From building.
 pub fn of_build(error: image::Error) -> Error {
     use image::Error as E;
     let code = match &error {
         E::NotElf { .. } | E::NotExecutable { .. } | E::Malformed { .. } => &codes::IMG003,
         E::UnknownMachine { .. } | E::WrongMachine { .. } | E::SamePlatform { .. } => &codes::IMG004,
-        E::MissingLibrary { .. } => &codes::IMG005,
+        E::MissingLibrary { .. } | E::ForeignSysroot { .. } => &codes::IMG005,
         E::Unreadable { .. }
         | E::ChangedMeanwhile { .. }
         | E::MissingCertificates { .. }

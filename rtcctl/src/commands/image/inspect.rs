@@ -1,7 +1,7 @@
 //! `rtcctl image inspect`: what an image is made of, what it runs, and what refers to it.
 
 use oci::registry::{Access, Repository};
-use oci::{Descriptor, Digest, Document, Image, Layout, document};
+use oci::{Descriptor, Digest, Document, Image, Layout, Platform, document, layout};
 use serde_json::{Value, json};
 
 use super::subject::Subject;
@@ -34,7 +34,7 @@ impl Place {
         match subject {
             Subject::Layout { folder, tag } => {
                 let layout = Layout::open(folder).map_err(failed::of_oci)?;
-                let top = layout.find(tag.as_deref()).map_err(failed::of_oci)?;
+                let top = layout.find(tag.as_deref()).map_err(failed::of_finding)?;
                 Ok((Self::Layout(layout), top))
             }
             Subject::Remote(reference) => {
@@ -60,6 +60,12 @@ impl Place {
         let bytes = match self {
             Self::Layout(layout) => layout.read_blob(config).map_err(failed::of_oci)?,
             Self::Remote(repository) => {
+                if config.size > layout::DOCUMENT_BYTES_MAX {
+                    return Err(Error::new(
+                        &codes::IMG025,
+                        format!("{what} says that it has {} bytes", config.size),
+                    ));
+                }
                 let mut download = repository.get_blob(config);
                 let mut bytes = Vec::new();
                 while let Some(piece) = download.next().await.map_err(failed::of_oci)? {
@@ -69,6 +75,19 @@ impl Place {
             }
         };
         document::read(&what, &bytes).map_err(failed::of_oci)
+    }
+
+    /// What an image is for: the index says it, or its configuration. `None` for what is no image.
+    async fn platform_of(&self, manifest: &Descriptor) -> Result<Option<Platform>> {
+        if let Some(platform) = &manifest.platform {
+            return Ok(Some(platform.clone()));
+        }
+        match self.document(manifest).await? {
+            Document::Manifest(parts) if parts.artifact_type.is_none() => {
+                Ok(Some(self.image(&parts.config).await?.platform))
+            }
+            _ => Ok(None),
+        }
     }
 
     async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
@@ -87,7 +106,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         Document::Manifest(_) => vec![top.clone()],
         Document::Index(index) => index.manifests,
     };
-    let images = chosen(images, args.platform.as_deref(), &args.image)?;
+    let images = chosen(images, args.platform.as_deref(), &args.image, &place).await?;
     let mut report = Report::new("image/inspect", Value::Null);
     let mut told = Vec::new();
     for manifest in &images {
@@ -120,18 +139,34 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     Ok(report.with_names([top.digest.to_string()]))
 }
 
-fn chosen(images: Vec<Descriptor>, platform: Option<&str>, name: &str) -> Result<Vec<Descriptor>> {
+/// The images for a platform; a variant is compared where it is asked for.
+async fn chosen(
+    images: Vec<Descriptor>,
+    platform: Option<&str>,
+    name: &str,
+    place: &Place,
+) -> Result<Vec<Descriptor>> {
     let Some(wanted) = platform else { return Ok(images) };
-    let has = |one: &Descriptor| {
-        one.platform.as_ref().map_or_else(|| "one of no platform".to_owned(), ToString::to_string)
-    };
-    let all: Vec<String> = images.iter().map(has).collect();
-    let found: Vec<Descriptor> = images.into_iter().filter(|one| has(one) == wanted).collect();
+    let parsed = Platform::parse(wanted).map_err(|error| Error::new(&codes::USE001, error.to_string()))?;
+    let (mut all, mut found) = (Vec::new(), Vec::new());
+    for one in images {
+        let Some(has) = place.platform_of(&one).await? else { continue };
+        all.push(has.to_string());
+        if serves(&has, &parsed) {
+            found.push(one);
+        }
+    }
     match found.is_empty() {
         true => Err(Error::new(&codes::IMG009, format!("{name} has no image for {wanted}"))
             .with_hint(format!("it has {}", all.join(", ")))),
         false => Ok(found),
     }
+}
+
+/// Whether an image for one platform is what somebody means who asks for another, who may not say the variant.
+pub fn serves(has: &Platform, wanted: &Platform) -> bool {
+    (&has.os, &has.architecture) == (&wanted.os, &wanted.architecture)
+        && (wanted.variant.is_none() || has.variant == wanted.variant)
 }
 
 fn screen(

@@ -16,9 +16,11 @@ mod revision;
 mod scan;
 mod subject;
 
+use crate::cli::Stopping;
 use crate::context::Context;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::output::Report;
+use crate::{codes, exit, human};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -40,7 +42,58 @@ pub enum Command {
     Scan(scan::Args),
 }
 
+impl Command {
+    pub fn stopping(&self) -> Stopping {
+        match self {
+            Command::Build(_) | Command::Push(_) | Command::Promote(_) | Command::Prune(_) => {
+                Stopping::Itself
+            }
+            _ => Stopping::Dropped,
+        }
+    }
+
+    /// What state things are in where it was stopped.
+    fn where_stopped(&self) -> &'static str {
+        match self {
+            Command::Build(_) => {
+                "layers that were packed are kept; an image has its name when it is complete"
+            }
+            Command::Push(_) | Command::Promote(_) => {
+                "layers that were sent stay and are not sent again; a tag moves after everything else"
+            }
+            Command::Prune(_) => "what was deleted is deleted; --dry-run shows what is left",
+            _ => "nothing was changed",
+        }
+    }
+
+    fn only_reads(&self) -> bool {
+        self.stopping() == Stopping::Dropped
+    }
+}
+
+/// Stops at the operator's wish and at the deadline, and says what state things are in.
 pub async fn run(command: Command, context: &Context) -> Result<Report> {
+    let state = command.where_stopped();
+    let only_reads = command.only_reads();
+    // A scan has a deadline of its own.
+    let deadline = context.config.duration("timeout").filter(|_| !matches!(command, Command::Scan(_)));
+    let done = tokio::select! {
+        done = carry_out(command, context) => done,
+        signal = context.interrupts.wait(), if !only_reads => Err(signal.error(state)),
+        () = tokio::time::sleep(deadline.unwrap_or_default()), if deadline.is_some() => {
+            let after = human::duration(deadline.unwrap_or_default());
+            Err(Error::new(&codes::IMG024, format!("not done after {after}: {state}")).with_hint(codes::IMG024.action))
+        }
+    };
+    done.map_err(|error| match error.exit() {
+        // Whoever only looks has neither built nor pushed.
+        exit::PUSH_FAILED if only_reads => error.with_exit(exit::UNAVAILABLE),
+        exit::BUILD_FAILED if only_reads => error.with_exit(exit::CONFIGURATION),
+        _ => error,
+    })
+}
+
+async fn carry_out(command: Command, context: &Context) -> Result<Report> {
     match command {
         Command::Build(args) => build::run(args, context).await,
         Command::Push(args) => push::run(args, context).await,

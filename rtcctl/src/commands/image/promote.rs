@@ -4,10 +4,11 @@ use oci::registry::{Access, Tagging};
 use oci::transfer::{self, Options};
 use serde_json::json;
 
-use super::push::Show;
+use super::push::{self, Show};
 use super::{access, failed, subject};
+use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::human;
 use crate::output::Report;
 use crate::recording::Recording;
@@ -31,11 +32,19 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let from = subject::remote(&args.from, context).await?;
     let to = subject::remote(&args.to, context).await?;
-    let tag = to.tag().or(from.tag());
+    let Some(tag) = to.tag().or(from.tag()).filter(|_| to.digest().is_none()) else {
+        return Err(Error::new(
+            &codes::IMG026,
+            format!("{to} names no tag: an image without one is deleted after some days"),
+        )
+        .with_hint("give it one: HOST/REPOSITORY:TAG; the digest stays what it is"));
+    };
+    if args.move_tag && context.effect == Effect::Real {
+        context.confirm(&format!("give {}:{tag} to another image", to.name()))?;
+    }
     let (source, target) =
         (access::repository(&from, Access::Pull, context)?, access::repository(&to, Access::Push, context)?);
-    let described =
-        format!("{from} to {}", tag.map_or_else(|| to.name(), |tag| format!("{}:{tag}", to.name())));
+    let described = format!("{from} to {}:{tag}", to.name());
     if context.effect == Effect::Described {
         let data = json!({"from": from.to_string(), "to": to.name(), "tag": tag});
         return Ok(Report::new("image/promote", data).with_text(format!("would promote {described}")));
@@ -49,7 +58,15 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         events: Show::new(&context.progress, "promote").events(),
         ..Options::default()
     };
-    let done = match transfer::copy(&source, &from.wanted(), &target, tag, &options).await {
+    let mut done = transfer::copy(&source, &from.wanted(), &target, Some(tag), &options).await;
+    if let Err(oci::Error::NameUnknown { .. }) = &done {
+        match push::make_repository(&to, None, context).await {
+            Ok(Some(_)) => done = transfer::copy(&source, &from.wanted(), &target, Some(tag), &options).await,
+            Ok(None) => {}
+            Err(error) => return Err(recording.failed(error)),
+        }
+    }
+    let done = match done {
         Ok(done) => done,
         Err(error) => return Err(recording.failed(failed::of_oci(error))),
     };

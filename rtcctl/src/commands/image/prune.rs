@@ -29,8 +29,11 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     keep: Option<u32>,
     /// What has no tag stays for so many days [default: untagged_days of rtc.toml]
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..))]
     untagged_days: Option<u32>,
+    /// The name of the environment, where it is protected and nobody can be asked
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -65,11 +68,15 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         return Ok(Report::new("image/prune", data).with_table(table).with_text(text).with_names(names));
     }
     context.progress.write(&format!("{}\n", table.to_text(context.width)));
-    context.confirm(&format!("delete {} of {} images of {}", expired.len(), images.len(), target.name()))?;
+    let what = format!("delete {} of {} images of {}", expired.len(), images.len(), target.name());
+    match context.config.text("protected") {
+        Some("yes") => context.confirm_by_name(&what, context.config.env(), args.confirm.as_deref())?,
+        _ => context.confirm(&what)?,
+    }
     let mut recording = Recording::begin(context, "image prune", [("repository".to_owned(), target.name())])?;
     recording.note("expired", data["expired"].clone())?;
     recording.step("delete", names.join(" "))?;
-    let deleted = match delete(&ecr, target.repository(), &expired).await {
+    let deleted = match delete(&ecr, target.repository(), &expired, &mut recording).await {
         Ok(deleted) => deleted,
         Err(error) => return Err(recording.failed(error)),
     };
@@ -92,7 +99,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 }
 
 /// What is referred to by nobody goes first: an index before what it holds, an artifact before its subject.
-async fn delete(ecr: &Ecr, repository: &str, expired: &[(&Image, Why)]) -> Result<ecr::Deleted> {
+async fn delete(
+    ecr: &Ecr,
+    repository: &str,
+    expired: &[(&Image, Why)],
+    recording: &mut Recording,
+) -> Result<ecr::Deleted> {
     let is_index = |image: &Image| image.media_type.as_deref().is_some_and(media::is_index);
     let rank = |image: &Image| match (&image.subject, is_index(image)) {
         (Some(_), _) => 0,
@@ -107,6 +119,7 @@ async fn delete(ecr: &Ecr, repository: &str, expired: &[(&Image, Why)]) -> Resul
             continue;
         }
         let deleted = ecr.delete_images(repository, &digests).await.map_err(failed::of_aws)?;
+        recording.note("deleted", json!(deleted.digests))?;
         all.digests.extend(deleted.digests);
         all.kept.extend(deleted.kept);
     }

@@ -42,8 +42,10 @@ pub struct Args {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let source = source(args.image.as_deref(), context)?;
     let image = source.layout.find(source.tag.as_deref()).map_err(|error| match error {
-        oci::Error::NotFound { .. } => Error::new(&codes::IMG017, error.to_string()),
-        other => failed::of_oci(other),
+        oci::Error::NotFound { .. } => {
+            Error::new(&codes::IMG017, error.to_string()).with_hint(codes::IMG017.action)
+        }
+        other => failed::of_finding(other),
     })?;
     let target = match (&args.to, &source.described) {
         (Some(to), _) => subject::remote(to, context).await?,
@@ -55,6 +57,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             ));
         }
     };
+    if target.digest().is_some() {
+        return Err(Error::new(
+            &codes::IMG026,
+            format!("{target}: where an image goes has a tag; its digest is what it is"),
+        ));
+    }
     let mut tags = args.tag.clone();
     if tags.is_empty() {
         tags.extend(target.tag().or(image.ref_name()).map(str::to_owned));
@@ -151,6 +159,9 @@ async fn send(
         findings: Vec::new(),
         run: None,
     };
+    for tag in tags {
+        target.with_tag(tag).map_err(failed::of_oci)?;
+    }
     if context.effect == Effect::Described {
         return Ok(pushed);
     }
@@ -178,6 +189,9 @@ async fn sending(
     let repository = access::repository(&pushed.target, Access::Push, context)?;
     let is_immutable = entry.is_none_or(|entry| entry.repository.immutable);
     let tagging = if is_immutable { Tagging::Immutable } else { Tagging::Movable };
+    if is_immutable && pushed.tags.len() > 1 {
+        none_is_taken(&repository, &pushed.tags, image).await?;
+    }
     // Without a tag it is pushed by its digest alone.
     let wanted: Vec<Option<&str>> = match pushed.tags.as_slice() {
         [] => vec![None],
@@ -199,8 +213,29 @@ async fn sending(
     Ok(())
 }
 
+/// Of several tags none is moved where one of them cannot be.
+async fn none_is_taken(repository: &Repository, tags: &[String], image: &Descriptor) -> Result<()> {
+    for tag in tags {
+        let existing = match repository.head_manifest(tag).await {
+            Ok(existing) => existing,
+            // It is made when it is pushed to.
+            Err(oci::Error::NameUnknown { .. }) => return Ok(()),
+            Err(error) => return Err(failed::of_oci(error)),
+        };
+        if let Some(existing) = existing.filter(|existing| existing.digest != image.digest) {
+            return Err(failed::of_oci(oci::Error::TagImmutable {
+                repository: repository.full_name(),
+                tag: tag.clone(),
+                existing: Some(existing.digest),
+                wanted: image.digest,
+            }));
+        }
+    }
+    Ok(())
+}
+
 /// Makes a repository of ECR as rtc.toml describes it. `None` where the registry is another.
-async fn make_repository(
+pub async fn make_repository(
     target: &Reference,
     entry: Option<&ImageEntry>,
     context: &Context,
@@ -249,8 +284,8 @@ impl Pushed {
         match self.summaries.iter().all(|summary| summary.is_unchanged) {
             _ if self.summaries.is_empty() => format!("{} would be pushed", self.digest.short()),
             true => "unchanged: the registry has it under this tag, nothing was sent".to_owned(),
-            false if moved == 0 => format!("no layer was sent, {existed} were there"),
-            false => format!("{moved} layers sent ({}), {existed} were there", human::bytes(bytes)),
+            false if moved == 0 => "every blob was there, the tag is new".to_owned(),
+            false => format!("{moved} blobs sent ({}), {existed} were there", human::bytes(bytes)),
         }
     }
 

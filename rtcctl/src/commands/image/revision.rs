@@ -48,14 +48,21 @@ impl Revision {
 
 /// What git says of a folder; `None` where it is no checkout, or there is no git.
 pub fn of(folder: &Path) -> Result<Option<Revision>> {
-    let Some(said) = git(folder, &["log", "-1", "--format=%H %ct"]) else { return Ok(None) };
+    let Some(mut revision) = named(folder, "HEAD")? else { return Ok(None) };
+    // What is not tracked is not built from either, or is made by the build. Where git cannot tell, it is not clean.
+    let changed = git(folder, &["status", "--porcelain", "--untracked-files=no"]);
+    revision.is_dirty = changed.is_none_or(|changed| !changed.trim().is_empty());
+    Ok(Some(revision))
+}
+
+/// A commit that somebody names, as it was committed.
+pub fn named(folder: &Path, commit: &str) -> Result<Option<Revision>> {
+    let Some(said) = git(folder, &["log", "-1", "--format=%H %ct", commit, "--"]) else { return Ok(None) };
     let found = said.trim().split_once(' ').and_then(|(commit, at)| Some((commit, at.parse().ok()?)));
     let Some((commit, committed_at_s)) = found else {
         return Err(Error::internal(format!("git says {said:?} of its last commit")));
     };
-    // What is not tracked is not built from either, or is made by the build.
-    let changed = git(folder, &["status", "--porcelain", "--untracked-files=no"]).unwrap_or_default();
-    Ok(Some(Revision { commit: commit.to_owned(), committed_at_s, is_dirty: !changed.trim().is_empty() }))
+    Ok(Some(Revision { commit: commit.to_owned(), committed_at_s, is_dirty: false }))
 }
 
 fn git(folder: &Path, words: &[&str]) -> Option<String> {
@@ -95,6 +102,8 @@ mod tests {
         std::fs::write(folder.path().join("new"), "is not tracked").unwrap();
         assert_eq!(of(folder.path()).unwrap().unwrap(), clean);
         std::fs::write(folder.path().join("a"), "2").unwrap();
+        assert_eq!(named(folder.path(), &clean.commit).unwrap().unwrap(), clean);
+        assert_eq!(named(folder.path(), "nothing").unwrap(), None);
         let dirty = of(folder.path()).unwrap().unwrap();
         assert!(dirty.is_dirty && dirty.tag().ends_with("-dirty") && dirty.finding().is_some());
     }

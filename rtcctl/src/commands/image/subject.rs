@@ -7,7 +7,7 @@
 use std::path::PathBuf;
 
 use aws::Place;
-use ecr::{Ecr, Host};
+use ecr::Ecr;
 use oci::Reference;
 
 use super::failed;
@@ -125,9 +125,9 @@ pub async fn registry(context: &Context) -> Result<String> {
             .with_source(&error)
             .with_hint("name the whole reference, or set registry = \"HOST\" in rtc.toml")
     })?;
-    let region = config.region().map(ToString::to_string).unwrap_or_default();
-    let account = Ecr::new(&config, None).own_account().await.map_err(failed::of_aws)?;
-    Ok(Host::of(&account, &region).to_string())
+    // Whoever may push may ask for a token, and it says whose registry it opens.
+    let token = Ecr::new(&config, None).token().await.map_err(failed::of_aws)?;
+    Ok(token.host.to_string())
 }
 
 /// Which AWS the environment is in.

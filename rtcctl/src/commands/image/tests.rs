@@ -166,13 +166,16 @@ async fn a_registry_that_is_none_refuses_or_does_not_know_us_is_told_so() {
 #[tokio::test]
 async fn names_are_understood_and_mistyped_ones_are_helped() {
     let typed = typed("127.0.0.1:1");
+    let no_tag = format!("x.io/a@sha256:{}", "0".repeat(64));
     for (words, exit, code) in [
         (&["image", "build", "shpo"][..], 3, "IMG001"),
         (&["image", "inspect", "shpo:v1"], 3, "IMG001"),
         (&["image", "inspect", "http://x/y"], 2, "IMG008"),
         (&["image", "inspect", "x.io/Upper"], 2, "IMG008"),
         (&["image", "push"], 5, "IMG017"),
-        (&["image", "push", "oci:nowhere", "--to", "x.io/a:b"], 21, "IMG006"),
+        (&["image", "push", "oci:nowhere", "--to", "x.io/a:b"], 5, "IMG017"),
+        (&["image", "inspect", "oci:nowhere"], 5, "IMG017"),
+        (&["image", "promote", "shop:v1", &no_tag], 2, "IMG026"),
         (&["image", "build", "--tag", "a b"], 2, "IMG008"),
         (&["image", "scan", "shop:v1"], 3, "IMG021"),
         (&["image", "prune"], 3, "IMG021"),
@@ -205,4 +208,67 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let came = typed.run(&["image", "build", "--tag", "v1", "--dry-run"]).await;
     assert!(came.stdout.contains("would be built"), "{}", came.stdout);
     assert!(!typed.path("target/images").exists());
+    assert!(server.take_requests().is_empty());
+}
+
+#[tokio::test]
+async fn of_several_tags_none_is_given_where_one_is_taken() {
+    let server = Server::start(Rules::default()).await;
+    let typed = typed(&server.host());
+    let build = |tags: &'static [&'static str]| {
+        let fast = ["image", "build", "--push", "--no-sbom", "--compression", "zstd", "-o", "json"];
+        [&fast[..], tags].concat()
+    };
+    assert_eq!(typed.run(&build(&["--tag", "taken"])).await.exit, 0);
+    let text = std::fs::read_to_string(typed.path("rtc.toml")).unwrap().replace("MODE", "OTHER");
+    typed.write("rtc.toml", text.as_bytes());
+    refused(&typed.run(&build(&["--tag", "fresh", "--tag", "taken"])).await, 8, "IMG012");
+    assert_eq!(server.tag("rtc/shop", "fresh"), None);
+}
+
+#[tokio::test]
+async fn a_tag_that_is_none_never_gets_into_an_address() {
+    let server = Server::start(Rules::default()).await;
+    let typed = typed(&server.host());
+    typed.run(&["image", "build", "--tag", "v1", "--no-sbom", "--compression", "zstd"]).await;
+    for tag in ["v9?x", "../../other/manifests/v9", ""] {
+        refused(&typed.run(&["image", "push", "--tag", tag, "-o", "json"]).await, 2, "IMG008");
+    }
+    assert!(server.take_requests().is_empty());
+}
+
+#[tokio::test]
+async fn what_may_not_be_described_is_refused_with_its_line() {
+    for name in ["../../x", "a/b", "A B", ""] {
+        let typed = Typed::alone();
+        typed.write("rtc.toml", format!("[images.{name:?}]\nbinaries = [\"{PROGRAM}\"]\n").as_bytes());
+        let came = typed.run(&["image", "build", "--tag", "t", "-o", "json"]).await;
+        refused(&came, 3, "CFG004");
+        assert!(!typed.path("target").exists());
+    }
+    for (wrong, word) in [
+        ("user = 0", "root"),
+        ("repository = { kept_releases = 0 }", "kept_releases"),
+        ("repository = { untagged_days = 0 }", "untagged_days"),
+        ("prots = [1]", "prots"),
+        ("ports = [\"x\"]", "rtc.toml:3"),
+    ] {
+        let typed = Typed::alone();
+        typed.write("rtc.toml", format!("[images.shop]\nbinaries = [\"{PROGRAM}\"]\n{wrong}\n").as_bytes());
+        let came = typed.run(&["config", "validate", "-o", "json"]).await;
+        let error = came.error().to_string();
+        assert!(came.exit == 3 && error.contains(word), "{wrong}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_takes_too_long_says_what_state_things_are_in() {
+    let server = Server::start(Rules { busy: 1_000, retry_after: Some(30), ..Rules::default() }).await;
+    let typed = typed(&server.host());
+    typed.run(&["image", "build", "--tag", "v1", "--no-sbom", "--compression", "zstd"]).await;
+    let error =
+        refused(&typed.run(&["image", "push", "--timeout", "300ms", "-o", "json"]).await, 6, "IMG024");
+    assert!(error["message"].as_str().unwrap().contains("a tag moves after everything else"), "{error}");
+    let last = typed.run(&["runs", "show", "last", "-o", "json"]).await.stdout;
+    assert!(last.contains("push was not finished"), "{last}");
 }
