@@ -21,6 +21,14 @@ pub enum Error {
     WrongMachine { path: PathBuf, wanted: Box<Platform>, found: Box<Platform> },
     #[error("the library {name}, which {needed_by} needs, is nowhere")]
     MissingLibrary { name: String, needed_by: String },
+    /// The sysroot has no loader for the machine that the program is for.
+    #[error(
+        "{} is for {platform}, and its libraries are looked for in {}, which has {has}; it needs a sysroot or a base for \
+         {platform}, or to be linked statically",
+        path.display(),
+        sysroot.display()
+    )]
+    ForeignSysroot { path: PathBuf, platform: Box<Platform>, sysroot: PathBuf, has: String },
     /// Permissions, a file that is not there, a broken disk.
     #[error("{} cannot be read: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },

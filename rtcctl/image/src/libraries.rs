@@ -77,14 +77,14 @@ struct Loading<'a> {
 
 /// What `binary`, which will be at `target` in the image, is loaded with.
 ///
-/// Errors: [`Error::MissingLibrary`], the loader among them; [`Error::Unreadable`], [`Error::Malformed`].
+/// Errors: [`Error::MissingLibrary`], the loader among them; [`Error::ForeignSysroot`] if there are loaders for other
+/// machines at most; [`Error::Unreadable`], [`Error::Malformed`].
 pub fn resolve(binary: &Path, elf: &Elf, target: &str, sysroot: &Sysroot) -> Result<Libraries> {
     let Some(interpreter) = &elf.interpreter else {
         return Ok(Libraries::default());
     };
     let shown = binary.display().to_string();
-    let missing =
-        || Error::MissingLibrary { name: interpreter.clone(), needed_by: binary.display().to_string() };
+    let missing = || without_loader(binary, interpreter, &elf.platform, sysroot);
     let found = match sysroot.locate(interpreter) {
         Ok(found) => found,
         Err(error) if is_absent(&error) => return Err(missing()),
@@ -134,6 +134,42 @@ pub fn resolve(binary: &Path, elf: &Elf, target: &str, sysroot: &Sysroot) -> Res
         }
     }
     Ok(loading.finish(loader))
+}
+
+/// What is said when a program's loader is not there, or is one for another machine.
+fn without_loader(binary: &Path, interpreter: &str, platform: &Platform, sysroot: &Sysroot) -> Error {
+    let mut others: Vec<String> = Vec::new();
+    for folder in ["/lib", "/lib64"] {
+        let names = sysroot.names(folder).unwrap_or_default();
+        for name in names.iter().filter(|name| is_loader(name)) {
+            let Ok(located) = sysroot.locate(&format!("{folder}/{name}")) else { continue };
+            match Elf::read(&located.source) {
+                // The machine is the right one, and only this loader is not there.
+                Ok(elf) if same(&elf.platform, platform) => {
+                    let needed_by = binary.display().to_string();
+                    return Error::MissingLibrary { name: interpreter.to_owned(), needed_by };
+                }
+                Ok(elf) => others.push(elf.platform.to_string()),
+                Err(_) => {}
+            }
+        }
+    }
+    others.sort();
+    others.dedup();
+    Error::ForeignSysroot {
+        path: binary.to_owned(),
+        platform: Box::new(platform.clone()),
+        sysroot: sysroot.on_machine("/").components().collect(),
+        has: match others.is_empty() {
+            true => "none".to_owned(),
+            false => format!("those for {} only", others.join(" and ")),
+        },
+    }
+}
+
+/// Whether a file is called as loaders of glibc and musl are.
+pub(crate) fn is_loader(name: &str) -> bool {
+    ["ld-linux", "ld-musl-", "ld64.so."].iter().any(|start| name.starts_with(start))
 }
 
 impl Loading<'_> {

@@ -86,6 +86,30 @@ fn a_missing_loader_is_a_missing_library() {
 }
 
 #[test]
+fn a_sysroot_for_another_machine_is_told_as_such() {
+    let (folder, root) = sysroot();
+    let path = "/lib/ld-linux-aarch64.so.1";
+    let told = |has: &str| match resolved(&folder, &Made::program(AARCH64, path).needs("libc.so.6")) {
+        Err(error @ Error::ForeignSysroot { .. }) => {
+            let text = error.to_string();
+            let place =
+                format!("is for linux/arm64, and its libraries are looked for in {}, ", root.display());
+            assert!(text.contains(&format!("{place}which has {has}; it needs a sysroot")), "{text}");
+        }
+        other => panic!("{other:?}"),
+    };
+    told("those for linux/amd64 only");
+    Made::library(X86_64, "ld-linux-aarch64.so.1").write(root.join("usr/lib/ld-linux-aarch64.so.1"));
+    told("those for linux/amd64 only");
+    std::fs::remove_file(root.join("usr/lib/ld-linux-aarch64.so.1")).unwrap();
+    std::fs::remove_file(root.join("usr/lib64/ld-linux-x86-64.so.2")).unwrap();
+    told("none");
+    Made::library(AARCH64, "ld-musl-aarch64.so.1").write(root.join("usr/lib/ld-musl-aarch64.so.1"));
+    let found = resolved(&folder, &Made::program(AARCH64, path));
+    assert!(matches!(found, Err(Error::MissingLibrary { name, .. }) if name == path));
+}
+
+#[test]
 fn a_library_for_another_machine_is_passed_over() {
     let (folder, root) = sysroot();
     Made::library(AARCH64, "libq.so").write(root.join("usr/lib/x86_64-linux-gnu/libq.so"));
