@@ -147,3 +147,100 @@ fn another_blob_than_the_digest_says_is_found_out() {
     std::fs::remove_file(layout.blob_path(&descriptor.digest)).unwrap();
     assert!(matches!(layer(&layout, &descriptor), Err(Error::Layout(oci::Error::NotFound { .. }))));
 }
+
+/// An entry of any type, written as it is.
+fn entry(builder: &mut tar::Builder<Vec<u8>>, kind: EntryType, name: &str, content: &[u8]) {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(kind);
+    header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+    header.set_mode(0o644);
+    header.set_size(content.len() as u64);
+    header.set_cksum();
+    builder.append(&header, content).unwrap();
+}
+
+/// A file behind a description of `length` bytes, and a file after it.
+fn described(kind: EntryType, length: usize) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    let description = match kind {
+        EntryType::XHeader | EntryType::XGlobalHeader => {
+            let start = format!("{length} comment=");
+            format!("{start}{}\n", "c".repeat(length - start.len() - 1)).into_bytes()
+        }
+        _ => vec![b'n'; length],
+    };
+    entry(&mut builder, kind, "described", &description);
+    entry(&mut builder, EntryType::Regular, "file", b"1");
+    entry(&mut builder, EntryType::Regular, "last", b"2");
+    builder.into_inner().unwrap()
+}
+
+#[test]
+fn names_and_attributes_that_would_fill_the_memory_are_refused() {
+    let (_folder, layout) = layout();
+    let kinds =
+        [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader, EntryType::XGlobalHeader];
+    for kind in kinds {
+        let bytes = described(kind, DESCRIPTION_BYTES_MAX as usize);
+        let listed = layer(&layout, &put(&layout, &bytes, media::LAYER)).unwrap();
+        assert_eq!(listed.items.len(), 2, "{kind:?}: {:?}", listed.items.values());
+        let bytes = described(kind, DESCRIPTION_BYTES_MAX as usize + (64 << 10));
+        let zstd = zstd::encode_all(bytes.as_slice(), 1).unwrap();
+        assert!(zstd.len() < 10_000, "it is small where it lies");
+        match layer(&layout, &put(&layout, &zstd, media::LAYER_ZSTD)) {
+            Err(Error::Layer { reason, .. }) => {
+                assert!(reason.contains("longer than 1048576 bytes"), "{kind:?}: {reason}");
+            }
+            other => panic!("{kind:?}: {:?}", other.map(|listed| listed.items.len())),
+        }
+    }
+}
+
+#[test]
+fn content_of_any_length_stands_between_two_descriptions() {
+    let content = vec![7; 3 << 20];
+    let mut builder = tar::Builder::new(Vec::new());
+    let long = "n".repeat(300);
+    for kind in [EntryType::Regular, EntryType::Directory, EntryType::new(b'V'), EntryType::Fifo] {
+        entry(&mut builder, EntryType::GNULongName, "described", long.as_bytes());
+        entry(&mut builder, kind, "x", &content);
+    }
+    entry(&mut builder, EntryType::Regular, ".wh.gone", &content);
+    entry(&mut builder, EntryType::Regular, "last", b"");
+    let listing = list(builder.into_inner().unwrap().as_slice(), LIMITS).unwrap();
+    assert_eq!(paths(&listing.items), ["last", long.as_str()]);
+}
+
+#[test]
+fn more_entries_or_longer_paths_than_are_remembered_are_refused() {
+    let tar = tar(&[("aaaa", "1"), ("bbbb -> cccc", ""), (".wh.dddd", "")]);
+    let listed = |entries: usize, text: usize| list(tar.as_slice(), Limits { entries, text });
+    assert!(listed(3, 20).is_ok());
+    assert_eq!(listed(2, 20).unwrap_err().to_string(), "more than 2 entries");
+    assert_eq!(listed(3, 19).unwrap_err().to_string(), "paths of more than 19 bytes");
+}
+
+#[test]
+fn a_path_is_found_through_links_that_stay_in_the_image() {
+    let (_folder, layout) = layout();
+    let layer = plain(
+        &layout,
+        &[
+            ("lib64 -> usr/lib64", ""),
+            ("lib -> /usr/lib", ""),
+            ("usr/lib64/ld.so -> ../../../lib/triplet/ld.so", ""),
+            ("usr/lib/triplet/ld.so", "1"),
+            ("gone -> usr/absent", ""),
+            ("one -> two", ""),
+            ("two -> one", ""),
+        ],
+    );
+    let config = Descriptor::of(media::CONFIG, b"{}");
+    let files = image(&layout, &Manifest::new(config, vec![layer])).unwrap();
+    for path in ["/lib64/ld.so", "/usr/lib64/./ld.so", "lib/triplet/ld.so"] {
+        assert_eq!(real(&files, path).as_deref(), Some("usr/lib/triplet/ld.so"), "{path}");
+    }
+    for path in ["/gone", "/one", "/one/x", "/lib64/other", "/usr/lib64/ld.so/x"] {
+        assert_eq!(real(&files, path), None, "{path}");
+    }
+}
