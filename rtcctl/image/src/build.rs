@@ -4,9 +4,10 @@
 
 use std::path::PathBuf;
 
-use oci::document::{self, Index};
-use oci::{Descriptor, Digest, Document, Image, Layout, Manifest, Platform, media};
+use oci::document::Index;
+use oci::{Descriptor, Digest, Layout, Manifest, Platform, media};
 
+use crate::base::{Based, base_for};
 use crate::configuration::{add_layer, annotations, image, owner_on};
 use crate::elf::{Elf, Linkage};
 use crate::error::{Error, Result};
@@ -16,8 +17,8 @@ use crate::libraries::{self, Libraries};
 use crate::platform::same;
 use crate::root::{Account, minimal, world};
 use crate::sbom;
-use crate::settings::{Base, Binary, Concern, Foundation, Settings};
-use crate::sysroot::Sysroot;
+use crate::settings::{Binary, Concern, Foundation, Settings};
+use crate::sysroot::{Sysroot, normal};
 use crate::tree::{Kind, ROOT, RUN, SEARCHED, Source, Tree};
 
 /// What is told while it goes on.
@@ -101,12 +102,6 @@ struct Planned<'a> {
     base: Option<Based<'a>>,
 }
 
-struct Based<'a> {
-    base: &'a Base,
-    manifest: Manifest,
-    image: Image,
-}
-
 /// Builds into a layout, without naming the image there.
 ///
 /// Errors: every one of [`Error`] but those of reading layers.
@@ -169,50 +164,19 @@ fn plan<'a>(settings: &'a Settings, layout: &Layout) -> Result<Vec<Planned<'a>>>
                 let sysroot = Sysroot::new(&binary.sysroot);
                 (libraries::resolve(&binary.path, &elf, &settings.target(), &sysroot)?, None)
             }
-            Foundation::Bases(bases) => (Libraries::default(), Some(base_for(&elf.platform, bases, layout)?)),
+            Foundation::Bases(bases) => {
+                let based = base_for(&elf.platform, bases, layout)?;
+                let is_brought =
+                    |path: &str| settings.extras.iter().any(|extra| normal(&extra.target) == normal(path));
+                if let Some(loader) = elf.interpreter.as_deref().filter(|loader| !is_brought(loader)) {
+                    based.check_loader(loader, &binary.path, layout)?;
+                }
+                (Libraries::default(), Some(based))
+            }
         };
         planned.push(Planned { binary, elf, libraries, base });
     }
     Ok(planned)
-}
-
-/// The base of a platform. The only one there is must be for it.
-fn base_for<'a>(platform: &Platform, bases: &'a [Base], layout: &Layout) -> Result<Based<'a>> {
-    let mut found = Vec::new();
-    for base in bases {
-        let based = read_base(base, layout)?;
-        if same(&based.image.platform, platform) {
-            return Ok(based);
-        }
-        found.push(based);
-    }
-    match found.as_slice() {
-        [only] => Err(Error::WrongPlatform {
-            base: only.base.name.clone(),
-            wanted: Box::new(platform.clone()),
-            found: Box::new(only.image.platform.clone()),
-        }),
-        _ => Err(Error::NoBase { platform: Box::new(platform.clone()) }),
-    }
-}
-
-fn read_base<'a>(base: &'a Base, layout: &Layout) -> Result<Based<'a>> {
-    let invalid = |reason: String| Error::Base { base: base.name.clone(), reason };
-    let Document::Manifest(manifest) = layout.document(&base.manifest)? else {
-        return Err(invalid("it is an index; the image of a platform is needed".to_owned()));
-    };
-    let config = layout.read_blob(&manifest.config)?;
-    let image: Image = document::read(&format!("the configuration of {}", base.name), &config)?;
-    if image.rootfs.diff_ids.len() != manifest.layers.len() {
-        let (digests, layers) = (image.rootfs.diff_ids.len(), manifest.layers.len());
-        return Err(invalid(format!("{layers} layers, and a configuration of {digests}")));
-    }
-    for layer in &manifest.layers {
-        if layout.blob_size(&layer.digest)? != Some(layer.size) {
-            return Err(invalid(format!("its layer {} is not in the layout", layer.digest)));
-        }
-    }
-    Ok(Based { base, manifest, image })
 }
 
 /// The trees of a platform, the lowest first.

@@ -11,6 +11,7 @@
 //! Invariants: the same settings and the same files give the same digest, whatever the folder, the user, the umask, the
 //! time zone and the order in which files were made; nothing is held in memory that grows with the size of a file.
 
+mod base;
 pub mod build;
 mod configuration;
 pub mod diff;

@@ -4,12 +4,13 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::process::Command;
 
 use oci::media::Compression;
+use oci::{Document, Image, document};
 use tempfile::TempDir;
 
 use super::*;
 use crate::files::{self, Files, What};
 use crate::fixture::{AARCH64, LOADER, Made, X86_64, project, put, recompile, workspace};
-use crate::settings::{Extra, Materials};
+use crate::settings::{Base, Extra, Materials};
 
 fn layout(folder: &std::path::Path) -> Layout {
     Layout::create(folder.join("layout")).unwrap()
