@@ -1,7 +1,7 @@
 //! Which layers lie in a layout already, so that what did not change is not packed again.
 //!
 //! A layer is found by the shape of its files, all that can be known without reading them, and believed when the
-//! digest of their content is the one noted. A file of notes that is lost or broken costs time and nothing else.
+//! digest of their content is the one noted and their blob is what its name says. A file of notes that is lost or broken costs time and nothing else.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write as _};
@@ -11,7 +11,7 @@ use oci::{Descriptor, Digest, Hasher, Layout};
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::layer::{Layer, Origin, Packing};
+use crate::layer::{Layer, Origin, Packing, packer};
 use crate::tree::{Kind, Source, Tree};
 
 /// Beside the blobs of a layout. Tools that read layouts pass it over.
@@ -26,10 +26,14 @@ pub struct Shape(Digest);
 impl Shape {
     /// Errors: [`Error::Unreadable`].
     pub fn of(tree: &Tree, packing: Packing) -> Result<Shape> {
+        Shape::packed_by(&packer(packing.compression)?, tree, packing)
+    }
+
+    fn packed_by(packer: &str, tree: &Tree, packing: Packing) -> Result<Shape> {
         let mut hasher = Hasher::default();
-        // Another version may pack in another way.
+        // Another version may write another tar.
         let version = env!("CARGO_PKG_VERSION");
-        hasher.update(format!("{version}\0{:?}\0{}\n", packing.compression, packing.epoch).as_bytes());
+        hasher.update(format!("{version}\0{packer}\0{}\n", packing.epoch).as_bytes());
         for (path, entry) in tree.iter() {
             let kind = match &entry.kind {
                 Kind::Directory => "folder".to_owned(),
@@ -71,7 +75,7 @@ impl Kept {
         Kept { path, notes: notes.unwrap_or_default() }
     }
 
-    /// A layer of that shape, if its blob still lies in the layout.
+    /// A layer of that shape, if a blob of its length still lies in the layout. Whether it is that blob is not known.
     pub fn find(&self, shape: &Shape, layout: &Layout) -> Result<Option<Layer>> {
         let Some(note) = self.notes.get(&shape.0.hex()) else { return Ok(None) };
         let size = layout.blob_size(&note.descriptor.digest)?;
@@ -99,5 +103,29 @@ impl Kept {
         let mut file = tempfile::Builder::new().prefix(".writing-").tempfile_in(folder)?;
         file.write_all(&oci::document::encode(&self.notes))?;
         file.persist(&self.path).map(drop).map_err(|error| error.error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use oci::media::Compression;
+
+    use super::*;
+    use crate::tree::{READ, ROOT};
+
+    #[test]
+    fn what_another_compressor_packed_has_another_shape() {
+        let mut tree = Tree::default();
+        tree.file("/etc/x", READ, ROOT, Source::Bytes(b"x".to_vec())).unwrap();
+        let mut shapes = Vec::new();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let packing = Packing { compression, epoch: 0 };
+            let this = packer(compression).unwrap();
+            let shape = Shape::of(&tree, packing).unwrap();
+            assert_eq!(shape, Shape::packed_by(&this, &tree, packing).unwrap());
+            assert_ne!(shape, Shape::packed_by(&format!("{this}.1"), &tree, packing).unwrap());
+            assert!(!shapes.contains(&shape), "{this}");
+            shapes.push(shape);
+        }
     }
 }

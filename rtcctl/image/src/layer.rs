@@ -4,10 +4,12 @@
 //! - the same tree gives the same bytes on every machine: sorted, with the owners and modes of the tree and one time,
 //!   without names of users, device numbers and extended attributes;
 //! - a file is read in pieces, so that memory does not grow with it;
-//! - a file that changes while it is read spoils no layer: the build fails.
+//! - a file that changes while it is read spoils no layer: the build fails;
+//! - the blob of a layer is what its name says: one that lay there is read before it is believed.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use oci::media::{self, Compression};
@@ -15,13 +17,15 @@ use oci::{BlobWriter, Descriptor, Digest, Hasher, Layout};
 use tar::{Builder, EntryType, Header};
 
 use crate::error::{Error, Result};
-use crate::gzip::Gzip;
+use crate::gzip::{self, Gzip};
 use crate::kept::{Kept, Shape};
 use crate::tree::{Entry, Kind, Source, Tree};
 
 /// Of zstd: above it memory grows faster than layers shrink.
 pub const ZSTD_LEVEL: i32 = 9;
 const BUFFER_BYTES: usize = 256 << 10;
+/// Compressors that differ do so on this much.
+const SAMPLE_BYTES: u32 = 64 << 10;
 
 /// How a layer came to be in the layout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,9 +70,45 @@ pub fn pack(
         let mut hasher = Hashing { hasher: Hasher::default(), to: io::sink() };
         write_tar(tree, packing.epoch, &mut hasher, read)?;
         if hasher.hasher.finish() == known.diff_id {
-            return Ok(Layer { origin: Origin::Kept, ..known });
+            if is_sound(layout, &known.descriptor) {
+                return Ok(Layer { origin: Origin::Kept, ..known });
+            }
+            remove(layout, &known.descriptor.digest)?;
         }
     }
+    let layer = match write(tree, packing, layout, read)? {
+        (layer, Place::Taken) if !is_sound(layout, &layer.descriptor) => {
+            remove(layout, &layer.descriptor.digest)?;
+            write(tree, packing, layout, read)?.0
+        }
+        (layer, _) => layer,
+    };
+    kept.keep(shape, &layer)?;
+    Ok(layer)
+}
+
+/// Whether a blob is what its name says. One that cannot be read is not.
+fn is_sound(layout: &Layout, descriptor: &Descriptor) -> bool {
+    let blob = layout.open_blob(&descriptor.digest).ok();
+    blob.and_then(|blob| Digest::read(blob).ok()) == Some((descriptor.digest, descriptor.size))
+}
+
+/// Makes room for a blob: the layout writes none where one of its length lies.
+fn remove(layout: &Layout, damaged: &Digest) -> Result<()> {
+    match std::fs::remove_file(layout.blob_path(damaged)) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(Error::write(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Where a layer was put.
+enum Place {
+    Free,
+    /// Another file of its name and length was there, and stays.
+    Taken,
+}
+
+fn write(tree: &Tree, packing: Packing, layout: &Layout, read: &dyn Fn(u64)) -> Result<(Layer, Place)> {
     let packer = Packer::new(layout.write_blob()?, packing.compression).map_err(Error::write)?;
     let mut tar = Hashing { hasher: Hasher::default(), to: packer };
     write_tar(tree, packing.epoch, &mut tar, read)?;
@@ -78,10 +118,35 @@ pub fn pack(
         Compression::Gzip => media::LAYER_GZIP,
         Compression::Zstd => media::LAYER_ZSTD,
     };
-    let blob = tar.to.finish().map_err(Error::write)?.finish()?;
-    let layer = Layer { descriptor: blob.descriptor(media_type), diff_id, origin: Origin::Packed };
-    kept.keep(shape, &layer)?;
-    Ok(layer)
+    let writer = tar.to.finish().map_err(Error::write)?;
+    let file = |path: &Path| {
+        let metadata = std::fs::metadata(path);
+        metadata.map(|metadata| (metadata.dev(), metadata.ino())).map_err(Error::write)
+    };
+    let written = file(writer.path())?;
+    let blob = writer.finish()?;
+    let place = if file(&layout.blob_path(&blob.digest))? == written { Place::Free } else { Place::Taken };
+    Ok((Layer { descriptor: blob.descriptor(media_type), diff_id, origin: Origin::Packed }, place))
+}
+
+/// All that decides the bytes of a layer beside its tar stream: the compressor, its version, how it is set.
+pub(crate) fn packer(compression: Compression) -> Result<String> {
+    // Neither all alike nor all different, as programs are.
+    let mut state = 1_u32;
+    let next = |index: u32| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if index % 7 < 4 { (index / 900) as u8 } else { (state >> 24) as u8 }
+    };
+    let sample: Vec<u8> = (0..SAMPLE_BYTES).map(next).collect();
+    Ok(match compression {
+        Compression::None => "nothing".to_owned(),
+        Compression::Gzip => gzip::identity(&sample),
+        Compression::Zstd => {
+            let made = zstd::encode_all(sample.as_slice(), ZSTD_LEVEL).map_err(Error::write)?;
+            let version = zstd::zstd_safe::version_string();
+            format!("zstd {version}, level {ZSTD_LEVEL}, {}", Digest::of(&made))
+        }
+    })
 }
 
 struct Hashing<W> {

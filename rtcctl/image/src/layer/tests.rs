@@ -157,3 +157,33 @@ fn nothing_half_written_stays_in_the_layout() {
     assert!(matches!(packed, Err(Error::Unreadable { .. })), "{packed:?}");
     assert_eq!(std::fs::read_dir(layout.root().join("blobs/sha256")).unwrap().count(), 0);
 }
+
+#[test]
+fn a_damaged_blob_is_packed_again_and_replaced() {
+    let (folder, layout) = layout();
+    let application = folder.path().join("rtcd");
+    std::fs::write(&application, b"one").unwrap();
+    for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+        let pack = || {
+            let mut kept = Kept::of(&layout);
+            super::pack(&tree(&application), packing(compression), &layout, &mut kept, &|_| {}).unwrap()
+        };
+        let first = pack();
+        let path = layout.blob_path(&first.descriptor.digest);
+        let good = std::fs::read(&path).unwrap();
+        let mut damaged = good.clone();
+        damaged[good.len() / 2] ^= 1;
+        for bytes in [&damaged[..], &good[..good.len() - 1]] {
+            for notes in ["known", "lost"] {
+                std::fs::write(&path, bytes).unwrap();
+                if notes == "lost" {
+                    std::fs::remove_file(layout.root().join(".layers.json")).unwrap();
+                }
+                let again = pack();
+                assert_eq!(again, first, "{notes}");
+                assert!(std::fs::read(&path).unwrap() == good, "{compression:?}, notes {notes}");
+            }
+        }
+        assert_eq!(pack().origin, Origin::Kept);
+    }
+}
