@@ -2,7 +2,8 @@
 //!
 //! Invariants:
 //! - parts arrive before what is made of them, and the tag is moved last: who reads it sees the old image or the new;
-//! - what is there already is not sent, and an image that its tag names already costs one `HEAD`;
+//! - what is there already is not sent, and an image that its tag names already costs one `HEAD`, and one for each
+//!   document that refers to it;
 //! - documents travel as the bytes they are.
 
 mod origin;
@@ -11,7 +12,7 @@ mod send;
 
 use std::sync::Arc;
 
-pub use pull::{choose, pull};
+pub use pull::{choose, of_platform, pull};
 pub use send::{copy, push};
 
 use crate::registry::{Retry, Tagging};
@@ -61,7 +62,7 @@ pub enum Transfer {
 
 pub type Events = Arc<dyn Fn(Transfer) + Send + Sync>;
 
-/// What refers to an image, its SBOM for one.
+/// What refers to an image or to one of its platforms, an SBOM for one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Referrers {
     #[default]
@@ -96,7 +97,7 @@ impl Default for Options {
 pub struct Summary {
     /// The image that is now there.
     pub image: Descriptor,
-    /// It was there, under its tag, and nothing was sent.
+    /// It was there, under its tag and with what refers to it, and nothing was sent.
     pub is_unchanged: bool,
     /// Blobs that were moved.
     pub moved: usize,
@@ -116,7 +117,7 @@ impl Summary {
     }
 }
 
-/// The same blob is moved once, however many images have it.
+/// The same content is moved once, however many images have it.
 fn without_doubles(mut blobs: Vec<Descriptor>) -> Vec<Descriptor> {
     let mut seen = std::collections::HashSet::new();
     blobs.retain(|blob| seen.insert(blob.digest));

@@ -21,7 +21,25 @@ fn counts(summary: &Summary) -> (usize, usize, usize, usize) {
     (summary.moved, summary.existed, summary.mounted, summary.documents)
 }
 
-/// An index over two platforms with a layer in common, and an SBOM of the index.
+/// A bill of materials of an image, kept as the builder keeps it.
+fn attach(layout: &Layout, subject: &Descriptor) -> Descriptor {
+    let empty = layout.put_blob(b"{}").unwrap().descriptor(media::EMPTY);
+    let text = format!("{{\"spdxVersion\":\"SPDX-2.3\",\"of\":\"{}\"}}", subject.digest);
+    let bill = layout.put_blob(text.as_bytes()).unwrap().descriptor(media::SPDX);
+    let mut referrer = Manifest::new(empty, vec![bill]);
+    referrer.artifact_type = Some(media::SPDX.to_owned());
+    referrer.subject = Some(subject.clone());
+    let referrer = layout.put_document(media::MANIFEST, &referrer).unwrap();
+    layout.list(&referrer).unwrap();
+    referrer
+}
+
+/// The images of an index.
+fn platforms(layout: &Layout, index: &Descriptor) -> Vec<Descriptor> {
+    layout.document(index).unwrap().parts().into_iter().cloned().collect()
+}
+
+/// An index over two platforms with a layer in common, and an SBOM of each platform.
 fn large(layout: &Layout) -> Descriptor {
     let parts = ["linux/amd64", "linux/arm64"].map(|platform| {
         let shared = layout.put_blob(&[1; 70_000]).unwrap().descriptor(media::LAYER);
@@ -33,17 +51,12 @@ fn large(layout: &Layout) -> Descriptor {
     });
     let index = layout.put_document(media::INDEX, &Index::new(parts.to_vec())).unwrap();
     layout.tag(&index, "v1").unwrap();
-    let empty = layout.put_blob(b"{}").unwrap().descriptor(media::EMPTY);
-    let bom = layout.put_blob(b"{\"spdxVersion\":\"SPDX-2.3\"}").unwrap().descriptor(media::SPDX);
-    let mut referrer = Manifest::new(empty, vec![bom]);
-    referrer.artifact_type = Some(media::SPDX.to_owned());
-    referrer.subject = Some(index.clone());
-    layout.list(&layout.put_document(media::MANIFEST, &referrer).unwrap()).unwrap();
+    parts.iter().for_each(|part| drop(attach(layout, part)));
     index
 }
 
 #[tokio::test]
-async fn a_second_push_is_one_question() {
+async fn a_second_push_is_a_question_for_the_tag_and_one_for_each_bill() {
     let server = Server::start(Rules { guard: Guard::Basic, ..Rules::default() }).await;
     let repository = open(&server, server.credentials(), "rtc/rtcd");
     let (_folder, layout) = layout();
@@ -51,11 +64,13 @@ async fn a_second_push_is_one_question() {
     let options = Options::default();
     let push = || transfer::push(&layout, &image, &repository, Some("v1"), &options);
     let first = push().await.unwrap();
-    // Five blobs of the image with the common layer once, two of the SBOM; then two images, the index by digest, the
-    // SBOM, and the index by tag.
-    assert_eq!(counts(&first), (7, 0, 0, 5));
+    // Five blobs of the image with the common layer once, three of the SBOMs; then two images, two SBOMs, and the
+    // index.
+    assert_eq!(counts(&first), (8, 0, 0, 5));
     assert_eq!(server.tag("rtc/rtcd", "v1"), Some(image.digest));
-    assert_eq!(repository.referrers(&image.digest, Some(media::SPDX)).await.unwrap().len(), 1);
+    for part in platforms(&layout, &image) {
+        assert_eq!(repository.referrers(&part.digest, Some(media::SPDX)).await.unwrap().len(), 1);
+    }
     assert_eq!((server.count("PATCH", ""), server.count("GET", "/blobs/")), (0, 0));
     let puts: Vec<String> = server
         .take_requests()
@@ -69,11 +84,73 @@ async fn a_second_push_is_one_question() {
     assert!(second.is_unchanged);
     assert_eq!((counts(&second), second.bytes), ((0, 0, 0, 0), 0));
     let requests = server.take_requests();
-    assert_eq!(requests.len(), 1);
-    assert_eq!(
-        (requests[0].method.as_str(), requests[0].path.as_str()),
-        ("HEAD", "/v2/rtc/rtcd/manifests/v1")
-    );
+    assert_eq!(requests.len(), 3);
+    assert!(requests.iter().all(|request| request.method == "HEAD"));
+    assert_eq!(requests[0].path, "/v2/rtc/rtcd/manifests/v1");
+
+    let without = Options { referrers: Referrers::Without, ..Options::default() };
+    assert!(transfer::push(&layout, &image, &repository, Some("v1"), &without).await.unwrap().is_unchanged);
+    assert_eq!(server.take_requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_bill_that_was_made_later_follows_an_image_that_is_there() {
+    for (tag, is_many) in [(Some("v1"), false), (None, false), (Some("v1"), true), (None, true)] {
+        let rules = Rules { has_immutable_tags: true, ..Rules::default() };
+        let server = Server::start(rules).await;
+        let repository = anonymous(&server, "a");
+        let (_folder, layout) = layout();
+        let (single, other) = (image(&layout, b"layer"), image(&layout, b"other"));
+        let top = match is_many {
+            true => {
+                let parts = vec![single.clone(), other];
+                layout.put_document(media::INDEX, &Index::new(parts)).unwrap()
+            }
+            false => single.clone(),
+        };
+        let options = Options { tagging: Tagging::Immutable, ..Options::default() };
+        let push = || transfer::push(&layout, &top, &repository, tag, &options);
+        assert!(!push().await.unwrap().is_unchanged);
+        server.take_requests();
+        assert!(push().await.unwrap().is_unchanged);
+        assert_eq!(server.take_requests().len(), 1);
+
+        let bill = attach(&layout, &single);
+        let second = push().await.unwrap();
+        assert_eq!((second.is_unchanged, counts(&second)), (false, (2, 0, 0, 1)), "{tag:?} {is_many}");
+        assert!(server.manifest("a", &bill.digest).is_some());
+        assert_eq!(repository.referrers(&single.digest, None).await.unwrap().len(), 1);
+        server.take_requests();
+        assert!(push().await.unwrap().is_unchanged);
+        assert_eq!(server.take_requests().len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn what_refers_to_an_image_is_there_before_its_name() {
+    for (tag, is_many, puts) in
+        [(Some("v1"), false, 3), (None, false, 2), (Some("v1"), true, 3), (None, true, 3)]
+    {
+        let server = Server::start(Rules::default()).await;
+        let repository = anonymous(&server, "a");
+        let (_folder, layout) = layout();
+        let single = image(&layout, b"layer");
+        let bill = attach(&layout, &single);
+        let top = match is_many {
+            true => layout.put_document(media::INDEX, &Index::new(vec![single.clone()])).unwrap(),
+            false => single,
+        };
+        transfer::push(&layout, &top, &repository, tag, &Options::default()).await.unwrap();
+        let put: Vec<String> = server
+            .take_requests()
+            .into_iter()
+            .filter(|request| request.method == "PUT" && request.path.contains("/manifests/"))
+            .filter_map(|request| request.path.rsplit('/').next().map(str::to_owned))
+            .collect();
+        let last = tag.map_or_else(|| top.digest.to_string(), str::to_owned);
+        assert_eq!(put.len(), puts, "{put:?}");
+        assert_eq!(put[puts - 2..], [bill.digest.to_string(), last]);
+    }
 }
 
 #[tokio::test]
@@ -128,7 +205,7 @@ async fn an_immutable_tag_stops_a_push_before_anything_is_sent() {
 
 #[tokio::test]
 async fn a_promotion_within_a_registry_moves_no_byte() {
-    for (mounts, expected) in [(Mounts::Granted, (0, 0, 7, 5)), (Mounts::Ignored, (7, 0, 0, 5))] {
+    for (mounts, expected) in [(Mounts::Granted, (0, 0, 8, 5)), (Mounts::Ignored, (8, 0, 0, 5))] {
         let server = Server::start(Rules { mounts, ..Rules::default() }).await;
         let (from, to) = (anonymous(&server, "rtc/dev"), anonymous(&server, "rtc/prod"));
         let (_folder, layout) = layout();
@@ -141,7 +218,9 @@ async fn a_promotion_within_a_registry_moves_no_byte() {
         if mounts == Mounts::Granted {
             assert_eq!((server.count("GET", "/blobs/"), server.count("PUT", "/blobs/")), (0, 0));
         }
-        assert_eq!(to.referrers(&image.digest, None).await.unwrap().len(), 1);
+        for part in platforms(&layout, &image) {
+            assert_eq!(to.referrers(&part.digest, None).await.unwrap().len(), 1);
+        }
     }
 }
 
@@ -155,7 +234,7 @@ async fn a_promotion_between_registries_survives_cuts_on_both_sides() {
     transfer::push(&layout, &image, &from, Some("v1"), &Options::default()).await.unwrap();
     let copied =
         transfer::copy(&from, &image.digest.to_string(), &to, Some("v1"), &Options::default()).await.unwrap();
-    assert_eq!(counts(&copied), (7, 0, 0, 5));
+    assert_eq!(counts(&copied), (8, 0, 0, 5));
     assert_eq!(there.tag("team/rtcd", "v1"), Some(image.digest));
     assert_eq!(there.blob("team/rtcd", &Digest::of(&[1; 70_000])).unwrap(), vec![1; 70_000]);
     assert!(transfer::copy(&from, "v1", &to, Some("v1"), &Options::default()).await.unwrap().is_unchanged);
@@ -174,16 +253,18 @@ async fn what_was_pushed_comes_back_as_it_was() {
     let options = Options::default();
     let pull = || transfer::pull(&repository, "v1", &to, Some("v1"), &options);
     let pulled = pull().await.unwrap();
-    assert_eq!((pulled.image.digest, pulled.moved), (image.digest, 7));
+    assert_eq!((pulled.image.digest, pulled.moved), (image.digest, 8));
     assert_eq!(to.find(Some("v1")).unwrap().digest, image.digest);
-    assert_eq!(to.referrers(&image.digest).unwrap().len(), 1);
+    for part in platforms(&from, &image) {
+        assert_eq!(to.referrers(&part.digest).unwrap().len(), 1);
+    }
     let reached = |layout: &Layout| -> Vec<Digest> {
         let found = layout.reachable(&layout.index().unwrap().manifests).unwrap();
         found.into_iter().map(|descriptor| descriptor.digest).collect()
     };
     assert_eq!(reached(&to), reached(&from));
     let again = pull().await.unwrap();
-    assert_eq!((again.moved, again.existed), (0, 7));
+    assert_eq!((again.moved, again.existed), (0, 8));
     assert_eq!(server.count("GET", "/blobs/uploads"), 0);
 }
 
@@ -204,7 +285,33 @@ async fn one_platform_is_chosen_from_many() {
     let windows = Platform::parse("windows/amd64").unwrap();
     let absent = transfer::choose(&repository, "v1", &windows).await.unwrap_err().to_string();
     assert!(absent.contains("linux/amd64, linux/arm64"), "{absent}");
-    assert!(repository.referrers(&index.digest, None).await.unwrap().is_empty());
+    assert!(repository.referrers(&chosen.descriptor.digest, None).await.unwrap().is_empty());
+
+    let images = platforms(&layout, &index);
+    assert_eq!(transfer::of_platform(&images, &arm).unwrap().digest, chosen.descriptor.digest);
+    assert_eq!(transfer::of_platform(&images, &windows), None);
+}
+
+#[tokio::test]
+async fn one_platform_is_pulled_alone_and_without_its_bill_when_that_is_not_wanted() {
+    let server = Server::start(Rules::default()).await;
+    let repository = anonymous(&server, "a");
+    let (_folder, from) = layout();
+    let index = large(&from);
+    transfer::push(&from, &index, &repository, Some("v1"), &Options::default()).await.unwrap();
+    let arm = Platform::parse("linux/arm64").unwrap();
+    for (referrers, blobs, bills) in [(Referrers::Without, 3, 0), (Referrers::With, 5, 1)] {
+        let (_other, to) = layout();
+        server.take_requests();
+        let chosen = transfer::choose(&repository, "v1", &arm).await.unwrap().descriptor;
+        let options = Options { referrers, ..Options::default() };
+        let pulled = transfer::pull(&repository, &chosen.digest.to_string(), &to, Some("v1"), &options).await;
+        assert_eq!(counts(&pulled.unwrap()), (blobs, 0, 0, 1 + bills));
+        assert_eq!(server.count("GET", "/referrers/"), bills);
+        assert_eq!(to.find(Some("v1")).unwrap().digest, chosen.digest);
+        assert_eq!(to.blob_size(&Digest::of(b"linux/amd64")).unwrap(), None);
+        assert_eq!(to.referrers(&chosen.digest).unwrap().len(), bills);
+    }
 }
 
 #[tokio::test]

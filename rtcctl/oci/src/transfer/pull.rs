@@ -7,15 +7,17 @@ use bytes::Bytes;
 use futures_util::stream::{self, TryStreamExt as _};
 use tokio::sync::mpsc;
 
+use super::origin::is_document;
 use super::{Options, Referrers, Summary, Transfer, without_doubles};
 use crate::layout::bare;
 use crate::registry::{Fetched, Repository};
-use crate::{Descriptor, Document, Error, Index, Layout, Platform, Result, media};
+use crate::{Descriptor, Digest, Document, Error, Layout, Platform, Result, media};
 
 /// How many pieces may wait for the disk.
 const PIECES: usize = 4;
 
-/// The image of one platform behind a reference: itself if it is for one alone, else the one of its index.
+/// The image of one platform behind a reference: itself if it is for one alone, else the one of its index. To have
+/// that platform alone, [`pull`] it by the digest of what this gives.
 ///
 /// # Errors
 /// [`Error::NotFound`]: there is none for that platform. Any of a registry's.
@@ -24,7 +26,7 @@ pub async fn choose(from: &Repository, reference: &str, platform: &Platform) -> 
     match fetched.document()? {
         Document::Manifest(_) => Ok(fetched),
         Document::Index(index) => {
-            let chosen = of_platform(&index, platform).ok_or_else(|| {
+            let chosen = of_platform(&index.manifests, platform).ok_or_else(|| {
                 let others: Vec<String> = index
                     .manifests
                     .iter()
@@ -43,10 +45,10 @@ pub async fn choose(from: &Repository, reference: &str, platform: &Platform) -> 
     }
 }
 
-/// The very variant, else one that says none, else the first of that architecture if none was asked for.
-fn of_platform<'a>(index: &'a Index, wanted: &Platform) -> Option<&'a Descriptor> {
-    let mut candidates: Vec<(&Descriptor, &Platform)> = index
-        .manifests
+/// The image of a platform among others: the very variant, else one that says none, else the first of that
+/// architecture if none was asked for.
+pub fn of_platform<'a>(images: &'a [Descriptor], wanted: &Platform) -> Option<&'a Descriptor> {
+    let mut candidates: Vec<(&Descriptor, &Platform)> = images
         .iter()
         .filter(|one| media::is_manifest(&one.media_type))
         .filter_map(|one| Some((one, one.platform.as_ref()?)))
@@ -76,10 +78,15 @@ pub async fn pull(
     collect(from, top.clone(), &mut documents, &mut blobs).await?;
     let mut referring = Vec::new();
     if options.referrers == Referrers::With {
-        for referrer in from.referrers(&top.descriptor.digest, None).await? {
+        // A bill of materials is of one platform, and refers to its manifest.
+        let subjects: Vec<Digest> = documents.iter().map(|document| document.descriptor.digest).collect();
+        for subject in subjects {
+            referring.extend(from.referrers(&subject, None).await?);
+        }
+        referring = without_doubles(referring);
+        for referrer in &referring {
             let fetched = from.get_manifest(&referrer.digest.to_string()).await?;
             collect(from, fetched, &mut documents, &mut blobs).await?;
-            referring.push(referrer);
         }
     }
     let tally = Mutex::new(summary);
@@ -136,7 +143,7 @@ async fn collect(
         return Ok(());
     }
     for part in fetched.document()?.parts() {
-        if media::is_manifest(&part.media_type) || media::is_index(&part.media_type) {
+        if is_document(part) {
             let inner = from.get_manifest(&part.digest.to_string()).await?;
             Box::pin(collect(from, inner, documents, blobs)).await?;
         } else {

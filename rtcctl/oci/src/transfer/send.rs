@@ -4,10 +4,10 @@ use std::sync::{Arc, Mutex};
 
 use futures_util::stream::{self, TryStreamExt as _};
 
-use super::origin::Origin;
+use super::origin::{Origin, is_document};
 use super::{Options, Referrers, Summary, Transfer, without_doubles};
 use crate::registry::{Fetched, Placed, Published, Repository, Step, Tagging};
-use crate::{Descriptor, Error, Layout, Result, media};
+use crate::{Descriptor, Error, Layout, Result};
 
 /// Sends an image from a layout, with what it is made of and what refers to it.
 ///
@@ -70,14 +70,13 @@ async fn send(
     options: &Options,
 ) -> Result<Summary> {
     let mut summary = Summary::new(image.clone());
+    let mut state = Found::Nothing;
     if let Some(tag) = tag
         && let Some(existing) = to.head_manifest(tag).await?
     {
         if existing.digest == image.digest {
-            summary.is_unchanged = true;
-            return Ok(summary);
-        }
-        if options.tagging == Tagging::Immutable {
+            state = Found::UnderItsName;
+        } else if options.tagging == Tagging::Immutable {
             return Err(Error::TagImmutable {
                 repository: to.full_name(),
                 tag: tag.to_owned(),
@@ -87,24 +86,51 @@ async fn send(
         }
     }
     let mut plan = Plan::default();
-    let is_there = !plan.add(origin, image, to).await?;
-    if is_there && tag.is_none() {
-        summary.is_unchanged = true;
-        return Ok(summary);
+    if state == Found::Nothing && !plan.add(origin, image, to).await? {
+        state = if tag.is_some() { Found::ByDigest } else { Found::UnderItsName };
     }
-    let top = match plan.documents.pop() {
-        Some(top) if !is_there => top,
-        _ => origin.fetch(image).await?,
-    };
+    // They may have come to an image that was sent without them.
     let mut referring = Plan::default();
     if options.referrers == Referrers::With {
-        for referrer in origin.referrers(&image.digest).await? {
+        for referrer in origin.referrers(image, &plan.documents).await? {
             referring.add(origin, &referrer, to).await?;
         }
     }
+    if state == Found::UnderItsName && referring.documents.is_empty() {
+        summary.is_unchanged = true;
+        return Ok(summary);
+    }
+    let top = match state {
+        Found::Nothing => plan.documents.pop(),
+        Found::ByDigest => Some(origin.fetch(image).await?),
+        Found::UnderItsName => None,
+    };
     let blobs = without_doubles([plan.blobs, referring.blobs].concat());
     let summary = send_blobs(origin, blobs, to, options, summary).await?;
-    publish(plan.documents, top, referring.documents, to, tag, options, summary).await
+    // Before its tag names it, what refers to it is there; and a registry may want to see what that refers to.
+    let is_awaited = |referrer: &Fetched| {
+        let document = referrer.document();
+        document
+            .is_ok_and(|document| document.subject().is_some_and(|subject| subject.digest == image.digest))
+    };
+    let first = (state == Found::Nothing && tag.is_some() && referring.documents.iter().any(is_awaited))
+        .then(|| top.clone())
+        .flatten();
+    let order = (plan.documents.into_iter().chain(first).chain(referring.documents))
+        .map(|document| (document, None))
+        .chain(top.map(|top| (top, tag)))
+        .collect();
+    publish(order, to, options, summary).await
+}
+
+/// What the target has of an image.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Found {
+    Nothing,
+    /// All of it, and not under the tag that it should have.
+    ByDigest,
+    /// All of it, under its tag or, if it should have none, its digest.
+    UnderItsName,
 }
 
 impl Plan {
@@ -119,7 +145,7 @@ impl Plan {
         let fetched = origin.fetch(descriptor).await?;
         let document = fetched.document()?;
         for part in document.parts() {
-            if media::is_manifest(&part.media_type) || media::is_index(&part.media_type) {
+            if is_document(part) {
                 Box::pin(self.add(origin, part, to)).await?;
             } else {
                 self.blobs.push(part.clone());
@@ -178,24 +204,13 @@ async fn send_blobs(
     Ok(tally.into_inner().expect("nobody panics while holding it"))
 }
 
-/// The image, under its digest while something that refers to it must come before its tag.
+/// Puts documents in their order, each under a tag if it has one.
 async fn publish(
-    parts: Vec<Fetched>,
-    top: Fetched,
-    referring: Vec<Fetched>,
+    order: Vec<(Fetched, Option<&str>)>,
     to: &Repository,
-    tag: Option<&str>,
     options: &Options,
     mut summary: Summary,
 ) -> Result<Summary> {
-    let is_awaited = tag.is_some() && !referring.is_empty();
-    let order = parts
-        .iter()
-        .map(|part| (part, None))
-        .chain(is_awaited.then_some((&top, None)))
-        .chain(referring.iter().filter(|_| is_awaited).map(|referrer| (referrer, None)))
-        .chain([(&top, tag)])
-        .chain(referring.iter().filter(|_| !is_awaited).map(|referrer| (referrer, None)));
     for (document, tag) in order {
         // Whether the tag may be moved was seen before anything was sent; a registry's own rule is still heeded.
         let published = to.publish(&document.descriptor, &document.bytes, tag, Tagging::Movable).await?;
