@@ -3,7 +3,9 @@
 //! Invariants:
 //! - a file under a digest is complete and was hashed while it was written: it appears by a rename;
 //! - a blob that is there is not written again;
-//! - `index.json` is replaced in one piece, by one process at a time.
+//! - `index.json` is replaced in one piece, by one process at a time;
+//! - the mark `oci-layout` is written when all else is there, and neither it nor an `index.json` that is there is
+//!   written by who makes a layout: of many who make one at once, all have the same.
 
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -20,6 +22,8 @@ use crate::{Digest, Error, Hasher, Result};
 pub(crate) const MARK: &str = "oci-layout";
 pub(crate) const INDEX: &str = "index.json";
 pub(crate) const BLOBS: &str = "blobs/sha256";
+/// What the names of unfinished files begin with.
+const WRITING: &str = ".writing-";
 const VERSION: &str = "1.0.0";
 /// Registries take manifests up to 4 MiB; a configuration or an index may be somewhat larger.
 pub const DOCUMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -73,7 +77,7 @@ impl Layout {
         Ok(Self { root })
     }
 
-    /// A layout in a folder that is new, empty, or a layout already.
+    /// A layout in a folder that is new, empty, a layout already, or was becoming one.
     ///
     /// # Errors
     /// [`Error::NotALayout`]: the folder holds something else. [`Error::Io`]: it cannot be made or written.
@@ -83,16 +87,30 @@ impl Layout {
             return Self::open(root);
         }
         fs::create_dir_all(&root).map_err(io(&root))?;
-        if fs::read_dir(&root).map_err(io(&root))?.next().is_some() {
-            return Err(Error::NotALayout { path: root, reason: "it holds something else".to_owned() });
-        }
-        let blobs = root.join(BLOBS);
-        fs::create_dir_all(&blobs).map_err(io(&blobs))?;
+        check_is_begun(&root)?;
         let layout = Self { root };
-        layout.replace(INDEX, &document::encode(&Index::new(Vec::new())))?;
+        if layout.root.join(INDEX).exists() && layout.index().is_err() {
+            let reason = format!("it holds something else as {INDEX}");
+            return Err(Error::NotALayout { path: layout.root, reason });
+        }
+        let blobs = layout.root.join(BLOBS);
+        fs::create_dir_all(&blobs).map_err(io(&blobs))?;
+        layout.begin(INDEX, &document::encode(&Index::new(Vec::new())))?;
         let mark = Mark { image_layout_version: VERSION.to_owned() };
-        layout.replace(MARK, &document::encode(&mark))?;
-        Ok(layout)
+        layout.begin(MARK, &document::encode(&mark))?;
+        Self::open(layout.root)
+    }
+
+    /// Writes a file that is not there. Others may do the same, and may have gone on with it.
+    fn begin(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.root.join(name);
+        let mut file = temporary(&self.root)?;
+        file.write_all(bytes).map_err(io(&path))?;
+        complete(&file, &path)?;
+        match file.persist_noclobber(&path) {
+            Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(io(&path)(error.error)),
+            _ => Ok(()),
+        }
     }
 
     pub fn root(&self) -> &Path {
@@ -346,14 +364,32 @@ pub(crate) fn check_document_size(what: &str, size: u64) -> Result<()> {
     }
 }
 
-fn temporary(folder: &Path) -> Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(".writing-").tempfile_in(folder).map_err(io(folder))
+/// Whether a folder has nothing in it but what belongs to a layout.
+fn check_is_begun(root: &Path) -> Result<()> {
+    for entry in fs::read_dir(root).map_err(io(root))? {
+        let name = entry.map_err(io(root))?.file_name();
+        let is_known = [MARK, INDEX, "blobs"].iter().any(|known| name == *known);
+        if !is_known && !name.as_encoded_bytes().starts_with(WRITING.as_bytes()) {
+            let reason = format!("it holds something else: {}", name.display());
+            return Err(Error::NotALayout { path: root.to_owned(), reason });
+        }
+    }
+    Ok(())
 }
 
-/// Puts a finished file where it belongs, readable by all as the rest of a layout is, whatever the umask.
-fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
+fn temporary(folder: &Path) -> Result<NamedTempFile> {
+    tempfile::Builder::new().prefix(WRITING).tempfile_in(folder).map_err(io(folder))
+}
+
+/// A finished file, readable by all as the rest of a layout is, whatever the umask.
+fn complete(file: &NamedTempFile, path: &Path) -> Result<()> {
     file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(io(path))?;
-    file.as_file().sync_data().map_err(io(path))?;
+    file.as_file().sync_data().map_err(io(path))
+}
+
+/// Puts a finished file where it belongs.
+fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
+    complete(&file, path)?;
     file.persist(path).map(drop).map_err(|error| io(path)(error.error))
 }
 

@@ -196,3 +196,44 @@ fn many_who_name_at_once_lose_no_name() {
     });
     assert_eq!(layout.index().unwrap().manifests.len(), 16);
 }
+
+#[test]
+fn many_who_make_a_layout_at_once_have_the_same() {
+    for _ in 0..20 {
+        let folder = TempDir::new().unwrap();
+        let root = folder.path().join("image");
+        let begun = std::sync::Barrier::new(8);
+        std::thread::scope(|scope| {
+            for number in 0..8 {
+                let (root, begun) = (&root, &begun);
+                scope.spawn(move || {
+                    begun.wait();
+                    let layout = Layout::create(root).unwrap();
+                    let made = image(&layout, format!("layer {number}").as_bytes());
+                    layout.tag(&made, &format!("v{number}")).unwrap();
+                });
+            }
+        });
+        assert_eq!(Layout::open(&root).unwrap().index().unwrap().manifests.len(), 8);
+    }
+}
+
+#[test]
+fn a_layout_that_was_left_half_made_is_finished() {
+    let folder = TempDir::new().unwrap();
+    fs::create_dir_all(folder.path().join("blobs/sha256")).unwrap();
+    fs::write(folder.path().join(".writing-x"), "{\"sche").unwrap();
+    let layout = Layout::create(folder.path()).unwrap();
+    let made = image(&layout, b"layer");
+    layout.tag(&made, "v1").unwrap();
+    // The mark is the last: what was named before it is kept.
+    fs::remove_file(folder.path().join("oci-layout")).unwrap();
+    let layout = Layout::create(folder.path()).unwrap();
+    assert_eq!(layout.find(Some("v1")).unwrap().digest, made.digest);
+
+    let strange = TempDir::new().unwrap();
+    fs::write(strange.path().join("index.json"), "[1]").unwrap();
+    assert!(matches!(Layout::create(strange.path()), Err(Error::NotALayout { .. })));
+    assert_eq!(fs::read_to_string(strange.path().join("index.json")).unwrap(), "[1]");
+    assert_eq!(fs::read_dir(strange.path()).unwrap().count(), 1);
+}
