@@ -67,6 +67,14 @@ pub trait Credentials: Send + Sync {
     /// # Errors
     /// [`crate::Error::Credentials`].
     async fn login(&self, registry: &str) -> Result<Grant>;
+
+    /// The login for one repository, where there may be several for one registry.
+    ///
+    /// # Errors
+    /// Those of [`Credentials::login`].
+    async fn login_for(&self, registry: &str, _repository: &str) -> Result<Grant> {
+        self.login(registry).await
+    }
 }
 
 #[async_trait::async_trait]

@@ -1,7 +1,8 @@
 //! Logins that `docker login`, `podman login` and their credential helpers keep.
 //!
 //! For a registry, within one file: its own helper (`credHelpers`), else the helper for all (`credsStore`), else what
-//! the file itself has (`auths`). The first file that knows the registry is believed.
+//! the file itself has (`auths`). The first file that knows the registry is believed. `podman login` keeps logins of
+//! parts of a registry, as `quay.io/team`: the one that says most about a repository is taken.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,12 +11,12 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use tokio::io::AsyncWriteExt as _;
 
 use crate::credentials::{Credentials, Grant, Login};
 use crate::error::io;
-use crate::{Error, Result, document};
+use crate::{Error, Result};
 
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The user under which helpers hand out a refresh token instead of a password.
@@ -25,17 +26,29 @@ const NOT_FOUND: &str = "credentials not found";
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Config {
-    auths: BTreeMap<String, Entry>,
+    #[serde(deserialize_with = "or_default")]
+    auths: BTreeMap<String, Option<Entry>>,
+    #[serde(deserialize_with = "or_default")]
     creds_store: String,
+    #[serde(deserialize_with = "or_default")]
     cred_helpers: BTreeMap<String, String>,
+}
+
+/// `null` is the same as nothing.
+fn or_default<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(from: D) -> Result<T, D::Error> {
+    Option::deserialize(from).map(Option::unwrap_or_default)
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Entry {
+    #[serde(deserialize_with = "or_default")]
     auth: String,
+    #[serde(deserialize_with = "or_default")]
     username: String,
+    #[serde(deserialize_with = "or_default")]
     password: String,
+    #[serde(deserialize_with = "or_default")]
     identitytoken: String,
 }
 
@@ -111,6 +124,16 @@ impl Files {
 #[async_trait::async_trait]
 impl Credentials for Files {
     async fn login(&self, registry: &str) -> Result<Grant> {
+        self.find(registry, None).await
+    }
+
+    async fn login_for(&self, registry: &str, repository: &str) -> Result<Grant> {
+        self.find(registry, Some(repository)).await
+    }
+}
+
+impl Files {
+    async fn find(&self, registry: &str, repository: Option<&str>) -> Result<Grant> {
         for path in &self.paths {
             let bytes = match tokio::fs::read(path).await {
                 Ok(bytes) => bytes,
@@ -118,7 +141,14 @@ impl Credentials for Files {
                 Err(error) => return Err(io(path)(error)),
             };
             let what = path.display().to_string();
-            let config: Config = document::read(&what, &bytes)?;
+            if bytes.trim_ascii().is_empty() {
+                continue;
+            }
+            // An error of the reader quotes what it stands at, which may be a secret.
+            let config: Config = serde_json::from_slice(&bytes).map_err(|error| Error::Invalid {
+                what: what.clone(),
+                reason: format!("line {} is not as `docker login` writes it", error.line()),
+            })?;
             let helper = config
                 .cred_helpers
                 .iter()
@@ -130,9 +160,16 @@ impl Credentials for Files {
             {
                 return Ok(login.into());
             }
-            let entry = config.auths.iter().find(|(key, _)| host(key) == registry).map(|(_, entry)| entry);
-            if let Some(login) = entry.map(|entry| login(&what, registry, entry)).transpose()?.flatten() {
-                return Ok(login.into());
+            let mut entries: Vec<(usize, &Entry)> = config
+                .auths
+                .iter()
+                .filter_map(|(key, entry)| Some((closeness(key, registry, repository)?, entry.as_ref()?)))
+                .collect();
+            entries.sort_by_key(|(closeness, _)| std::cmp::Reverse(*closeness));
+            for (_, entry) in entries {
+                if let Some(login) = login(&what, registry, entry)? {
+                    return Ok(login.into());
+                }
             }
         }
         Ok(Login::Anonymous.into())
@@ -153,6 +190,23 @@ fn host(key: &str) -> &str {
         "index.docker.io" | "registry-1.docker.io" => "docker.io",
         host => host,
     }
+}
+
+/// How many parts of a repository's name a key of `auths` says; `None` if it is of something else.
+fn closeness(key: &str, registry: &str, repository: Option<&str>) -> Option<usize> {
+    if host(key) != registry {
+        return None;
+    }
+    let namespace = match key.split_once('/') {
+        // The path of an address is the version of the protocol.
+        Some((_, path)) if !key.contains("://") => path.trim_end_matches('/'),
+        _ => "",
+    };
+    if matches!(namespace, "" | "v1" | "v2") {
+        return Some(0);
+    }
+    let rest = repository?.strip_prefix(namespace)?;
+    (rest.is_empty() || rest.starts_with('/')).then(|| namespace.split('/').count())
 }
 
 fn login(what: &str, registry: &str, entry: &Entry) -> Result<Option<Login>> {

@@ -67,6 +67,56 @@ async fn logins_are_found_under_every_spelling_of_a_registry() {
 }
 
 #[tokio::test]
+async fn the_login_that_says_most_about_a_repository_is_taken() {
+    let home = Home::new();
+    let config = r#"{"auths": {
+        "quay.io/team": {"auth": "dGVhbTpi"},
+        "quay.io/team/shop": {"auth": "c2hvcDpi"},
+        "quay.io/team/shop/empty": {},
+        "quay.io": {"auth": "YWxsOmI="},
+        "ghcr.io/other": {"auth": "b3RoZXI6Yg=="},
+        "docker.io/library": {"auth": "aHViOmI="}
+    }}"#;
+    let files = Files::new(vec![home.file("config.json", config)]);
+    for (registry, repository, user) in [
+        ("quay.io", "team/shop", Some("shop")),
+        ("quay.io", "team/shop/web", Some("shop")),
+        ("quay.io", "team/shop/empty", Some("shop")),
+        ("quay.io", "team/shopping", Some("team")),
+        ("quay.io", "teams/shop", Some("all")),
+        ("ghcr.io", "team/shop", None),
+        ("ghcr.io", "other/x", Some("other")),
+        ("docker.io", "library/nginx", Some("hub")),
+    ] {
+        let found = files.login_for(registry, repository).await.unwrap().login;
+        assert_eq!(
+            found,
+            user.map_or(Login::Anonymous, |user| password(user, "b")),
+            "{registry}/{repository}"
+        );
+    }
+    assert_eq!(files.login("quay.io").await.unwrap().login, password("all", "b"));
+    assert_eq!(files.login("ghcr.io").await.unwrap().login, Login::Anonymous);
+}
+
+#[tokio::test]
+async fn a_file_with_nothing_in_it_is_passed_by() {
+    let home = Home::new();
+    let last = home.file("last.json", r#"{"auths": {"ghcr.io": {"auth": "YTpi"}}}"#);
+    for nothing in [
+        "",
+        " \n",
+        "{}",
+        r#"{"auths": null, "credsStore": null, "credHelpers": null}"#,
+        r#"{"auths": {"ghcr.io": null}}"#,
+        r#"{"auths": {"ghcr.io": {"auth": null}}}"#,
+    ] {
+        let files = Files::new(vec![home.file("config.json", nothing), last.clone()]);
+        assert_eq!(files.login("ghcr.io").await.unwrap().login, password("a", "b"), "{nothing}");
+    }
+}
+
+#[tokio::test]
 async fn helpers_are_asked_before_files() {
     let home = Home::new();
     home.helper(
@@ -93,6 +143,7 @@ async fn what_is_wrong_with_a_login_is_said_without_the_secret() {
         (r#"{"credsStore": "locked"}"#, "the keychain is locked"),
         (r#"{"auths": {"ghcr.io": {"auth": "aHVudGVyMg=="}}}"#, "user:password"),
         (r#"{"auths": [1]}"#, "not valid"),
+        (r#"{"auths": {"ghcr.io": "hunter2"}}"#, "not valid"),
     ] {
         let error = home.login(config, "ghcr.io").await.unwrap_err().to_string();
         assert!(error.contains(part), "{error}");
