@@ -172,7 +172,7 @@ fn check_registry(text: &str, registry: &str) -> Result<()> {
 }
 
 /// Parts of lower-case letters and digits, joined within by one dot, one or two underscores, or dashes.
-fn check_repository(text: &str, repository: &str) -> Result<()> {
+pub(crate) fn check_repository(text: &str, repository: &str) -> Result<()> {
     if repository.is_empty() {
         return Err(wrong(text, "it names no repository"));
     }
@@ -209,7 +209,15 @@ fn check_repository(text: &str, repository: &str) -> Result<()> {
     Ok(())
 }
 
-fn check_tag(text: &str, tag: &str) -> Result<()> {
+/// What a document may be asked for by: a digest or a tag, and nothing that means something else in an address.
+pub(crate) fn check_wanted(text: &str) -> Result<()> {
+    match text.contains(':') {
+        true => text.parse::<Digest>().map(drop).map_err(|error| wrong(text, &error.to_string())),
+        false => check_tag(text, text),
+    }
+}
+
+pub(crate) fn check_tag(text: &str, tag: &str) -> Result<()> {
     if tag.is_empty() {
         return Err(wrong(text, "its tag is empty"));
     }

@@ -5,6 +5,7 @@
 //!
 //! Invariants:
 //! - credentials are sent to the registry and to its token service, never to where either of them redirects;
+//! - no error has the query of an address in it: where a registry sends to is often signed there;
 //! - a blob goes up as one `PUT` with its length, never in parts: ECR answers `PATCH` with 201 and drops the second;
 //! - content is held in memory a few hundred kilobytes at a time, whatever its size.
 
@@ -215,7 +216,7 @@ impl Repository {
         Attempts::new(&self.registry.0.patience)
     }
 
-    fn asked<'a>(&'a self, what: &'a str, url: &'a str) -> Asked<'a> {
+    fn asked<'a>(&'a self, what: &'a str, url: &'a Url) -> Asked<'a> {
         Asked { registry: &self.registry.0.host, repository: &self.name, what, url }
     }
 
@@ -235,7 +236,7 @@ impl Repository {
         let inner = &self.registry.0;
         let mut has_renewed = false;
         loop {
-            let header = inner.auth.header(&inner.http, &self.scopes).await?;
+            let header = inner.auth.header(&inner.http, &self.name, &self.scopes).await?;
             let response = self.follow(call, &header).await?;
             let status = response.status();
             if status.as_u16() < 400 && !answer::is_html(response.headers()) {
@@ -249,20 +250,20 @@ impl Repository {
             };
             if status.as_u16() < 400 {
                 return Err(Failure::Final(Error::NotARegistry {
-                    url: call.url.to_string(),
+                    url: answer::shown(&call.url),
                     first_line: answer::first_line(&bytes),
                 }));
             }
             if !has_renewed && is_about_login(status, &bytes) {
                 has_renewed = true;
-                if inner.auth.refused(&header, &self.scopes, &challenges(&headers)).await {
+                if inner.auth.refused(&header, &self.name, &self.scopes, &challenges(&headers)).await {
                     continue;
                 }
                 if bytes.is_empty() && call.method == Method::HEAD {
                     bytes = self.reason(call, &header, status).await;
                 }
             }
-            return Err(answer::failure(&self.asked(call.what, call.url.as_str()), status, &headers, &bytes));
+            return Err(answer::failure(&self.asked(call.what, &call.url), status, &headers, &bytes));
         }
     }
 
@@ -314,7 +315,7 @@ impl Repository {
             let sent = tokio::time::timeout(inner.patience.stall, request.send()).await;
             let response = match sent {
                 Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(answer::broken(&self.asked(call.what, url.as_str()), error)),
+                Ok(Err(error)) => return Err(answer::broken(&self.asked(call.what, &url), error)),
                 Err(_) => {
                     return Err(Failure::again(format!(
                         "no answer in {} s",
@@ -329,14 +330,14 @@ impl Repository {
             url = location(&url, response.headers()).ok_or_else(|| self.lost(call.what, &url))?;
         }
         Err(Failure::Final(Error::NotARegistry {
-            url: call.url.to_string(),
+            url: answer::shown(&call.url),
             first_line: format!("it redirects more than {REDIRECTS_MAX} times"),
         }))
     }
 
     fn lost(&self, what: &str, url: &Url) -> Failure {
         Failure::Final(Error::Invalid {
-            what: format!("answer of {url} to {what}"),
+            what: format!("answer of {} to {what}", answer::shown(url)),
             reason: "it names no Location that could be gone to".to_owned(),
         })
     }
@@ -389,6 +390,16 @@ mod tests {
         }
         let headers = HeaderMap::from_iter([(LOCATION, "file:///etc/passwd".parse().unwrap())]);
         assert_eq!(location(&asked, &headers), None);
+    }
+
+    #[test]
+    fn an_address_is_shown_without_what_opens_it() {
+        for (url, shown) in [
+            ("https://s3.example.com/a?X-Amz-Signature=x", "https://s3.example.com/a"),
+            ("https://me:hunter2@example.com:5000/v2/#x", "https://example.com:5000/v2/"),
+        ] {
+            assert_eq!(answer::shown(&url.parse().unwrap()), shown);
+        }
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub struct Rules {
     pub cut_downloads: u32,
     /// Ignores `Range`.
     pub starts_over: bool,
+    /// What every upload is answered with, status and body.
+    pub upload_answer: Option<(u16, &'static str)>,
+    /// What every wish for a token is granted with.
+    pub token_answer: Option<&'static str>,
     /// Uploads go to another host, and downloads come from there.
     pub is_elsewhere: bool,
     /// Keeps no list of referrers.

@@ -7,6 +7,7 @@ mod layout;
 mod reference;
 mod registry;
 mod transfer;
+mod trust;
 
 use crate::{Descriptor, Image, Layout, Manifest, Platform, document::RootFs, media};
 

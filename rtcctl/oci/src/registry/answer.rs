@@ -4,7 +4,7 @@ use std::error::Error as _;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, RETRY_AFTER};
-use reqwest::{Response, StatusCode};
+use reqwest::{Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::retry::Failure;
@@ -88,12 +88,23 @@ pub(super) fn is_html(headers: &HeaderMap) -> bool {
     kind.trim_start().starts_with("text/html") || kind.contains("xhtml")
 }
 
+/// An address for people: without its query, which may be a signature, and without a login.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    url.set_query(None);
+    url.set_fragment(None);
+    // Refused where there can be none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.into()
+}
+
 /// Whom an answer was for.
 pub(super) struct Asked<'a> {
     pub(super) registry: &'a str,
     pub(super) repository: &'a str,
     pub(super) what: &'a str,
-    pub(super) url: &'a str,
+    pub(super) url: &'a Url,
 }
 
 /// What an answer of 400 and above is.
@@ -119,7 +130,7 @@ pub(super) fn failure(asked: &Asked<'_>, status: StatusCode, headers: &HeaderMap
     let is_refusal = matches!(status.as_u16(), 401 | 403);
     if looks_strange && (looks_html || !is_refusal) {
         return Failure::Final(Error::NotARegistry {
-            url: asked.url.to_owned(),
+            url: shown(asked.url),
             first_line: format!("{status}: {}", first_line(bytes)),
         });
     }

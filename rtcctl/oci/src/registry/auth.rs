@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use reqwest::Url;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue};
-use serde::Deserialize;
+use serde_json::Value;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -23,6 +23,8 @@ use crate::{Error, Result};
 
 /// What the token protocol assumes when the service does not say.
 const TOKEN_LIFE: Duration = Duration::from_secs(60);
+/// Whatever is said, nothing is kept for longer.
+const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 const TOKEN_TIMEOUT: Duration = Duration::from_secs(30);
 const CLIENT: &str = "rtcctl";
 
@@ -37,7 +39,8 @@ pub(super) struct Auth {
 #[derive(Default)]
 struct State {
     challenge: Option<Challenge>,
-    login: Option<Held<Login>>,
+    /// By repository: some keep a login of their own for some.
+    logins: HashMap<String, Held<Login>>,
     tokens: HashMap<Vec<String>, Held<String>>,
     serial: u64,
 }
@@ -57,7 +60,21 @@ impl<T> Held<T> {
 
 /// A moment before the end of something that lives so long.
 fn until(life: Duration) -> Instant {
-    Instant::now() + life - (life / 10).min(Duration::from_secs(60))
+    let life = life.min(LIFE_MAX);
+    let (now, kept) = (Instant::now(), life.saturating_sub((life / 10).min(Duration::from_secs(60))));
+    now.checked_add(kept).unwrap_or(now)
+}
+
+/// How long a token lives, which services say as a number, as text, or not at all.
+fn life(said: &Value) -> Duration {
+    let seconds = match said {
+        Value::Number(number) => number.as_f64(),
+        Value::String(text) => text.trim().parse().ok(),
+        _ => None,
+    };
+    let longest = LIFE_MAX.as_secs_f64();
+    let seconds = seconds.filter(|seconds| seconds.is_finite()).map(|seconds| seconds.clamp(1.0, longest));
+    seconds.map_or(TOKEN_LIFE, Duration::from_secs_f64)
 }
 
 /// The header of one request, and which login or token it is made of.
@@ -71,19 +88,24 @@ impl Auth {
         Self { host, is_plain, credentials, state: Mutex::default() }
     }
 
-    /// What to send with a request for `scopes`.
-    pub(super) async fn header(&self, http: &reqwest::Client, scopes: &[String]) -> Result<Header, Failure> {
+    /// What to send with a request to `repository` for `scopes`.
+    pub(super) async fn header(
+        &self,
+        http: &reqwest::Client,
+        repository: &str,
+        scopes: &[String],
+    ) -> Result<Header, Failure> {
         let mut state = self.state.lock().await;
         match state.challenge.clone() {
             Some(Challenge::Bearer { realm, service }) => {
                 if !state.tokens.get(scopes).is_some_and(Held::is_good) {
-                    self.exchange(http, &mut state, &realm, service.as_deref(), scopes).await?;
+                    self.exchange(http, &mut state, &realm, service.as_deref(), repository, scopes).await?;
                 }
                 let token = &state.tokens[scopes];
                 Ok(Header { value: Some(secret("Bearer", &token.value)?), serial: token.serial })
             }
             challenge => {
-                let login = self.login(&mut state).await?;
+                let login = self.login(&mut state, repository).await?;
                 let value = match (&login.value, challenge) {
                     // A password waits until it is known how it is wanted.
                     (Login::Ready(_), _) | (_, Some(_)) => login.value.basic(),
@@ -96,11 +118,17 @@ impl Auth {
     }
 
     /// The request with `used` was refused, with these challenges. Returns whether another try is worth while.
-    pub(super) async fn refused(&self, used: &Header, scopes: &[String], challenges: &[&str]) -> bool {
+    pub(super) async fn refused(
+        &self,
+        used: &Header,
+        repository: &str,
+        scopes: &[String],
+        challenges: &[&str],
+    ) -> bool {
         let mut state = self.state.lock().await;
         let current = match &state.challenge {
             Some(Challenge::Bearer { .. }) => state.tokens.get(scopes).map(|token| token.serial),
-            _ => state.login.as_ref().map(|login| login.serial),
+            _ => state.logins.get(repository).map(|login| login.serial),
         };
         if used.serial != 0 && current.is_some_and(|current| current > used.serial) {
             return true;
@@ -111,7 +139,7 @@ impl Auth {
             state.challenge = Some(challenge);
         }
         if used.serial == 0 {
-            let is_nobody = state.login.as_ref().is_some_and(|login| login.value == Login::Anonymous);
+            let is_nobody = state.logins.get(repository).is_some_and(|login| login.value == Login::Anonymous);
             return match &state.challenge {
                 Some(Challenge::Bearer { .. }) => true,
                 Some(Challenge::Basic) => !is_nobody,
@@ -123,19 +151,19 @@ impl Auth {
         }
         match &state.challenge {
             Some(Challenge::Bearer { .. }) => drop(state.tokens.remove(scopes)),
-            _ => state.login = None,
+            _ => drop(state.logins.remove(repository)),
         }
         true
     }
 
-    async fn login<'a>(&self, state: &'a mut State) -> Result<&'a Held<Login>> {
-        if !state.login.as_ref().is_some_and(Held::is_good) {
-            let grant = self.credentials.login(&self.host).await?;
+    async fn login<'a>(&self, state: &'a mut State, repository: &str) -> Result<&'a Held<Login>> {
+        if !state.logins.get(repository).is_some_and(Held::is_good) {
+            let grant = self.credentials.login_for(&self.host, repository).await?;
             state.serial += 1;
-            state.login =
-                Some(Held { value: grant.login, until: grant.valid_for.map(until), serial: state.serial });
+            let held = Held { value: grant.login, until: grant.valid_for.map(until), serial: state.serial };
+            state.logins.insert(repository.to_owned(), held);
         }
-        Ok(state.login.as_ref().expect("it was just set"))
+        Ok(&state.logins[repository])
     }
 
     async fn exchange(
@@ -144,21 +172,22 @@ impl Auth {
         state: &mut State,
         realm: &str,
         service: Option<&str>,
+        repository: &str,
         scopes: &[String],
     ) -> Result<(), Failure> {
-        let first = match self.ask(http, state, realm, service, scopes).await {
+        let first = match self.ask(http, state, realm, service, repository, scopes).await {
             // A login that was good a moment ago may have been changed since: it is asked for once more.
             Err(Failure::Final(Error::Denied { .. }))
-                if state.login.as_ref().is_some_and(|held| held.value != Login::Anonymous) =>
+                if state.logins.get(repository).is_some_and(|held| held.value != Login::Anonymous) =>
             {
-                state.login = None;
+                state.logins.remove(repository);
                 None
             }
             other => Some(other?),
         };
         let token = match first {
             Some(token) => token,
-            None => self.ask(http, state, realm, service, scopes).await?,
+            None => self.ask(http, state, realm, service, repository, scopes).await?,
         };
         state.serial += 1;
         let held = Held { value: token.0, until: Some(until(token.1)), serial: state.serial };
@@ -173,23 +202,20 @@ impl Auth {
         state: &mut State,
         realm: &str,
         service: Option<&str>,
+        repository: &str,
         scopes: &[String],
     ) -> Result<(String, Duration), Failure> {
-        #[derive(Deserialize)]
-        struct Token {
-            token: Option<String>,
-            access_token: Option<String>,
-            expires_in: Option<u64>,
-        }
         let wrong =
             |reason: String| Failure::Final(Error::Credentials { registry: self.host.clone(), reason });
-        let mut url: Url = realm
-            .parse()
-            .map_err(|_| wrong(format!("it sends for a token to {realm:?}, which is no address")))?;
+        let mut url: Url =
+            realm.parse().map_err(|_| wrong("it sends for a token to what is no address".to_owned()))?;
         if url.scheme() != "https" && !super::is_loopback(&url) && !self.is_plain {
-            return Err(wrong(format!("it sends for a token to {realm}, which is not https")));
+            return Err(wrong(format!(
+                "it sends for a token to {}, which is not https",
+                answer::shown(&url)
+            )));
         }
-        let login = self.login(state).await?.value.clone();
+        let login = self.login(state, repository).await?.value.clone();
         let request = if let Login::Identity(token) = &login {
             let mut form = Url::parse("form:").expect("a constant");
             form.query_pairs_mut()
@@ -214,8 +240,7 @@ impl Auth {
             }
         };
         let what = format!("a token for {}", scopes.join(" "));
-        let service_at = url.origin().ascii_serialization() + url.path();
-        let asked = Asked { registry: &self.host, repository: "", what: &what, url: &service_at };
+        let asked = Asked { registry: &self.host, repository, what: &what, url: &url };
         let response =
             request.timeout(TOKEN_TIMEOUT).send().await.map_err(|error| answer::broken(&asked, error))?;
         let status = response.status();
@@ -231,13 +256,14 @@ impl Auth {
             });
         }
         let bytes = answer::body(response).await;
-        let token: Token = serde_json::from_slice(&bytes).map_err(|_| Error::NotARegistry {
-            url: service_at.clone(),
-            first_line: answer::first_line(&bytes),
+        // What it answered may be half a token: it is not quoted.
+        let said: Value = serde_json::from_slice(&bytes).map_err(|_| Error::NotARegistry {
+            url: answer::shown(&url),
+            first_line: format!("{status} and {} bytes that are no JSON", bytes.len()),
         })?;
-        let life = token.expires_in.map_or(TOKEN_LIFE, Duration::from_secs).max(Duration::from_secs(1));
-        match token.token.or(token.access_token).filter(|token| !token.is_empty()) {
-            Some(token) => Ok((token, life)),
+        let named = |name: &str| said.get(name)?.as_str().filter(|token| !token.is_empty());
+        match named("token").or_else(|| named("access_token")) {
+            Some(token) => Ok((token.to_owned(), life(&said["expires_in"]))),
             None => Err(wrong("its token service answered without a token".to_owned())),
         }
     }
@@ -250,4 +276,32 @@ fn secret(scheme: &str, value: &str) -> Result<HeaderValue> {
     })?;
     header.set_sensitive(true);
     Ok(header)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_life_of_a_token_is_read_however_it_is_written_and_has_an_end() {
+        let seconds = |text: &str| life(&serde_json::from_str(text).unwrap()).as_secs_f64();
+        for (said, meant) in [
+            ("300", 300.0),
+            ("\"300\"", 300.0),
+            ("\" 300.5 \"", 300.5),
+            ("3e2", 300.0),
+            ("0", 1.0),
+            ("-5", 1.0),
+            ("null", 60.0),
+            ("\"soon\"", 60.0),
+            ("\"inf\"", 60.0),
+            ("{}", 60.0),
+            ("18446744073709551615", 86_400.0),
+            ("1e300", 86_400.0),
+        ] {
+            assert_eq!(seconds(said), meant, "{said}");
+        }
+        let longest = until(Duration::MAX);
+        assert!(longest > Instant::now() && longest <= Instant::now() + LIFE_MAX);
+    }
 }

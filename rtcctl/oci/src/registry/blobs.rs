@@ -5,7 +5,7 @@
 //! - what fails is begun anew as a whole, with a new upload;
 //! - whatever a registry answers to the wish to mount that is not a mount, the blob is uploaded.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -20,6 +20,7 @@ use super::answer;
 use super::retry::{Failure, Retry};
 use super::{Call, Repository, challenges, is_about_login, is_same_origin, location};
 use crate::error::io;
+use crate::reference::check_repository;
 use crate::{Descriptor, Digest, Error, Result};
 
 /// How much of a file is in memory for one upload, a few times over.
@@ -55,6 +56,13 @@ pub enum Step {
 }
 
 pub(crate) type OnStep = Arc<dyn Fn(Step) + Send + Sync>;
+
+/// What is tried so often for one blob, however many uploads it takes.
+struct Chances<'a> {
+    mount_from: Option<&'a str>,
+    /// A login that is new and refused again is refused for good.
+    renewals: u32,
+}
 
 enum Begun {
     Mounted,
@@ -98,10 +106,11 @@ impl Repository {
         on: OnStep,
     ) -> Result<Placed> {
         let what = format!("blob {}", descriptor.digest);
-        let mut mount_from = mount_from.filter(|name| *name != self.name);
+        mount_from.map_or(Ok(()), |name| check_repository(name, name))?;
+        let mut chances = Chances { mount_from: mount_from.filter(|name| *name != self.name), renewals: 1 };
         let mut attempts = self.attempts();
         loop {
-            match self.place_once(descriptor, &what, content, &mut mount_from, &on).await {
+            match self.place_once(descriptor, &what, content, &mut chances, &on).await {
                 Ok(placed) => return Ok(placed),
                 Err(failure) => {
                     let notice = |retry: &Retry| on(Step::Retried(retry.clone()));
@@ -116,7 +125,7 @@ impl Repository {
         descriptor: &Descriptor,
         what: &str,
         content: &Content,
-        mount_from: &mut Option<&str>,
+        chances: &mut Chances<'_>,
         on: &OnStep,
     ) -> Result<Placed, Failure> {
         let head = Call::new(Method::HEAD, self.url(&format!("blobs/{}", descriptor.digest)), what);
@@ -125,10 +134,10 @@ impl Repository {
             Err(Failure::Final(Error::NotFound { .. } | Error::NameUnknown { .. })) => {}
             Err(failure) => return Err(failure),
         }
-        match self.begin(descriptor, what, mount_from).await? {
+        match self.begin(descriptor, what, &mut chances.mount_from).await? {
             Begun::Mounted => Ok(Placed::Mounted),
             Begun::At(url) => {
-                self.send(descriptor, what, content, url, on).await?;
+                self.send(descriptor, what, content, url, &mut chances.renewals, on).await?;
                 Ok(Placed::Sent)
             }
         }
@@ -186,6 +195,7 @@ impl Repository {
         what: &str,
         content: &Content,
         mut url: Url,
+        renewals: &mut u32,
         on: &OnStep,
     ) -> Result<(), Failure> {
         let inner = &self.registry.0;
@@ -197,13 +207,13 @@ impl Repository {
             .header(CONTENT_TYPE, "application/octet-stream")
             .header(CONTENT_LENGTH, descriptor.size)
             .body(flow.body(content.read(descriptor).await?));
-        let header = inner.auth.header(&inner.http, &self.scopes).await?;
+        let header = inner.auth.header(&inner.http, &self.name, &self.scopes).await?;
         if let Some(value) = &header.value
             && is_same_origin(&url, &inner.base)
         {
             request = request.header(AUTHORIZATION, value);
         }
-        let asked = self.asked(what, url.as_str());
+        let asked = self.asked(what, &url);
         let response = match flow.watch(request.send(), descriptor.size, inner.patience.stall).await? {
             Ok(response) => response,
             // The content could not be read: that is the cause, and the connection's end its effect.
@@ -222,8 +232,10 @@ impl Repository {
         let bytes = answer::body(response).await;
         if is_about_login(status, &bytes)
             && is_same_origin(&url, &inner.base)
-            && inner.auth.refused(&header, &self.scopes, &challenges(&headers)).await
+            && *renewals > 0
+            && inner.auth.refused(&header, &self.name, &self.scopes, &challenges(&headers)).await
         {
+            *renewals -= 1;
             return Err(Failure::again(format!("the login expired ({status})")));
         }
         let failure = answer::failure(&asked, status, &headers, &bytes);
@@ -250,13 +262,13 @@ impl Content {
         let size = descriptor.size;
         match self {
             Self::Bytes(bytes) => {
-                check_size(descriptor, bytes.len() as u64)?;
+                check_size(descriptor, bytes.len() as u64, || format!("blob {}", descriptor.digest))?;
                 Ok(stream::iter([Ok(bytes.clone())]).boxed())
             }
             Self::File(path) => {
                 let mut file = tokio::fs::File::open(path).await.map_err(io(path))?;
                 let length = file.seek(std::io::SeekFrom::End(0)).await.map_err(io(path))?;
-                check_size(descriptor, length)?;
+                check_size(descriptor, length, || damaged(path))?;
                 file.rewind().await.map_err(io(path))?;
                 file.set_max_buf_size(CHUNK_BYTES);
                 let path = path.clone();
@@ -270,7 +282,7 @@ impl Content {
                         let mut chunk = BytesMut::with_capacity(want as usize);
                         let read = (&mut file).take(want).read_buf(&mut chunk).await.map_err(io(&path))?;
                         if read == 0 {
-                            let what = path.display().to_string();
+                            let what = damaged(&path);
                             return Err(Error::SizeMismatch { what, expected: size, actual: size - left });
                         }
                         Ok(Some((chunk.freeze(), (file, left - read as u64))))
@@ -290,21 +302,22 @@ impl Content {
             hasher.update(&chunk);
         }
         let what = match self {
-            Self::File(path) => path.display().to_string(),
+            Self::File(path) => damaged(path),
             _ => format!("blob {}", descriptor.digest),
         };
         descriptor.digest.expect(hasher.finish(), &what)
     }
 }
 
-fn check_size(descriptor: &Descriptor, actual: u64) -> Result<()> {
+/// A file that was kept under a digest and is another one now: it is not the registry that is wrong.
+fn damaged(path: &Path) -> String {
+    format!("{} in the layout", path.display())
+}
+
+fn check_size(descriptor: &Descriptor, actual: u64, what: impl FnOnce() -> String) -> Result<()> {
     match actual == descriptor.size {
         true => Ok(()),
-        false => Err(Error::SizeMismatch {
-            what: format!("blob {}", descriptor.digest),
-            expected: descriptor.size,
-            actual,
-        }),
+        false => Err(Error::SizeMismatch { what: what(), expected: descriptor.size, actual }),
     }
 }
 

@@ -5,9 +5,11 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, LINK};
 use reqwest::{Method, Response, Url};
 use serde::Deserialize;
 
+use super::answer::shown;
 use super::retry::Failure;
 use super::{Call, Repository};
 use crate::layout::check_document_size;
+use crate::reference::{check_tag, check_wanted};
 use crate::{Descriptor, Digest, Document, Error, Result, document, media};
 
 const CONTENT_DIGEST: &str = "docker-content-digest";
@@ -53,8 +55,9 @@ impl Repository {
     /// What a tag or digest names, without its content.
     ///
     /// # Errors
-    /// Any of a registry's; that it is not there is `None`.
+    /// [`Error::Reference`]: it is neither a tag nor a digest. Any of a registry's; that it is not there is `None`.
     pub async fn head_manifest(&self, reference: &str) -> Result<Option<Descriptor>> {
+        check_wanted(reference)?;
         let what = format!("manifest {reference}");
         let accept = media::DOCUMENTS.join(", ");
         let call = Call {
@@ -78,8 +81,10 @@ impl Repository {
     /// What a tag or digest names, verified.
     ///
     /// # Errors
-    /// [`Error::NotFound`], [`Error::NameUnknown`], [`Error::DigestMismatch`], and any other of a registry's.
+    /// [`Error::Reference`]: it is neither a tag nor a digest. [`Error::NotFound`], [`Error::NameUnknown`],
+    /// [`Error::DigestMismatch`], and any other of a registry's.
     pub async fn get_manifest(&self, reference: &str) -> Result<Fetched> {
+        check_wanted(reference)?;
         let what = format!("manifest {reference}");
         let accept = media::DOCUMENTS.join(", ");
         let url = self.url(&format!("manifests/{reference}"));
@@ -140,7 +145,8 @@ impl Repository {
     /// Puts a document under its digest, or under a tag. What it refers to must be there.
     ///
     /// # Errors
-    /// [`Error::TagImmutable`]: the tag names another one and stays so. Any other of a registry's.
+    /// [`Error::TagImmutable`]: the tag names another one and stays so. [`Error::Reference`]: it is no tag. Any other of
+    /// a registry's.
     pub async fn publish(
         &self,
         descriptor: &Descriptor,
@@ -148,6 +154,7 @@ impl Repository {
         tag: Option<&str>,
         tagging: Tagging,
     ) -> Result<Published> {
+        tag.map_or(Ok(()), |tag| check_tag(tag, tag))?;
         let wanted = descriptor.digest;
         let immutable = |tag: &str, existing: Option<Digest>| Error::TagImmutable {
             repository: self.full_name(),
@@ -202,8 +209,9 @@ impl Repository {
     /// Takes away a tag or, with a digest, a document and all its tags.
     ///
     /// # Errors
-    /// [`Error::NotFound`]; [`Error::Refused`] where nothing may be deleted.
+    /// [`Error::NotFound`]; [`Error::Refused`] where nothing may be deleted; [`Error::Reference`].
     pub async fn delete_manifest(&self, reference: &str) -> Result<()> {
+        check_wanted(reference)?;
         let what = format!("manifest {reference}");
         let url = self.url(&format!("manifests/{reference}"));
         self.persist(&Call::new(Method::DELETE, url, &what)).await.map(drop)
@@ -223,7 +231,7 @@ impl Repository {
         let mut next = Some(self.url(&format!("tags/list?n={PAGE}")));
         while let Some(url) = next {
             let (headers, bytes) = self.get(&Call::new(Method::GET, url.clone(), "tags")).await?;
-            let page: Tags = document::read(&format!("list of tags from {url}"), &bytes)?;
+            let page: Tags = document::read(&format!("list of tags from {}", shown(&url)), &bytes)?;
             let page = page.tags.unwrap_or_default();
             next = self.next_page(&url, &headers)?.filter(|_| !page.is_empty());
             tags.extend(page);
@@ -241,8 +249,11 @@ impl Repository {
         match asked.join(next) {
             Ok(url) if super::is_same_origin(&url, &self.registry.0.base) && url != *asked => Ok(Some(url)),
             _ => Err(Error::Invalid {
-                what: format!("list from {asked}"),
-                reason: format!("it goes on at {next:?}, which is not in the registry"),
+                what: format!("list from {}", shown(asked)),
+                reason: match asked.join(next) {
+                    Ok(url) => format!("it goes on at {}, which is not in the registry", shown(&url)),
+                    Err(_) => "it goes on at what is no address".to_owned(),
+                },
             }),
         }
     }

@@ -46,6 +46,9 @@ pub(super) async fn answer(
     }
     let bytes = body.collect().await.map_err(std::io::Error::other)?.to_bytes();
     let mut state = shared.state();
+    if is_upload && let Some((status, body)) = state.rules.upload_answer {
+        return Ok(with(full(status, body), "www-authenticate", "Basic realm=\"registry\""));
+    }
     let answer = route(&mut state, &shared, &noted, &head.headers, bytes);
     if is_upload && take(&mut state.rules.lost_answers) {
         return Err(std::io::Error::other("lost"));
@@ -121,6 +124,9 @@ fn at_the_door(state: &mut State, host: &str, headers: &HeaderMap, request: &Req
 fn token(state: &mut State, headers: &HeaderMap, form: &[u8]) -> Answer {
     if take(&mut state.rules.busy_tokens) {
         return with(full(503, "<html>upstream unavailable</html>"), "content-type", "text/html");
+    }
+    if let Some(answer) = state.rules.token_answer {
+        return full(200, answer);
     }
     let login = Login::Password { user: USER.to_owned(), password: PASSWORD.to_owned() };
     let wanted = format!("Basic {}", login.basic().expect("it is a password"));
