@@ -7,6 +7,7 @@
 //! - the mark `oci-layout` is written when all else is there, and neither it nor an `index.json` that is there is
 //!   written by who makes a layout: of many who make one at once, all have the same.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
@@ -223,7 +224,8 @@ impl Layout {
         document::read(&path.display().to_string(), &bytes)
     }
 
-    /// Names a document. Another that had the name is listed no more, nor is what refers to it; their blobs stay.
+    /// Names a document. Another that had the name is listed no more, nor is what refers to it or to
+    /// one of its platforms; their blobs stay.
     ///
     /// # Errors
     /// [`Error::Io`], [`Error::Invalid`].
@@ -233,10 +235,9 @@ impl Layout {
             let (replaced, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut index.manifests)
                 .into_iter()
                 .partition(|old| old.ref_name() == Some(name) && old.digest != named.digest);
-            let is_gone = |subject: Digest| {
-                replaced.iter().any(|old| old.digest == subject)
-                    && !kept.iter().any(|other| other.digest == subject)
-            };
+            let (gone, staying) =
+                (self.documents_in(&replaced), self.documents_in(kept.iter().chain([&named])));
+            let is_gone = |subject: Digest| gone.contains(&subject) && !staying.contains(&subject);
             index.manifests = kept
                 .iter()
                 .filter(|old| old.digest != named.digest || old.ref_name().is_some_and(|other| other != name))
@@ -245,6 +246,21 @@ impl Layout {
                 .collect();
             index.manifests.push(named);
         })
+    }
+
+    /// Documents and those that they are made of, as far as they can be read.
+    fn documents_in<'a>(&self, listed: impl IntoIterator<Item = &'a Descriptor>) -> HashSet<Digest> {
+        let mut found = HashSet::new();
+        let mut open: Vec<Descriptor> = listed.into_iter().cloned().collect();
+        while let Some(descriptor) = open.pop() {
+            if found.insert(descriptor.digest)
+                && crate::media::is_index(&descriptor.media_type)
+                && let Ok(document) = self.document(&descriptor)
+            {
+                open.extend(document.parts().into_iter().cloned());
+            }
+        }
+        found
     }
 
     /// The listed documents that refer to another, an image's SBOM for one.

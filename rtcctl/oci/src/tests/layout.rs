@@ -237,3 +237,21 @@ fn a_layout_that_was_left_half_made_is_finished() {
     assert_eq!(fs::read_to_string(strange.path().join("index.json")).unwrap(), "[1]");
     assert_eq!(fs::read_dir(strange.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn what_refers_to_a_platform_goes_with_the_last_index_that_has_it() {
+    let (_folder, layout) = layout();
+    let [kept, gone, new] = [&b"kept"[..], b"gone", b"new"].map(|content| image(&layout, content));
+    let of = |parts: [&Descriptor; 2]| {
+        layout.put_document(media::INDEX, &Index::new(parts.map(Clone::clone).to_vec())).unwrap()
+    };
+    layout.tag(&of([&kept, &gone]), "v1").unwrap();
+    for subject in [&kept, &gone] {
+        let mut bill = Manifest::new(Descriptor::of(media::EMPTY, b"{}"), Vec::new());
+        bill.subject = Some(subject.clone());
+        layout.list(&layout.put_document(media::MANIFEST, &bill).unwrap()).unwrap();
+    }
+    layout.tag(&of([&kept, &new]), "v1").unwrap();
+    assert_eq!(layout.referrers(&kept.digest).unwrap().len(), 1);
+    assert_eq!(layout.referrers(&gone.digest).unwrap().len(), 0);
+}
