@@ -386,6 +386,30 @@ fn a_named_image_lists_its_bill_of_materials() {
 }
 
 #[test]
+fn bills_of_materials_of_an_image_that_lost_its_name_are_listed_no_more() {
+    let (folder, mut settings, layout) = prepared();
+    for_arm(folder.path(), &mut settings);
+    settings.materials =
+        Some(Materials { lock: workspace(&folder.path().join("source")), package: "rtcd".to_owned() });
+    let named = |code: &[u8], name: &str| {
+        recompile(&settings, code);
+        let built = quietly(&settings, &layout).unwrap();
+        built.name(&layout, name).unwrap();
+        let sboms = built.images.into_iter().map(|image| image.sbom.unwrap().digest);
+        sboms.collect::<Vec<_>>().try_into().unwrap()
+    };
+    let [first, arm]: [Digest; 2] = named(b"one", "1");
+    let [second, _] = named(b"two", "1");
+    let listed = || layout.index().unwrap().manifests.iter().map(|each| each.digest).collect::<Vec<_>>();
+    assert!(!listed().contains(&first), "nothing has its image any more");
+    assert!(listed().contains(&second) && listed().contains(&arm), "the new index has theirs");
+    assert_eq!(listed().len(), 3);
+    named(b"three", "2");
+    assert!(listed().contains(&second), "the other name has its image");
+    assert_eq!(listed().len(), 5);
+}
+
+#[test]
 fn what_goes_on_is_told() {
     let (_folder, settings, layout) = prepared();
     let told = std::cell::RefCell::new((0, 0, Vec::new()));
