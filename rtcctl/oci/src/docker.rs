@@ -12,12 +12,14 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer};
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 
 use crate::credentials::{Credentials, Grant, Login};
 use crate::error::io;
 use crate::{Error, Result};
 
+/// A login is a few hundred bytes.
+const HELPER_BYTES_MAX: u64 = 64 * 1024;
 const HELPER_TIMEOUT: Duration = Duration::from_secs(30);
 /// The user under which helpers hand out a refresh token instead of a password.
 const TOKEN_USER: &str = "<token>";
@@ -92,33 +94,43 @@ impl Files {
             .spawn()
             .map_err(|error| wrong(format!("{program} cannot be run: {error}")))?;
         let mut input = child.stdin.take().expect("it was asked for");
+        let output = child.stdout.take().expect("it was asked for").take(HELPER_BYTES_MAX);
+        let complaint = child.stderr.take().expect("it was asked for").take(HELPER_BYTES_MAX);
         let asked = async {
             // A helper that answers without reading is not wrong; its output says whether it is.
             let _ = input.write_all(server(registry).as_bytes()).await;
             drop(input);
-            child.wait_with_output().await
+            let (said, complained) = tokio::try_join!(all(output), all(complaint))?;
+            // One that would go on for ever ends with its pipe.
+            Ok::<_, std::io::Error>((child.wait().await?, said, complained))
         };
-        let output = tokio::time::timeout(HELPER_TIMEOUT, asked)
+        let (status, said, complained) = tokio::time::timeout(HELPER_TIMEOUT, asked)
             .await
             .map_err(|_| wrong(format!("{program} did not answer in {} s", HELPER_TIMEOUT.as_secs())))?
             .map_err(|error| wrong(format!("{program}: {error}")))?;
-        if !output.status.success() {
-            let said = [output.stdout, output.stderr].concat();
-            let said = String::from_utf8_lossy(&said);
-            if said.contains(NOT_FOUND) {
+        // What it printed may be half a secret: it is not quoted.
+        if !status.success() {
+            let all = [said, complained].concat();
+            if String::from_utf8_lossy(&all).contains(NOT_FOUND) {
                 return Ok(None);
             }
-            let first = said.lines().next().unwrap_or_default();
-            return Err(wrong(format!("{program} failed ({}): {first}", output.status)));
+            return Err(wrong(format!(
+                "{program} failed ({status}); echo {registry} | {program} get says why"
+            )));
         }
-        // What it printed may be half a secret: it is not quoted.
-        let answer: Answer = serde_json::from_slice(&output.stdout)
+        let answer: Answer = serde_json::from_slice(&said)
             .map_err(|_| wrong(format!("{program} printed something else than a login")))?;
         Ok(Some(match answer.username.as_str() {
             TOKEN_USER => Login::Identity(answer.secret),
             _ => Login::Password { user: answer.username, password: answer.secret },
         }))
     }
+}
+
+async fn all(mut from: impl AsyncRead + Unpin) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    from.read_to_end(&mut bytes).await?;
+    Ok(bytes)
 }
 
 #[async_trait::async_trait]

@@ -12,6 +12,7 @@ use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
@@ -25,6 +26,7 @@ pub(crate) const INDEX: &str = "index.json";
 pub(crate) const BLOBS: &str = "blobs/sha256";
 /// What the names of unfinished files begin with.
 const WRITING: &str = ".writing-";
+const YOUNG: Duration = Duration::from_secs(60);
 const VERSION: &str = "1.0.0";
 /// Registries take manifests up to 4 MiB; a configuration or an index may be somewhat larger.
 pub const DOCUMENT_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -85,7 +87,9 @@ impl Layout {
     pub fn create(root: impl Into<PathBuf>) -> Result<Self> {
         let root = root.into();
         if root.join(MARK).exists() {
-            return Self::open(root);
+            let layout = Self::open(root)?;
+            layout.clear();
+            return Ok(layout);
         }
         fs::create_dir_all(&root).map_err(io(&root))?;
         check_is_begun(&root)?;
@@ -100,6 +104,25 @@ impl Layout {
         let mark = Mark { image_layout_version: VERSION.to_owned() };
         layout.begin(MARK, &document::encode(&mark))?;
         Self::open(layout.root)
+    }
+
+    /// Deletes what writers left that were killed. A living one holds the lock of its file; one that has just made its
+    /// file and not locked it yet is too young.
+    fn clear(&self) {
+        for folder in [self.root.clone(), self.root.join(BLOBS)] {
+            for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+                let is_old = || {
+                    let age = entry.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+                    Some(age > YOUNG)
+                };
+                if entry.file_name().to_string_lossy().starts_with(WRITING)
+                    && is_old().unwrap_or(false)
+                    && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+                {
+                    let _ = fs::remove_file(entry.path());
+                }
+            }
+        }
     }
 
     /// Writes a file that is not there. Others may do the same, and may have gone on with it.
@@ -394,7 +417,10 @@ fn check_is_begun(root: &Path) -> Result<()> {
 }
 
 fn temporary(folder: &Path) -> Result<NamedTempFile> {
-    tempfile::Builder::new().prefix(WRITING).tempfile_in(folder).map_err(io(folder))
+    let file = tempfile::Builder::new().prefix(WRITING).tempfile_in(folder).map_err(io(folder))?;
+    // As long as it lives nobody takes it for what a dead one left; where nothing can be locked nothing is cleared.
+    let _ = file.as_file().lock();
+    Ok(file)
 }
 
 /// A finished file, readable by all as the rest of a layout is, whatever the umask.

@@ -246,7 +246,7 @@ impl Repository {
             let mut bytes = match (&call.method, status.as_u16()) {
                 // The first time it only means that somebody should say who asks.
                 (&Method::HEAD, 401) if !has_renewed => Vec::new(),
-                _ => self.explanation(call, &header, response).await,
+                _ => header.without(self.explanation(call, &header, response).await),
             };
             if status.as_u16() < 400 {
                 return Err(Failure::Final(Error::NotARegistry {

@@ -78,9 +78,23 @@ fn life(said: &Value) -> Duration {
 }
 
 /// The header of one request, and which login or token it is made of.
+/// What a request says of who we are.
 pub(super) struct Header {
     pub(super) value: Option<HeaderValue>,
     serial: u64,
+}
+
+impl Header {
+    /// What a registry said, without the login if it echoes that.
+    pub(super) fn without(&self, said: Vec<u8>) -> Vec<u8> {
+        let login = self.value.as_ref().and_then(|value| value.to_str().ok()?.split_once(' '));
+        match login {
+            Some((_, login)) if !login.is_empty() => {
+                String::from_utf8_lossy(&said).replace(login, "[login]").into_bytes()
+            }
+            _ => said,
+        }
+    }
 }
 
 impl Auth {

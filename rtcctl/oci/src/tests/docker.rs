@@ -136,11 +136,13 @@ async fn helpers_are_asked_before_files() {
 async fn what_is_wrong_with_a_login_is_said_without_the_secret() {
     let home = Home::new();
     home.helper("broken", "echo 'hunter2 {' ; exit 0");
-    home.helper("locked", "echo 'the keychain is locked' >&2; exit 1");
+    home.helper("locked", "echo 'hunter2 does not open the keychain' >&2; exit 1");
+    home.helper("endless", "yes hunter2");
     for (config, part) in [
         (r#"{"credsStore": "absent"}"#, "docker-credential-absent cannot be run"),
         (r#"{"credsStore": "broken"}"#, "something else than a login"),
-        (r#"{"credsStore": "locked"}"#, "the keychain is locked"),
+        (r#"{"credsStore": "locked"}"#, "docker-credential-locked get says why"),
+        (r#"{"credsStore": "endless"}"#, "docker-credential-endless failed"),
         (r#"{"auths": {"ghcr.io": {"auth": "aHVudGVyMg=="}}}"#, "user:password"),
         (r#"{"auths": [1]}"#, "not valid"),
         (r#"{"auths": {"ghcr.io": "hunter2"}}"#, "not valid"),

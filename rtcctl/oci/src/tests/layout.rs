@@ -1,8 +1,9 @@
 //! Layouts on disk.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io::Write as _;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -254,4 +255,24 @@ fn what_refers_to_a_platform_goes_with_the_last_index_that_has_it() {
     layout.tag(&of([&kept, &new]), "v1").unwrap();
     assert_eq!(layout.referrers(&kept.digest).unwrap().len(), 1);
     assert_eq!(layout.referrers(&gone.digest).unwrap().len(), 0);
+}
+
+#[test]
+fn what_killed_writers_left_goes_and_what_the_living_write_stays() {
+    let (_folder, layout) = layout();
+    let blobs = layout.root().join("blobs/sha256");
+    let long_ago =
+        File::open(&blobs).unwrap().metadata().unwrap().modified().unwrap() - Duration::from_secs(3_600);
+    let left = |name: &str| {
+        let file = File::create(blobs.join(name)).unwrap();
+        file.set_modified(long_ago).unwrap();
+        file
+    };
+    drop(left(".writing-dead"));
+    let living = left(".writing-living");
+    living.lock().unwrap();
+    drop(File::create(blobs.join(".writing-young")).unwrap());
+    drop(left("something-else"));
+    Layout::create(layout.root()).unwrap();
+    assert_eq!(files(&layout), [".writing-living", ".writing-young", "something-else"]);
 }
