@@ -19,8 +19,15 @@ pub struct Args {
     #[arg(value_name = "REPOSITORY")]
     repository: Option<String>,
     /// How many
-    #[arg(long, value_name = "N", default_value_t = 20)]
+    #[arg(long, value_name = "N", default_value_t = 20, value_parser = limit)]
     limit: usize,
+}
+
+fn limit(text: &str) -> std::result::Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err("a number from 1".to_owned()),
+    }
 }
 
 /// One image, wherever it is.
@@ -71,20 +78,29 @@ async fn in_registry(reference: &Reference, context: &Context) -> Result<Vec<Row
         if tag.starts_with("sha256-") {
             continue;
         }
-        let fetched = repository.get_manifest(&tag).await.map_err(failed::of_oci)?;
+        let fetched = match repository.get_manifest(&tag).await {
+            Ok(fetched) => fetched,
+            // Somebody deleted it since the tags were listed.
+            Err(oci::Error::NotFound { .. }) => continue,
+            Err(error) => return Err(failed::of_oci(error)),
+        };
         let digest = fetched.descriptor.digest.to_string();
         if let Some(row) = rows.iter_mut().find(|row| row.digest == digest) {
             row.tags.push(tag);
             continue;
         }
-        let document = fetched.document().map_err(failed::of_oci)?;
+        // One that cannot be read hides no other.
+        let document = fetched.document().ok();
         rows.push(Row {
             digest,
             tags: vec![tag],
-            bytes: bytes(&document),
+            bytes: document.as_ref().and_then(bytes),
             pushed_at: None,
             pulled_at: None,
-            kind: kind(Some(&fetched.descriptor.media_type)),
+            kind: match document {
+                Some(_) => kind(Some(&fetched.descriptor.media_type)),
+                None => "unreadable",
+            },
         });
     }
     Ok(rows)
@@ -114,6 +130,16 @@ fn in_layout(folder: std::path::PathBuf) -> Result<Vec<Row>> {
     Ok(rows)
 }
 
+/// As many tags as fit a line; `-o json` has them all.
+fn shown(tags: &[String]) -> String {
+    const TAGS: usize = 4;
+    match tags {
+        [] => "-".to_owned(),
+        tags if tags.len() <= TAGS => tags.join(", "),
+        tags => format!("{} and {} more", tags[..TAGS].join(", "), tags.len() - TAGS),
+    }
+}
+
 /// The layers of an image as they are stored; of several images nobody knows without asking for each.
 fn bytes(document: &Document) -> Option<u64> {
     match document {
@@ -139,7 +165,7 @@ fn report(place: &str, rows: &[Row], all: usize, context: &Context) -> Report {
     }
     let mut table = Table::new(columns);
     for row in rows {
-        let tags = if row.tags.is_empty() { "-".to_owned() } else { row.tags.join(", ") };
+        let tags = shown(&row.tags);
         let digest = row.digest.chars().take("sha256:".len() + 12).collect();
         let size = row.bytes.map_or_else(|| "-".to_owned(), human::bytes);
         let mut cells = vec![tags, digest, row.kind.to_owned(), size];

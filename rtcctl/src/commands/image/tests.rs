@@ -74,8 +74,17 @@ async fn what_was_built_is_looked_at_compared_and_promoted_by_its_digest() {
     let second = typed.run(&[&["image", "build", "--tag", "v2", "--push"][..], &zstd].concat()).await;
     assert_eq!(second.exit, 0, "{}", second.stderr);
 
+    server.plant_tag("rtc/shop", "broken", "application/vnd.oci.image.manifest.v1+json", "{}");
     let listed = typed.run(&["image", "ls", "-o", "json"]).await.json();
-    assert_eq!(listed["data"]["in_all"], 2);
+    assert_eq!(listed["data"]["in_all"], 3);
+    let kinds: Vec<&str> = listed["data"]["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["kind"].as_str().unwrap())
+        .collect();
+    assert_eq!(kinds, ["unreadable", "image", "image"]);
+    assert_eq!(typed.run(&["image", "ls", "--limit", "0"]).await.exit, 2);
     let seen = typed.run(&["image", "inspect", "shop:v1", "-o", "json"]).await.json();
     assert_eq!(seen["data"]["digest"], digest.as_str());
     assert_eq!(seen["data"]["images"][0]["configuration"]["Entrypoint"][0], "/usr/local/bin/shop");
