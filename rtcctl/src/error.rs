@@ -13,6 +13,15 @@ use crate::exit::Exit;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
+/// What others wrote may be in a message, and must not move the cursor or change colours.
+fn plain(text: String) -> String {
+    let is_wild = |letter: char| letter.is_control() && !matches!(letter, '\n' | '\t');
+    match text.contains(is_wild) {
+        true => text.replace(is_wild, "\u{fffd}"),
+        false => text,
+    }
+}
+
 /// A failure that the operator is told.
 pub struct Error(Box<Inner>);
 
@@ -29,7 +38,7 @@ impl Error {
         Self(Box::new(Inner {
             code,
             exit: code.exit,
-            message: message.into(),
+            message: plain(message.into()),
             causes: Vec::new(),
             hints: Vec::new(),
         }))
@@ -43,7 +52,7 @@ impl Error {
     /// Adds one cause, below those that are there already.
     #[must_use]
     pub fn with_cause(mut self, cause: impl Into<String>) -> Self {
-        let cause = cause.into();
+        let cause = plain(cause.into());
         if !cause.is_empty() && self.0.causes.last() != Some(&cause) {
             self.0.causes.push(cause);
         }
@@ -63,7 +72,7 @@ impl Error {
 
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
-        self.0.hints.push(hint.into());
+        self.0.hints.push(plain(hint.into()));
         self
     }
 
@@ -142,6 +151,13 @@ mod tests {
     fn example() -> Error {
         let source = std::io::Error::other("the disk said no");
         Error::new(&codes::CFG001, "cannot read rtc.toml").with_source(&source).with_hint("look at the disk")
+    }
+
+    #[test]
+    fn what_others_wrote_moves_no_cursor() {
+        let error = Error::new(&codes::INT001, "a\u{1b}[31mb").with_cause("c\rd\n  e").with_hint("f\u{7}");
+        assert_eq!(error.message(), "a\u{fffd}[31mb");
+        assert_eq!((error.causes()[0].as_str(), error.hints()[0].as_str()), ("c\u{fffd}d\n  e", "f\u{fffd}"));
     }
 
     #[test]

@@ -138,6 +138,13 @@ fn settings(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> R
         [] => entry.binaries.iter().map(|path| entry.folder.join(path)).collect(),
         given => given.iter().map(|path| context.current_dir.join(path)).collect(),
     };
+    for path in &binaries {
+        // What is there and no file would be read for ever, or not at all.
+        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+            let message = format!("{} is no file", path.display());
+            return Err(Error::new(&codes::IMG003, message).with_hint(codes::IMG003.action));
+        }
+    }
     let Some(first) = binaries.first() else { return Err(wrong("binaries names no program".to_owned())) };
     let mut settings = Settings::new(name, first);
     settings.binaries = binaries.into_iter().map(Binary::new).collect();

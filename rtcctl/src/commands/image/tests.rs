@@ -129,7 +129,15 @@ async fn each_way_of_not_being_a_program_has_its_code() {
     let typed = typed("127.0.0.1:1");
     typed.write("script", b"#!/bin/sh\n");
     typed.write("cut", b"\x7fELF");
-    for (file, exit, code) in [("script", 21, "IMG003"), ("cut", 21, "IMG003"), ("absent", 21, "IMG006")] {
+    let pipe = std::process::Command::new("mkfifo").arg(typed.path("pipe")).status().unwrap();
+    assert!(pipe.success());
+    for (file, exit, code) in [
+        ("script", 21, "IMG003"),
+        ("cut", 21, "IMG003"),
+        ("absent", 21, "IMG006"),
+        ("pipe", 21, "IMG003"),
+        (".", 21, "IMG003"),
+    ] {
         let came = typed.run(&["image", "build", "--binary", file, "--tag", "t", "-o", "json"]).await;
         refused(&came, exit, code);
     }
