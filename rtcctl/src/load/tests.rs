@@ -505,7 +505,7 @@ async fn a_platform_that_is_killed_and_returns_on_another_port_is_found_again() 
         again.serve(listener).await;
     });
     let (news, _) = tokio::sync::mpsc::unbounded_channel();
-    let job = job(2_000.0, 500 * MS, 0);
+    let job = job(500.0, 2_000 * MS, 0);
     let outcome = start(job, place, Some(RunFile(run_file)), never(), news).unwrap().await.unwrap();
     let errors = |name: &str| outcome.figures.errors.get(name).copied().unwrap_or(0);
     assert_eq!(outcome.figures.requests, 1_000);
