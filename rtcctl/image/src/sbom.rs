@@ -163,34 +163,28 @@ pub fn document(subject: &Subject<'_>) -> Result<Value> {
 }
 
 fn image(subject: &Subject<'_>) -> Package {
-    let digest = subject.manifest.digest;
-    let (name, architecture) = (&subject.settings.name, &subject.platform.architecture);
-    Package {
-        name: name.clone(),
-        version: Some(digest.to_string()),
-        location: UNKNOWN.to_owned(),
-        licence: UNKNOWN.to_owned(),
-        purpose: "CONTAINER",
-        sha256: Some(digest.hex()),
-        file: None,
-        purl: format!("pkg:oci/{}@sha256%3A{}?arch={architecture}", percent(name), digest.hex()),
-        info: None,
-    }
+    let name = &subject.settings.name;
+    let query = format!("?arch={}", subject.platform.architecture);
+    container(name, name, subject.manifest, &query)
 }
 
 fn of_base(base: &Base) -> Package {
-    let digest = base.manifest.digest;
     let path = base.name.split(['@', ':']).next().unwrap_or_default();
-    let name = path.rsplit('/').next().unwrap_or_default();
+    container(&base.name, path.rsplit('/').next().unwrap_or_default(), &base.manifest, "")
+}
+
+/// `called` is its name as purl wants it, without a registry.
+fn container(name: &str, called: &str, manifest: &Descriptor, query: &str) -> Package {
+    let digest = manifest.digest;
     Package {
-        name: base.name.clone(),
+        name: name.to_owned(),
         version: Some(digest.to_string()),
         location: UNKNOWN.to_owned(),
         licence: UNKNOWN.to_owned(),
         purpose: "CONTAINER",
         sha256: Some(digest.hex()),
         file: None,
-        purl: format!("pkg:oci/{}@sha256%3A{}", percent(name), digest.hex()),
+        purl: format!("pkg:oci/{}@sha256%3A{}{query}", percent(called), digest.hex()),
         info: None,
     }
 }

@@ -171,3 +171,24 @@ pub fn target() -> Target {
 pub fn object(document: Json) -> Object {
     Object::parse(&document).unwrap()
 }
+
+/// What stands after a recorded failure was seen, and when.
+fn after(name: &str) -> (Played, Timestamp) {
+    #[derive(Deserialize)]
+    struct Case {
+        name: String,
+        observed: Vec<Line>,
+    }
+    let case = include_str!("tests/data/failures.ndjson")
+        .lines()
+        .map(|line| serde_json::from_str::<Case>(line).unwrap())
+        .find(|case| case.name == name)
+        .unwrap();
+    let mut played = base();
+    let mut now = at(2);
+    for line in &case.observed {
+        played.hear(line);
+        now = line.at;
+    }
+    (played, now)
+}

@@ -8,22 +8,7 @@ use super::*;
 use crate::evidence::{Life, MASK, Metric, Request, masked, masked_text, wanted};
 
 fn collected(name: &str) -> Vec<Request> {
-    #[derive(Deserialize)]
-    struct Case {
-        name: String,
-        observed: Vec<Line>,
-    }
-    let case = include_str!("data/failures.ndjson")
-        .lines()
-        .map(|line| serde_json::from_str::<Case>(line).unwrap())
-        .find(|case| case.name == name)
-        .unwrap();
-    let mut played = base();
-    let mut now = at(2);
-    for line in &case.observed {
-        played.hear(line);
-        now = line.at;
-    }
+    let (played, now) = after(name);
     let verdict = played.verdict(now);
     let metric = Metric { name: "errors".to_owned(), query: "sum(rate(http_errors_total[5m]))".to_owned() };
     wanted(&played.world, &[(played.applied.clone(), verdict)], &[metric], now)

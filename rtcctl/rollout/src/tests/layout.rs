@@ -24,26 +24,6 @@ fn drawn(rows: &[Row]) -> Vec<String> {
         .collect()
 }
 
-fn after(name: &str) -> (Played, Timestamp) {
-    #[derive(Deserialize)]
-    struct Case {
-        name: String,
-        observed: Vec<Line>,
-    }
-    let case = include_str!("data/failures.ndjson")
-        .lines()
-        .map(|line| serde_json::from_str::<Case>(line).unwrap())
-        .find(|case| case.name == name)
-        .unwrap();
-    let mut played = base();
-    let mut now = at(2);
-    for line in &case.observed {
-        played.hear(line);
-        now = line.at;
-    }
-    (played, now)
-}
-
 #[test]
 fn a_rollout_is_a_tree_from_the_deployment_to_its_containers() {
     let (played, now) = after("a crash again");
