@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use crate::engines::script;
 use crate::image::variables;
-use crate::infra_bench::watched;
-use crate::run::{Outcome, check, command, root};
+use crate::run::{Outcome, check, command, root, watched};
 
 const MEGABYTES: usize = 150;
 const ROUNDS: usize = 5;

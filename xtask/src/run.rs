@@ -87,3 +87,20 @@ impl Parts {
         eprintln!("  {:>7.1}  in all", total.as_secs_f64());
     }
 }
+
+/// Runs it, and reads now and then how much memory it has had at most: it says so itself until it ends.
+pub fn watched(mut command: Command) -> Result<u64, String> {
+    let mut child = command.spawn().map_err(|error| error.to_string())?;
+    let status = format!("/proc/{}/status", child.id());
+    let mut peak = 0;
+    loop {
+        if let Some(exit) = child.try_wait().map_err(|error| error.to_string())? {
+            return if exit.success() { Ok(peak) } else { Err(format!("{command:?}: {exit}")) };
+        }
+        let text = std::fs::read_to_string(&status).unwrap_or_default();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = now.unwrap_or(0).max(peak);
+        std::thread::park_timeout(Duration::from_millis(5));
+    }
+}

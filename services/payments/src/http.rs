@@ -16,7 +16,8 @@ use web::{
     RequestKey, Routes, once,
 };
 
-use crate::bank::accounts::{self, Account, HoldRow};
+use crate::bank::Held;
+use crate::bank::accounts::{self, Account};
 use crate::bank::pin::{Pin, Pins};
 use crate::bank::{Bank, HoldId, HoldRequest, OnHold, Refusal, Reply};
 use crate::store;
@@ -132,8 +133,8 @@ fn shown_key(hold_key: &str) -> String {
     hold_key.splitn(3, ':').nth(2).unwrap_or(hold_key).to_owned()
 }
 
-impl From<&HoldRow> for HoldView {
-    fn from(hold: &HoldRow) -> Self {
+impl From<&Held> for HoldView {
+    fn from(hold: &Held) -> Self {
         let money = |minor| Money::new(minor, hold.currency);
         Self {
             id: hold.id,
@@ -301,7 +302,7 @@ async fn place_hold(
     let reply = api.bank.hold(request).await?;
     let done = reply.result.map_err(Refusal::into_error)?;
     let id = done.hold_id.ok_or_else(|| Error::internal("a hold without an id"))?;
-    let hold = api.db.read(move |tx| accounts::hold(tx, id)).await?;
+    let hold = api.db.read(move |tx| Held::by_id(tx, id)).await?;
     let hold = hold.ok_or_else(|| Error::internal("a hold that is not there"))?;
     let mut answer = Answer::json(201, &HoldView::from(&hold))?;
     answer.replayed = reply.replayed;
@@ -321,7 +322,7 @@ where
     F: Future<Output = Result<Reply, crate::bank::BankError>>,
 {
     let not_found = || Refusal::HoldNotFound.into_error();
-    let hold = api.db.read(move |tx| accounts::hold(tx, id)).await?.ok_or_else(not_found)?;
+    let hold = api.db.read(move |tx| Held::by_id(tx, id)).await?.ok_or_else(not_found)?;
     if !hold.hold_key.starts_with("acc:") {
         let text = "this hold pays for an order: cancel the order instead";
         return Err(Error::conflict("hold_conflict", text).into());
@@ -339,7 +340,7 @@ where
     let now = api.clock.now();
     let answer = api.db.write(move |tx| {
         once(tx, &key, now, |tx| {
-            let hold = accounts::hold(tx, id)?.ok_or_else(not_found)?;
+            let hold = Held::by_id(tx, id)?.ok_or_else(not_found)?;
             Answer::json(200, &HoldView::from(&hold))
         })
     });

@@ -6,7 +6,7 @@ use contracts::UserId;
 use db::{Row, Tx, params};
 use kernel::{Currency, Error, Money, Timestamp};
 
-use super::{Action, HoldId, HoldState, operations, rows};
+use super::{Action, operations, rows};
 
 const PER_OWNER_MAX: i64 = 20;
 const NUMBER_MAX: i64 = 9_999_999;
@@ -155,40 +155,6 @@ pub(crate) fn entries(
             action: row.parse(3)?,
             hold_key: row.get(4)?,
             at: row.get(5)?,
-        })
-    })
-}
-
-/// A hold, as the counter shows it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct HoldRow {
-    pub id: HoldId,
-    pub hold_key: String,
-    pub account: Option<String>,
-    pub currency: Currency,
-    pub amount: i64,
-    pub captured: i64,
-    pub refunded: i64,
-    pub state: HoldState,
-    pub expires_at: Timestamp,
-    pub created_at: Timestamp,
-}
-
-pub(crate) fn hold(tx: &mut Tx<'_>, id: HoldId) -> Result<Option<HoldRow>, db::Error> {
-    let sql = "SELECT id, hold_key, account, currency, amount, captured, refunded, state, expires_at, created_at \
-               FROM bank_holds WHERE id = ?";
-    tx.query_opt(sql, params![id.to_string()], |row| {
-        Ok(HoldRow {
-            id: row.parse(0)?,
-            hold_key: row.get(1)?,
-            account: row.get(2)?,
-            currency: row.parse(3)?,
-            amount: row.get(4)?,
-            captured: row.get(5)?,
-            refunded: row.get(6)?,
-            state: row.parse(7)?,
-            expires_at: row.get(8)?,
-            created_at: row.get(9)?,
         })
     })
 }

@@ -17,6 +17,7 @@ pub(crate) mod schema;
 
 pub use faulty::{Callback, Callbacks, Faults, FaultyBank};
 pub use mock::MockBank;
+pub(crate) use rows::Held;
 
 use std::collections::HashMap;
 

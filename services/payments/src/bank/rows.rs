@@ -120,7 +120,7 @@ pub(super) fn charged(
 
 /// A hold's row.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Held {
+pub(crate) struct Held {
     pub hold_key: String,
     pub id: HoldId,
     /// Absent where a release came before the hold.
@@ -138,6 +138,15 @@ const HELD: &str =
     "hold_key, id, account, currency, amount, captured, refunded, state, expires_at, created_at";
 
 impl Held {
+    /// By the identifier that it was given; nothing is kept of it.
+    pub(crate) fn by_id(tx: &mut Tx<'_>, id: HoldId) -> Result<Option<Self>, db::Error> {
+        tx.query_opt(
+            &format!("SELECT {HELD} FROM bank_holds WHERE id = ?"),
+            params![id.to_string()],
+            Self::read,
+        )
+    }
+
     fn read(row: &Row<'_>) -> Result<Self, db::Error> {
         Ok(Self {
             hold_key: row.get(0)?,
