@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 11] = [
+const RTCCTL_MAY_USE: [&str; 15] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -47,9 +47,13 @@ const RTCCTL_MAY_USE: [&str; 11] = [
     "rtc-image",
     "rtc-jenkins",
     "rtc-manifests",
+    "rtc-eks",
+    "rtc-kubernetes",
+    "rtc-ship",
+    "rtc-notices",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 9] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 13] = [
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
     ("rtc-rollout", &["rtc-kernel"]),
@@ -59,6 +63,10 @@ const RTCCTL_PARTS: [(&str, &[&str]); 9] = [
     ("rtc-image", &["rtc-kernel", "rtc-oci"]),
     ("rtc-jenkins", &[]),
     ("rtc-manifests", &[]),
+    ("rtc-eks", &["rtc-kernel", "rtc-aws"]),
+    ("rtc-kubernetes", &["rtc-kernel", "rtc-rollout"]),
+    ("rtc-ship", &["rtc-kernel"]),
+    ("rtc-notices", &[]),
 ];
 /// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
 const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];

@@ -1,0 +1,1 @@
+//! What was released, told to people and programs.

@@ -1,0 +1,1 @@
+//! A release from plan to proof, as steps that a journal keeps.
