@@ -1,5 +1,6 @@
-//! What every event bus must do. Keys, groups and payloads carry a name of the caller's, so that suites may share
-//! brokers: what others published into the same topics passes by.
+//! What every event bus must do. Keys, groups and payloads carry a name of the caller's, so that suites may use
+//! brokers one after the other: what others published before passes by. Nobody else may publish meanwhile, for some of
+//! it is about where a partition ends.
 //!
 //! [`all`] holds for every adapter. [`shared`] holds for those whose groups have members in several processes; the
 //! embedded log serves one process, and each of its groups has one member.

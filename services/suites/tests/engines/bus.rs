@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bus::{Bus, Message};
 use bus_kafka::Options;
 use contracts::topics;
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, MutexGuard, Notify};
 use tokio::time::Instant;
 
 use crate::support::{Engine, Engines};
@@ -14,7 +14,15 @@ async fn open(engines: &Engines, broker: Engine) -> Arc<dyn Bus> {
     bus_kafka::open(engines.kafka(broker), Options::default()).await.unwrap()
 }
 
+/// Who publishes into a broker has it alone: others ask it where its partitions end.
+async fn alone(broker: Engine) -> MutexGuard<'static, ()> {
+    static BROKER_A: Mutex<()> = Mutex::const_new(());
+    static BROKER_B: Mutex<()> = Mutex::const_new(());
+    if broker == Engine::KafkaA { BROKER_A.lock().await } else { BROKER_B.lock().await }
+}
+
 async fn does_all_that_a_bus_does(broker: Engine) {
+    let _alone = alone(broker).await;
     let engines = Engines::shared();
     let name = format!("suite{}", std::process::id());
     conformance::bus::all(async || open(&engines, broker).await, &name).await;
@@ -34,6 +42,7 @@ async fn broker_b_does_all_that_a_bus_does() {
 /// (services/platform/bus-kafka/README.md).
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn members_of_a_group_come_and_go_on_broker_a() {
+    let _alone = alone(Engine::KafkaA).await;
     let engines = Engines::shared();
     let name = format!("shared{}", std::process::id());
     conformance::bus::shared(&open(&engines, Engine::KafkaA).await, &name).await;
@@ -42,6 +51,7 @@ async fn members_of_a_group_come_and_go_on_broker_a() {
 /// Prints what a broker carries; the floor is low enough for a busy machine.
 async fn carries_a_crowd(broker: Engine) {
     const COUNT: usize = 40_000;
+    let _alone = alone(broker).await;
     let engines = Engines::shared();
     let bus = open(&engines, broker).await;
     let run = format!("crowd{}", std::process::id());
