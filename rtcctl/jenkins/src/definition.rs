@@ -1,5 +1,12 @@
 //! What a job is made of: its `config.xml`, read and written whole.
 
+mod described;
+#[cfg(test)]
+#[path = "definition/tests.rs"]
+mod descriptions;
+
+pub use described::{DefaultValue, Described, DescribedKind, Description, Filled, Keep, Kind, Triggers};
+
 use crate::client::{Body, body};
 use crate::name::encode;
 use crate::{Client, Error, JobName, Result};

@@ -8,6 +8,9 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     #[error("{text:?} is no name of a job: {reason}")]
     Name { text: String, reason: &'static str },
+    /// A file that describes a job is wrong.
+    #[error("{file}: {reason}")]
+    Described { file: String, reason: String },
     /// No connection, or it broke off; `is_timeout` where it took too long.
     #[error("{url} does not answer")]
     Unreachable {

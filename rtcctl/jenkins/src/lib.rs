@@ -21,7 +21,9 @@ mod tests;
 
 pub use build::{Build, BuildResult, Cause};
 pub use client::{Client, Login};
-pub use definition::{Defined, Definition};
+pub use definition::{
+    DefaultValue, Defined, Definition, Described, DescribedKind, Description, Filled, Keep, Kind, Triggers,
+};
 pub use error::{Error, Result};
 pub use input::{Input, InputParameter};
 pub use job::{Job, JobKind, Parameter, ParameterKind, Problem, check};
