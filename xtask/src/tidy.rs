@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 15] = [
+const RTCCTL_MAY_USE: [&str; 16] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -47,13 +47,14 @@ const RTCCTL_MAY_USE: [&str; 15] = [
     "rtc-image",
     "rtc-jenkins",
     "rtc-manifests",
+    "rtc-deploy",
     "rtc-eks",
     "rtc-kubernetes",
     "rtc-ship",
     "rtc-notices",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 13] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 14] = [
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
     ("rtc-rollout", &["rtc-kernel"]),
@@ -63,6 +64,7 @@ const RTCCTL_PARTS: [(&str, &[&str]); 13] = [
     ("rtc-image", &["rtc-kernel", "rtc-oci"]),
     ("rtc-jenkins", &[]),
     ("rtc-manifests", &[]),
+    ("rtc-deploy", &["rtc-kernel", "rtc-journal", "rtc-manifests", "rtc-rollout", "rtc-kubernetes"]),
     ("rtc-eks", &["rtc-kernel", "rtc-aws"]),
     ("rtc-kubernetes", &["rtc-kernel", "rtc-rollout"]),
     ("rtc-ship", &["rtc-kernel"]),
