@@ -1,0 +1,111 @@
+//! What was asked for: an environment, an image or none, what is left out.
+//!
+//! Invariant: every step that is done has what it needs from a step that is done, or from the request.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::given::Digest;
+use crate::step::{STEPS, Step};
+
+/// What to do when a release turns out to be wrong after its rollout.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnFailure {
+    #[default]
+    RollBack,
+    Leave,
+}
+
+/// An image that is there already.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pinned {
+    /// `repository@sha256:…`
+    pub reference: String,
+    pub digest: Digest,
+}
+
+/// What a release was begun with. It is kept in the journal, and a resumed run has the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    pub environment: String,
+    /// The image of `rtc.toml` that is built and deployed.
+    pub image: String,
+    /// In place of a build and a push.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pinned: Option<Pinned>,
+    /// What is left out, and why.
+    #[serde(default)]
+    pub skip: BTreeMap<Step, String>,
+    #[serde(default)]
+    pub on_failure: OnFailure,
+    /// Resources that keep data and may be destroyed all the same.
+    #[serde(default)]
+    pub allow_destroy: Vec<String>,
+}
+
+/// Why a request makes no release.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("{} cannot be skipped", .0.name())]
+    Always(Step),
+    #[error("{} needs {}, which is skipped", step.name(), needs.name())]
+    Needs { step: Step, needs: Step },
+    #[error("everything is skipped")]
+    Nothing,
+}
+
+const ASKED: &str = "asked for";
+const GIVEN: &str = "the image is given";
+
+impl Request {
+    /// Puts a request together, or says what is missing in it.
+    ///
+    /// # Errors
+    /// A step that is done would lack what it needs.
+    pub fn new(
+        environment: impl Into<String>,
+        image: impl Into<String>,
+        pinned: Option<Pinned>,
+        skipped: &BTreeSet<Step>,
+    ) -> Result<Self, Refusal> {
+        let mut skip = BTreeMap::new();
+        for step in skipped {
+            if !step.row().may_be_skipped {
+                return Err(Refusal::Always(*step));
+            }
+            skip.insert(*step, ASKED.to_owned());
+        }
+        if pinned.is_some() {
+            for step in [Step::Build, Step::Push] {
+                skip.insert(step, GIVEN.to_owned());
+            }
+        }
+        let has = |step: &Step| !skip.contains_key(step);
+        for row in STEPS.iter().filter(|row| has(&row.step)) {
+            for needs in row.needs {
+                let is_given = pinned.is_some() && *needs == Step::Push;
+                if !is_given && !has(needs) {
+                    return Err(Refusal::Needs { step: row.step, needs: *needs });
+                }
+            }
+        }
+        if !Step::FORWARD.iter().any(has) {
+            return Err(Refusal::Nothing);
+        }
+        Ok(Self {
+            environment: environment.into(),
+            image: image.into(),
+            pinned,
+            skip,
+            on_failure: OnFailure::default(),
+            allow_destroy: Vec::new(),
+        })
+    }
+
+    /// Whether a step is left out, and why.
+    pub fn skips(&self, step: Step) -> Option<&str> {
+        self.skip.get(&step).map(String::as_str)
+    }
+}

@@ -1,0 +1,292 @@
+//! What each failure means, what may be left out, and which digests are the same.
+
+use std::collections::BTreeSet;
+
+use super::world::{Weather, World, live};
+use super::{asked, digest, pinned, without};
+use crate::{
+    Applied, Budget, BudgetVerdict, Digest, EXITS, End, Fact, Failure, Given, How, Lasting, Left, Next,
+    OnFailure, Outcome, Planned, PlannedChange, Proved, Pushed, Refusal, Release, Request, Rest, STEPS, Step,
+    Word, judge_budgets, what_is_left,
+};
+
+fn fair() -> Weather {
+    Weather { budget_left: Some(0.8), ..Weather::default() }
+}
+
+fn run(request: &Request, mut weather: Weather) -> (World, End) {
+    let mut world = World { runs: Some(digest('f')), ..World::default() };
+    let end = live(request, &mut world, &mut weather, None).unwrap();
+    (world, end)
+}
+
+fn begun(world: &World) -> Vec<Step> {
+    let step = |fact: &Fact| match fact {
+        Fact::Begun { step, .. } => Some(*step),
+        _ => None,
+    };
+    world.facts.iter().filter_map(step).collect()
+}
+
+#[test]
+fn a_release_goes_through_every_step_and_tells_it() {
+    let (world, end) = run(&asked(), fair());
+    assert_eq!((end.exit(), world.told.as_slice()), (0, &["released".to_owned()][..]));
+    let mut wanted = Step::FORWARD.to_vec();
+    wanted.push(Step::Notice);
+    assert_eq!(begun(&world), wanted);
+    assert_eq!(world.runs, Some(digest('a')));
+}
+
+#[test]
+fn every_failure_has_its_exit_code_and_leaves_things_as_it_says() {
+    // Step, what it ends with alone, what the release ends with, what runs then, whether it can be resumed.
+    let (new, old) = ('a', 'f');
+    let rows = [
+        (Step::Plan, 20, 20, old, false),
+        (Step::Plan, 7, 7, old, false),
+        (Step::Plan, 8, 8, old, true),
+        (Step::Apply, 20, 20, old, false),
+        (Step::Apply, 130, 130, old, true),
+        (Step::Build, 21, 21, old, false),
+        (Step::Push, 22, 22, old, false),
+        (Step::Push, 9, 9, old, true),
+        (Step::Push, 4, 4, old, true),
+        (Step::Deploy, 6, 6, old, true),
+        (Step::Deploy, 23, 23, old, false),
+        (Step::Deploy, 24, 24, old, false),
+        (Step::Deploy, 25, 25, old, false),
+        (Step::Deploy, 143, 143, old, true),
+        (Step::Prove, 23, 24, old, false),
+        (Step::Prove, 9, 9, new, true),
+        (Step::Gate, 30, 24, old, false),
+        (Step::Gate, 31, 31, new, true),
+        (Step::Gate, 6, 6, new, true),
+    ];
+    for (step, alone, exit, runs, is_open) in rows {
+        let (world, end) = run(&asked(), Weather { fails: Some((step, alone)), ..fair() });
+        assert_eq!(end.exit(), exit, "{step:?} {alone}");
+        assert_eq!(world.runs, Some(digest(runs)), "{step:?} {alone}");
+        assert_eq!(matches!(end, End::Stopped { .. }), is_open, "{step:?} {alone}");
+        let told = usize::from(!matches!(alone, 130 | 143));
+        assert_eq!(world.told.len(), told, "{step:?} {alone}: {:?}", world.told);
+    }
+}
+
+#[test]
+fn what_may_pass_is_gone_on_with_where_it_stopped() {
+    for (step, exit) in [(Step::Plan, 8), (Step::Push, 9), (Step::Deploy, 6), (Step::Gate, 31)] {
+        let mut world = World { runs: Some(digest('f')), ..World::default() };
+        let mut weather = Weather { fails: Some((step, exit)), times: Some(1), ..fair() };
+        let stopped = live(&asked(), &mut world, &mut weather, None).unwrap();
+        assert_eq!((stopped.exit(), world.told.as_slice()), (exit, &["stopped".to_owned()][..]));
+        let before = begun(&world);
+        assert_eq!(live(&asked(), &mut world, &mut weather, None).unwrap(), End::Released);
+        assert_eq!(begun(&world)[before.len()], step);
+        assert!(world.effects.values().all(|count| *count == 1), "{:?}", world.effects);
+        assert_eq!(world.told, ["stopped", "released"]);
+    }
+}
+
+#[test]
+fn evidence_is_kept_before_anything_is_taken_back() {
+    let (world, end) = run(&asked(), Weather { fails: Some((Step::Gate, 30)), ..fair() });
+    assert!(matches!(end, End::RolledBack { .. }));
+    let steps = begun(&world);
+    let tail = &steps[steps.len() - 3..];
+    assert_eq!(tail, [Step::Collect, Step::RollBack, Step::Notice]);
+    assert_eq!(world.told, ["rolled back"]);
+}
+
+#[test]
+fn evidence_that_cannot_be_had_holds_nothing_up() {
+    let mut release = Release::new(asked());
+    let mut world = World { runs: Some(digest('f')), ..World::default() };
+    let end = live(&asked(), &mut world, &mut Weather { fails: Some((Step::Gate, 30)), ..fair() }, None);
+    assert_eq!(end.unwrap().exit(), 24);
+    for fact in world.facts.clone() {
+        release.take(fact);
+    }
+    assert_eq!(release.outputs.collect.unwrap().files, ["pods.json"]);
+}
+
+#[test]
+fn a_way_back_that_fails_is_25_also_when_nobody_answered() {
+    let weather = Weather { fails: Some((Step::Gate, 30)), rollback_fails: true, ..fair() };
+    let (world, end) = run(&asked(), weather);
+    assert_eq!((end.exit(), world.told.as_slice()), (25, &["rollback failed".to_owned()][..]));
+}
+
+#[test]
+fn what_is_left_standing_says_so() {
+    let mut request = asked();
+    request.on_failure = OnFailure::Leave;
+    for (step, alone, exit) in [(Step::Gate, 30, 30), (Step::Prove, 23, 23)] {
+        let (world, end) = run(&request, Weather { fails: Some((step, alone)), ..fair() });
+        assert_eq!((end.exit(), world.runs), (exit, Some(digest('a'))));
+    }
+}
+
+#[test]
+fn pods_that_run_something_else_are_taken_back() {
+    let (world, end) = run(&asked(), Weather { runs_another: true, ..fair() });
+    assert_eq!((end.exit(), world.runs), (24, Some(digest('f'))));
+    assert_eq!(end.failure().unwrap().code, "SHP004");
+}
+
+#[test]
+fn a_budget_that_is_used_up_refuses_before_anything_is_looked_at() {
+    for (left, exit) in [(Some(0.05), 7), (Some(-3.0), 7), (None, 31)] {
+        let (world, end) = run(&asked(), Weather { budget_left: left, ..Weather::default() });
+        assert_eq!((end.exit(), world.effects.len(), begun(&world)[0]), (exit, 0, Step::Budget));
+    }
+}
+
+#[test]
+fn budgets_are_judged_by_the_poorest_that_is_known() {
+    let of = |name: &str, left| Budget { objective: name.to_owned(), left, period: "30d".to_owned() };
+    let value = |share| Left::Value { share };
+    for (budgets, verdict) in [
+        (vec![], BudgetVerdict::NoData),
+        (vec![of("a", Left::NoData), of("b", Left::NoTraffic)], BudgetVerdict::NoData),
+        (vec![of("a", value(f64::NAN))], BudgetVerdict::NoData),
+        (vec![of("a", Left::NoTraffic), of("b", value(0.5))], BudgetVerdict::Enough),
+        (vec![of("a", value(0.1)), of("b", value(0.5))], BudgetVerdict::Enough),
+        (
+            vec![of("a", value(0.09)), of("b", value(0.5)), of("c", value(-1.0))],
+            BudgetVerdict::Spent(vec!["a".to_owned(), "c".to_owned()]),
+        ),
+    ] {
+        assert_eq!(judge_budgets(&budgets, 0.1), verdict);
+    }
+}
+
+#[test]
+fn what_is_left_out_must_be_given_otherwise() {
+    for (steps, refusal) in [
+        (vec![Step::Build], Refusal::Needs { step: Step::Push, needs: Step::Build }),
+        (vec![Step::Push], Refusal::Needs { step: Step::Deploy, needs: Step::Push }),
+        (vec![Step::Plan], Refusal::Needs { step: Step::Apply, needs: Step::Plan }),
+        (vec![Step::Deploy], Refusal::Needs { step: Step::Prove, needs: Step::Deploy }),
+        (vec![Step::Collect], Refusal::Always(Step::Collect)),
+        (vec![Step::RollBack], Refusal::Always(Step::RollBack)),
+        (Step::FORWARD.to_vec(), Refusal::Nothing),
+    ] {
+        assert_eq!(without(&steps), Err(refusal), "{steps:?}");
+    }
+    for steps in [
+        vec![Step::Budget],
+        vec![Step::Apply],
+        vec![Step::Plan, Step::Apply],
+        vec![Step::Gate, Step::Notice],
+        vec![Step::Deploy, Step::Prove, Step::Gate],
+        vec![Step::Push, Step::Deploy, Step::Prove, Step::Gate],
+    ] {
+        let request = without(&steps).unwrap();
+        let (world, end) = run(&request, fair());
+        assert_eq!(end.exit(), 0, "{steps:?}");
+        assert!(begun(&world).iter().all(|step| !steps.contains(step)));
+    }
+}
+
+#[test]
+fn an_image_that_is_given_is_neither_built_nor_pushed() {
+    let request = Request::new("dev", "rtcd", Some(pinned()), &BTreeSet::new()).unwrap();
+    let (world, end) = run(&request, fair());
+    assert_eq!((end.exit(), world.runs), (0, Some(digest('a'))));
+    assert!(world.registry.is_empty() && world.layout.is_none());
+    let text = serde_json::to_string(&request).unwrap();
+    assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+}
+
+#[test]
+fn each_hand_over_asserts_the_digest() {
+    let mut release = Release::new(asked());
+    let mut world = World::default();
+    live(&asked(), &mut world, &mut fair(), None).unwrap();
+    for fact in world.facts.iter().take(8).cloned() {
+        assert_eq!(release.take(fact), Outcome::Done);
+    }
+    let other = Pushed {
+        reference: format!("registry/rtcd@{}", digest('c')),
+        digest: digest('c'),
+        bytes_sent: 0,
+        run: None,
+    };
+    let lies = Pushed { digest: digest('a'), ..other.clone() };
+    for pushed in [other, lies] {
+        let failure = release.hand_over(&Given::Push(pushed)).unwrap_err();
+        assert_eq!((failure.exit, failure.lasting), (22, Lasting::Lasting));
+    }
+    let applied = Applied { plan: digest('c'), sentence: String::new(), run: None };
+    assert_eq!(release.hand_over(&Given::Apply(applied)).unwrap_err().exit, 8);
+    let proved = |running: Vec<Digest>| Given::Prove(Proved { running, pods: 1, availability: None });
+    assert!(release.hand_over(&proved(vec![digest('a')])).is_ok());
+    assert_eq!(release.hand_over(&proved(vec![])).unwrap_err().exit, 23);
+    assert_eq!(release.hand_over(&proved(vec![digest('a'), digest('c')])).unwrap_err().exit, 23);
+}
+
+#[test]
+fn facts_out_of_turn_are_refused() {
+    let mut release = Release::new(asked());
+    let begun = |step| Fact::Begun { step, inputs: String::new() };
+    assert!(matches!(release.take(begun(Step::Deploy)), Outcome::Refused(_)));
+    assert_eq!(release.take(begun(Step::Budget)), Outcome::Done);
+    assert_eq!(release.next(), Next::Do { step: Step::Budget, how: How::Again });
+    let passing = Failure::new(Step::Budget, 31, "TST", "");
+    assert!(matches!(release.take(Fact::Failed { failure: passing }), Outcome::Refused(_)));
+    let pushed = Pushed { reference: String::new(), digest: digest('a'), bytes_sent: 0, run: None };
+    assert!(matches!(release.take(Fact::Finished { given: Given::Push(pushed) }), Outcome::Refused(_)));
+    let skipped = Fact::Skipped { step: Step::Budget, reason: "no".to_owned() };
+    assert!(matches!(release.take(skipped), Outcome::Refused(_)));
+    assert_eq!(release.take(Fact::Failed { failure: Failure::new(Step::Budget, 7, "T", "") }), Outcome::Done);
+    assert!(matches!(release.take(begun(Step::Plan)), Outcome::Refused(_)));
+    assert_eq!(release.end().exit(), 7);
+    assert_eq!(crate::Story::of(&release, &release.end()).word, Word::Refused);
+}
+
+#[test]
+fn what_was_not_judged_is_not_carried_out() {
+    let plan = |letter, changes: &[(&str, &str)]| Planned {
+        digest: digest(letter),
+        changes: changes
+            .iter()
+            .map(|(address, action)| PlannedChange {
+                address: (*address).to_owned(),
+                action: (*action).to_owned(),
+                destroys: matches!(*action, "delete" | "replace"),
+            })
+            .collect(),
+        outputs: 0,
+        sentence: String::new(),
+    };
+    let judged = plan('1', &[("a", "create"), ("b", "update"), ("c", "replace"), ("d", "delete")]);
+    let other = |addresses: &[&str]| Rest::Other(addresses.iter().map(|one| (*one).to_owned()).collect());
+    for (now, rest) in [
+        (judged.clone(), Rest::Part),
+        (plan('2', &[]), Rest::Nothing),
+        (plan('2', &[("b", "update")]), Rest::Part),
+        (plan('2', &[("a", "replace")]), Rest::Part),
+        (plan('2', &[("c", "create"), ("d", "delete")]), Rest::Part),
+        (plan('2', &[("b", "replace")]), other(&["b"])),
+        (plan('2', &[("a", "delete"), ("e", "create")]), other(&["a", "e"])),
+        (plan('2', &[("d", "create")]), other(&["d"])),
+    ] {
+        assert_eq!(what_is_left(&judged, &now), rest, "{now:?}");
+    }
+    let empty = plan('0', &[]);
+    assert_eq!(what_is_left(&empty, &empty), Rest::Nothing);
+}
+
+#[test]
+fn the_tables_are_whole() {
+    for (step, row) in Step::ALL.into_iter().zip(STEPS) {
+        assert_eq!((row.step, Step::named(step.name())), (step, Some(step)));
+        assert!(!row.gives.is_empty() && !row.why.is_empty() && !row.needs_words.is_empty());
+    }
+    assert!(EXITS.is_sorted_by_key(|(exit, ..)| *exit));
+    for wrong in ["sha256:", "sha512:aa", &format!("sha256:{}", "A".repeat(64))] {
+        assert!(wrong.parse::<Digest>().is_err());
+    }
+    assert_eq!(digest('a').short(), "sha256:aaaaaaaaaaaa");
+}
