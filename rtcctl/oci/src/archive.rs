@@ -57,11 +57,15 @@ fn header(kind: EntryType, size: u64) -> Header {
     header
 }
 
-/// Writes a layout to a file that appears when it is complete.
+/// Writes a layout to a file that appears when it is complete. A pipe or a device is written as it is.
 ///
 /// # Errors
 /// Those of [`write`].
 pub fn save(layout: &Layout, path: &Path) -> Result<()> {
+    if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        let file = File::options().write(true).open(path).map_err(io(path))?;
+        return write(layout, path, BufWriter::with_capacity(BUFFER_BYTES, file));
+    }
     let folder = match path.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),

@@ -7,6 +7,8 @@
 //! - the mark `oci-layout` is written when all else is there, and neither it nor an `index.json` that is there is
 //!   written by who makes a layout: of many who make one at once, all have the same.
 
+mod sweep;
+
 use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io::{self, Read as _, Write};
@@ -20,6 +22,8 @@ use tempfile::NamedTempFile;
 use crate::document::{self, Descriptor, Document, Index, REF_NAME};
 use crate::error::io;
 use crate::{Digest, Error, Hasher, Result};
+
+pub use sweep::{Busy, Swept};
 
 pub(crate) const MARK: &str = "oci-layout";
 pub(crate) const INDEX: &str = "index.json";

@@ -24,11 +24,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, LOCATION, RANGE, WWW_AUTHENTICATE};
 use reqwest::{Method, Response, StatusCode, Url};
+use tokio::time::Instant;
 
 pub use blobs::{Content, Placed, Step};
 pub use download::Download;
 pub use manifests::{Fetched, Published, Tagging};
-pub use retry::{Patience, Retry};
+pub use retry::{Notice, Notices, Patience, Retry};
 
 use crate::credentials::Credentials;
 use crate::{Error, Reference, Result};
@@ -38,6 +39,8 @@ use retry::{Attempts, Failure};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const REDIRECTS_MAX: usize = 5;
+/// So long nobody wonders why there is no answer.
+const SILENCE: Duration = Duration::from_secs(10);
 
 /// How a registry is spoken to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -53,6 +56,9 @@ pub enum Transport {
 pub struct Options {
     pub transport: Transport,
     pub patience: Patience,
+    /// Where it is found if not under its name: what stands in for it on this machine.
+    pub stand_in: Option<String>,
+    pub notices: Notices,
 }
 
 /// What a repository is opened for; it decides what a token is asked for.
@@ -73,6 +79,7 @@ struct Inner {
     http: reqwest::Client,
     auth: Auth,
     patience: Patience,
+    notices: Notices,
 }
 
 impl std::fmt::Debug for Registry {
@@ -85,21 +92,27 @@ impl Registry {
     /// A registry by host and port. Nothing is sent yet.
     ///
     /// # Errors
-    /// [`Error::Invalid`]: `host` is none, or the TLS library cannot be set up.
+    /// [`Error::Invalid`]: `host` is none, its stand-in is not on this machine, or the TLS library cannot be set up.
     pub fn new(host: &str, credentials: Arc<dyn Credentials>, options: Options) -> Result<Self> {
         // The address of Docker Hub's registry is not its name.
-        let address = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        let known = if host == "docker.io" { "registry-1.docker.io" } else { host };
+        let address = options.stand_in.as_deref().unwrap_or(known);
         let invalid = |reason: String| Error::Invalid { what: format!("registry {host:?}"), reason };
         let parse = |scheme: &str| {
             Url::parse(&format!("{scheme}://{address}/v2/")).map_err(|error| invalid(error.to_string()))
         };
         let mut base = parse("https")?;
+        // It is given the login of whom it stands in for.
+        if options.stand_in.is_some() && !is_loopback(&base) {
+            return Err(invalid(format!("its stand-in {address} is not on this machine")));
+        }
         if options.transport == Transport::Plain || is_loopback(&base) {
             base = parse("http")?;
         }
         let http = client(&base).map_err(|error| invalid(answer::chain(&error)))?;
         let auth = Auth::new(host.to_owned(), base.scheme() == "http", credentials);
-        Ok(Self(Arc::new(Inner { host: host.to_owned(), base, http, auth, patience: options.patience })))
+        let Options { patience, notices, .. } = options;
+        Ok(Self(Arc::new(Inner { host: host.to_owned(), base, http, auth, patience, notices })))
     }
 
     pub fn host(&self) -> &str {
@@ -226,7 +239,30 @@ impl Repository {
         loop {
             match self.call(call).await {
                 Ok(response) => return Ok(response),
-                Err(failure) => attempts.next(&self.registry.0.host, call.what, failure, &|_| ()).await?,
+                Err(failure) => self.again(&mut attempts, call.what, failure).await?,
+            }
+        }
+    }
+
+    /// Waits for the next attempt, and says so.
+    async fn again(&self, attempts: &mut Attempts, what: &str, failure: Failure) -> Result<()> {
+        let inner = &self.registry.0;
+        let notice = |retry: &Retry| inner.notices.tell(Notice::Again { what, retry });
+        attempts.next(&inner.host, what, failure, &notice).await
+    }
+
+    /// The answer to a request; `None` if there is none for too long.
+    async fn answered<T>(&self, what: &str, sending: impl Future<Output = T>) -> Option<T> {
+        let (inner, began) = (&self.registry.0, Instant::now());
+        let mut sending = std::pin::pin!(sending);
+        loop {
+            let left = inner.patience.stall.checked_sub(began.elapsed()).filter(|left| !left.is_zero())?;
+            if let Ok(answer) = tokio::time::timeout(left.min(SILENCE), &mut sending).await {
+                return Some(answer);
+            }
+            let waited = began.elapsed();
+            if waited < inner.patience.stall {
+                inner.notices.tell(Notice::Silent { what, waited });
             }
         }
     }
@@ -312,11 +348,10 @@ impl Repository {
             if call.method != Method::GET && call.method != Method::HEAD {
                 request = request.body(call.body.clone());
             }
-            let sent = tokio::time::timeout(inner.patience.stall, request.send()).await;
-            let response = match sent {
-                Ok(Ok(response)) => response,
-                Ok(Err(error)) => return Err(answer::broken(&self.asked(call.what, &url), error)),
-                Err(_) => {
+            let response = match self.answered(call.what, request.send()).await {
+                Some(Ok(response)) => response,
+                Some(Err(error)) => return Err(answer::broken(&self.asked(call.what, &url), error)),
+                None => {
                     return Err(Failure::again(format!(
                         "no answer in {} s",
                         inner.patience.stall.as_secs_f32()

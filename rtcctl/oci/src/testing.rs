@@ -9,11 +9,13 @@ mod answers;
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Barrier;
 
 use crate::credentials::{Credentials, Grant, Login};
 use crate::{Digest, Result};
@@ -83,6 +85,8 @@ pub struct Rules {
     pub is_portal: bool,
     /// So many tags or referrers at once.
     pub page: Option<usize>,
+    /// A manifest that is asked for with GET is answered when so many are asked for at once.
+    pub gate: Option<Arc<Barrier>>,
 }
 
 /// One request as it came.
@@ -112,6 +116,8 @@ struct State {
     uploads: HashMap<String, Upload>,
     secrets: u32,
     serial: u32,
+    at_gate: usize,
+    most_at_gate: usize,
 }
 
 struct Upload {
@@ -144,9 +150,32 @@ impl Server {
         let first = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let second = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
         let name = |listener: &TcpListener| listener.local_addr().expect("it is bound").to_string();
+        let (host, elsewhere) = (name(&first), name(&second));
+        Self::serving(rules, (host, async { first }), (elsewhere, second))
+    }
+
+    /// One that refuses connections for a while, as while it is started again.
+    pub async fn absent_for(rules: Rules, absence: Duration) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).expect("a free port");
+        let host = socket.local_addr().expect("it is bound").to_string();
+        let second = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.expect("a free port");
+        let elsewhere = second.local_addr().expect("it is bound").to_string();
+        let opening = async move {
+            tokio::time::sleep(absence).await;
+            socket.listen(64).expect("it is bound")
+        };
+        Self::serving(rules, (host, opening), (elsewhere, second))
+    }
+
+    fn serving(
+        rules: Rules,
+        (host, first): (String, impl Future<Output = TcpListener> + Send + 'static),
+        (elsewhere, second): (String, TcpListener),
+    ) -> Self {
         let state = Mutex::new(State { rules, secrets: 1, ..State::default() });
-        let shared = Arc::new(Shared { state, host: name(&first), elsewhere: name(&second) });
-        let tasks = [serve(first, shared.clone(), false), serve(second, shared.clone(), true)];
+        let shared = Arc::new(Shared { state, host, elsewhere });
+        let tasks = [serve(first, shared.clone(), false), serve(async { second }, shared.clone(), true)];
         Self { shared, tasks }
     }
 
@@ -202,6 +231,26 @@ impl Server {
         state.repositories.entry(repository.to_owned()).or_default().blobs.insert(digest, bytes.into());
     }
 
+    /// How many were at most at the gate at once.
+    pub fn most_at_gate(&self) -> usize {
+        self.state().most_at_gate
+    }
+
+    /// Puts a document past the protocol under any digest.
+    pub fn plant_manifest(&self, repository: &str, digest: Digest, kind: &str, bytes: impl Into<Bytes>) {
+        let mut state = self.state();
+        let kept = state.repositories.entry(repository.to_owned()).or_default();
+        kept.manifests.insert(digest, (kind.to_owned(), bytes.into()));
+    }
+
+    /// Takes a document away with all its tags, as the API of ECR does.
+    pub fn remove(&self, repository: &str, digest: &Digest) {
+        if let Some(kept) = self.state().repositories.get_mut(repository) {
+            kept.tags.retain(|_, named| named != digest);
+            kept.manifests.remove(digest);
+        }
+    }
+
     /// Names a document past the protocol.
     pub fn plant_tag(
         &self,
@@ -253,8 +302,13 @@ impl Credentials for Issuer {
     }
 }
 
-fn serve(listener: TcpListener, shared: Arc<Shared>, is_elsewhere: bool) -> tokio::task::JoinHandle<()> {
+fn serve(
+    listening: impl Future<Output = TcpListener> + Send + 'static,
+    shared: Arc<Shared>,
+    is_elsewhere: bool,
+) -> tokio::task::JoinHandle<()> {
     tokio::spawn(async move {
+        let listener = listening.await;
         let mut connections = tokio::task::JoinSet::new();
         while let Ok((stream, _)) = listener.accept().await {
             let shared = shared.clone();

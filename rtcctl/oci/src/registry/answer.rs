@@ -166,9 +166,15 @@ pub(super) fn broken(asked: &Asked<'_>, error: reqwest::Error) -> Failure {
             attempts: 1,
             reason,
         }),
-        false if is_unreached => Failure::Unreached { reason },
+        false if is_unreached && is_unknown(&reason) => Failure::Unknown { reason },
+        false if is_unreached => Failure::Absent { reason },
         false => Failure::again(reason),
     }
+}
+
+/// Whether a name is not known. A resolver that does not answer just now may do so in a moment.
+fn is_unknown(reason: &str) -> bool {
+    reason.contains("dns error") && !reason.contains("emporary failure")
 }
 
 /// An error and its causes in one line.

@@ -120,7 +120,7 @@ impl Repository {
             };
             match read.await {
                 Ok(answer) => return Ok(answer),
-                Err(failure) => attempts.next(&self.registry.0.host, call.what, failure, &|_| ()).await?,
+                Err(failure) => self.again(&mut attempts, call.what, failure).await?,
             }
         }
     }

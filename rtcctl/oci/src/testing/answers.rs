@@ -38,6 +38,16 @@ pub(super) async fn answer(
             return Ok(answer);
         }
     }
+    let gate = shared.state().rules.gate.clone();
+    if let Some(gate) = gate.filter(|_| noted.method == "GET" && path.contains("/manifests/")) {
+        {
+            let mut state = shared.state();
+            state.at_gate += 1;
+            state.most_at_gate = state.most_at_gate.max(state.at_gate);
+        }
+        gate.wait().await;
+        shared.state().at_gate -= 1;
+    }
     let is_upload = noted.method == "PUT" && path.contains("/blobs/uploads/");
     if is_upload && take(&mut shared.state().rules.cut_uploads) {
         let mut body = body;

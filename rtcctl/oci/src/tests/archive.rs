@@ -85,3 +85,17 @@ fn an_archive_of_something_else_is_refused_and_writes_nowhere_else() {
     fs::write(&not_tar, "x".repeat(600)).unwrap();
     assert!(matches!(archive::load(&not_tar, &folder.path().join("text-into")), Err(Error::Io { .. })));
 }
+
+#[test]
+fn a_device_is_written_and_not_replaced() {
+    let folder = tempfile::TempDir::new().unwrap();
+    let layout = Layout::create(folder.path().join("image")).unwrap();
+    layout.tag(&super::image(&layout, b"content"), "v1").unwrap();
+    let full = archive::save(&layout, std::path::Path::new("/dev/full"));
+    assert!(
+        matches!(&full, Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::StorageFull),
+        "{full:?}"
+    );
+    use std::os::unix::fs::FileTypeExt as _;
+    assert!(std::fs::metadata("/dev/full").unwrap().file_type().is_char_device());
+}

@@ -276,3 +276,33 @@ fn what_killed_writers_left_goes_and_what_the_living_write_stays() {
     Layout::create(layout.root()).unwrap();
     assert_eq!(files(&layout), [".writing-living", ".writing-young", "something-else"]);
 }
+
+#[test]
+fn what_nothing_names_any_more_is_deleted_when_nobody_is_at_work() {
+    let (_folder, layout) = layout();
+    let (old, new) = (image(&layout, b"old"), image(&layout, b"new"));
+    layout.tag(&old, "v1").unwrap();
+    layout.tag(&new, "v2").unwrap();
+    fs::write(layout.root().join("blobs/sha256/notes"), "not a blob").unwrap();
+    assert_eq!(layout.sweep().unwrap().unwrap().blobs, 0, "both are named");
+    layout.keep_only(&[new.digest]).unwrap();
+    let busy = layout.busy().unwrap();
+    assert_eq!(layout.sweep().unwrap(), None, "somebody is at work");
+    drop(busy);
+    // Layer, configuration and manifest.
+    assert_eq!(layout.sweep().unwrap().unwrap().blobs, 3);
+    assert_eq!(files(&layout).len(), 4);
+    assert_eq!(layout.find(Some("v2")).unwrap().digest, new.digest);
+    assert!(layout.reachable(&[new]).is_ok());
+    assert!(layout.find(Some("v1")).is_err());
+}
+
+#[test]
+fn nothing_is_deleted_where_a_named_document_cannot_be_read() {
+    let (_folder, layout) = layout();
+    let (kept, loose) = (image(&layout, b"kept"), image(&layout, b"loose"));
+    layout.tag(&kept, "v1").unwrap();
+    fs::write(layout.blob_path(&kept.digest), "damaged").unwrap();
+    assert!(layout.sweep().is_err());
+    assert!(layout.blob_path(&loose.digest).exists());
+}

@@ -7,7 +7,8 @@ use tempfile::TempDir;
 
 use crate::credentials::{Credentials, Login};
 use crate::registry::{
-    Access, Content, Options, Patience, Placed, Published, Registry, Repository, Step, Tagging,
+    Access, Content, Notice, Notices, Options, Patience, Placed, Published, Registry, Repository, Step,
+    Tagging,
 };
 use crate::testing::{Guard, Mounts, PASSWORD, Rules, Server, USER};
 use crate::{Descriptor, Digest, Error, Manifest, document, media};
@@ -19,6 +20,7 @@ pub(crate) fn options() -> Options {
             first_wait: Duration::from_millis(1),
             longest_wait: Duration::from_millis(4),
             stall: Duration::from_secs(20),
+            absence: Duration::from_millis(20),
         },
         ..Options::default()
     }
@@ -442,14 +444,75 @@ async fn a_manifest_that_is_not_what_was_asked_for_is_refused() {
     assert!(matches!(repository.get_manifest("v2").await, Err(Error::NotFound { .. })));
 }
 
-#[tokio::test]
-async fn a_registry_that_is_not_there_is_given_up() {
+/// What was told, in words, and who tells it.
+fn told() -> (Arc<Mutex<Vec<String>>>, Notices) {
+    let told: Arc<Mutex<Vec<String>>> = Arc::default();
+    let kept = told.clone();
+    let notices = Notices::new(move |notice| {
+        kept.lock().unwrap().push(match notice {
+            Notice::Silent { what, waited } => format!("{what}: silent for {} s", waited.as_secs()),
+            Notice::Again { what, retry } => format!("{what}: again, {}", retry.reason),
+        });
+    });
+    (told, notices)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_started_again_is_waited_for() {
+    let server = Server::absent_for(Rules::default(), Duration::from_secs(3)).await;
+    let (told, notices) = told();
+    let options = Options { notices, ..Options::default() };
+    let registry = Registry::new(&server.host(), Arc::new(Login::Anonymous), options).unwrap();
+    let repository = registry.repository("a", Access::Push).unwrap();
+    assert_eq!(repository.head_manifest("v1").await.unwrap(), None);
+    let told = told.lock().unwrap();
+    assert!(!told.is_empty() && told.iter().all(|line| line.starts_with("manifest v1: again")), "{told:?}");
+    assert!(told[0].to_lowercase().contains("refused"), "{told:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_registry_that_is_not_there_is_given_up_after_some_seconds() {
+    let server = Server::absent_for(Rules::default(), Duration::from_secs(3_600)).await;
+    let registry = Registry::new(&server.host(), Arc::new(Login::Anonymous), Options::default()).unwrap();
+    let began = tokio::time::Instant::now();
+    let gone = registry.repository("a", Access::Pull).unwrap().tags().await.unwrap_err();
+    assert!(matches!(gone, Error::Unavailable { attempts: 7.., .. }), "{gone:?}");
+    let took = began.elapsed();
+    assert!((Duration::from_secs(15)..=Duration::from_secs(30)).contains(&took), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_comes_back_and_is_busy_first_has_all_attempts_before_it() {
+    let rules = Rules { busy: 5, ..Rules::default() };
+    let server = Server::absent_for(rules, Duration::from_secs(12)).await;
+    let registry = Registry::new(&server.host(), Arc::new(Login::Anonymous), Options::default()).unwrap();
+    let repository = registry.repository("a", Access::Push).unwrap();
+    assert_eq!(place(&repository, 100, None).await.0, Placed::Sent);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_hangs_is_told_of_until_it_is_given_up() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let host = listener.local_addr().unwrap().to_string();
-    drop(listener);
-    let registry = Registry::new(&host, Arc::new(Login::Anonymous), options()).unwrap();
-    let gone = registry.repository("a", Access::Pull).unwrap().tags().await.unwrap_err();
-    assert!(matches!(gone, Error::Unavailable { attempts: 3, .. }), "{gone:?}");
+    let (told, notices) = told();
+    let patience = Patience { attempts: 1, ..Patience::default() };
+    let options = Options { notices, patience, ..Options::default() };
+    let registry = Registry::new(&host, Arc::new(Login::Anonymous), options).unwrap();
+    let silent = registry.repository("a", Access::Pull).unwrap().head_manifest("v1").await.unwrap_err();
+    assert!(matches!(&silent, Error::Unavailable { attempts: 1, .. }), "{silent:?}");
+    let wanted: Vec<String> = (1..6).map(|tens| format!("manifest v1: silent for {tens}0 s")).collect();
+    assert_eq!(*told.lock().unwrap(), wanted);
+}
+
+#[test]
+fn who_stands_in_for_a_registry_is_on_this_machine() {
+    for (stand_in, is_taken) in
+        [("127.0.0.1:5000", true), ("localhost:5000", true), ("registry.example.com", false)]
+    {
+        let options = Options { stand_in: Some(stand_in.to_owned()), ..Options::default() };
+        let opened = Registry::new("ghcr.io", Arc::new(Login::Anonymous), options);
+        assert_eq!(opened.is_ok(), is_taken, "{stand_in}");
+    }
 }
 
 #[tokio::test]
