@@ -1,0 +1,254 @@
+//! Objects into a cluster: tried without keeping anything, applied wave by wave, and what is left over.
+//!
+//! Invariants:
+//! - nothing of others is taken unless that was asked for, and who they are is known before anything is changed;
+//! - a number of replicas that somebody else decides is never changed, also when it was ours until now;
+//! - only what carries our labels is ever deleted, and never what keeps data.
+
+use std::collections::BTreeSet;
+
+use kubernetes::write::{Apply, Change, Delete, Deleted, Force, MANAGER};
+use kubernetes::{Conflict, Error, Gvk, Result};
+use manifests::render::{ENVIRONMENT, OWNER};
+use rollout::objects::Uid;
+use serde::Serialize;
+use serde_json::{Value as Json, json};
+
+use crate::diff;
+use crate::manifest::{Id, Item, Manifest};
+use crate::port::Port;
+
+/// Keeps a number of replicas that was ours while somebody else takes it over.
+const REPLICAS_MANAGER: &str = "rtcctl-replicas";
+
+/// Kinds that a release may consist of: where to look for what is left over.
+pub const KINDS: [(&str, &str); 22] = [
+    ("v1", "Namespace"),
+    ("v1", "PersistentVolume"),
+    ("v1", "PersistentVolumeClaim"),
+    ("v1", "ServiceAccount"),
+    ("v1", "ConfigMap"),
+    ("v1", "Service"),
+    ("apps/v1", "Deployment"),
+    ("apps/v1", "DaemonSet"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("networking.k8s.io/v1", "Ingress"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRole"),
+    ("rbac.authorization.k8s.io/v1", "ClusterRoleBinding"),
+    ("storage.k8s.io/v1", "StorageClass"),
+    ("external-secrets.io/v1", "ExternalSecret"),
+    ("elbv2.k8s.aws/v1beta1", "TargetGroupBinding"),
+    ("gateway.networking.k8s.io/v1", "Gateway"),
+    ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("monitoring.coreos.com/v1", "ServiceMonitor"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
+    ("monitoring.coreos.com/v1", "PrometheusRule"),
+];
+
+/// Kinds that are never deleted by themselves: what they keep would be gone. A job is past, and ends by itself.
+const KEPT: [&str; 5] = ["Namespace", "PersistentVolume", "PersistentVolumeClaim", "StorageClass", "Job"];
+
+/// What an apply of one object would come to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Planned {
+    pub id: Id,
+    #[serde(flatten)]
+    pub what: What,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum What {
+    Created,
+    /// The namespace that it belongs to is made by the same manifest, so the cluster could not be asked.
+    CreatedLater,
+    Changed {
+        fields: Vec<diff::Change>,
+    },
+    Unchanged,
+    /// Others own fields that would be changed.
+    Owned {
+        owners: Vec<Owner>,
+    },
+    Refused {
+        reason: String,
+        hint: String,
+    },
+}
+
+/// A field and who owns it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Owner {
+    pub manager: String,
+    pub field: String,
+}
+
+impl From<&Conflict> for Owner {
+    fn from(conflict: &Conflict) -> Self {
+        Self { manager: conflict.manager.clone(), field: conflict.field.clone() }
+    }
+}
+
+impl Planned {
+    pub fn is_change(&self) -> bool {
+        matches!(self.what, What::Created | What::CreatedLater | What::Changed { .. })
+    }
+}
+
+/// Tries every object without keeping anything. An error is one of the way there; what the cluster refuses is an answer.
+pub async fn preview(port: &dyn Port, manifest: &Manifest, force: Force) -> Result<Vec<Planned>> {
+    let mut planned = Vec::new();
+    let mut coming: BTreeSet<String> = BTreeSet::new();
+    for item in &manifest.items {
+        let id = item.id();
+        let what = match port.apply(&item.body, &Apply { force, ..Apply::dry_run() }).await {
+            Ok(applied) => match (&applied.before, applied.change) {
+                (None, _) => What::Created,
+                (Some(_), Change::Unchanged) => What::Unchanged,
+                (Some(before), _) => {
+                    let mut fields = diff::changes(before, &applied.object);
+                    if replicas_to_hand_over(&item.body, before).is_some() {
+                        fields.retain(|change| change.field != ".spec.replicas");
+                    }
+                    if fields.is_empty() { What::Unchanged } else { What::Changed { fields } }
+                }
+            },
+            Err(Error::NotFound { .. }) if coming.contains(&id.namespace) => What::CreatedLater,
+            Err(Error::Owned { fields, .. }) => {
+                What::Owned { owners: fields.iter().map(Owner::from).collect() }
+            }
+            Err(error) if is_refusal(&error) => {
+                What::Refused { reason: error.to_string(), hint: error.hint() }
+            }
+            Err(error) => return Err(error),
+        };
+        if id.kind == "Namespace" && what == What::Created {
+            coming.insert(id.name.clone());
+        }
+        // What runs already is not run again, whatever its form.
+        let is_job = id.kind == "Job";
+        let what = match what {
+            What::Refused { .. } | What::Changed { .. }
+                if is_job && port.get(&id.gvk(), &id.namespace, &id.name).await?.is_some() =>
+            {
+                What::Unchanged
+            }
+            what => what,
+        };
+        planned.push(Planned { id, what });
+    }
+    Ok(planned)
+}
+
+/// Whether the cluster said no to the object, and not something on the way to it.
+pub fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Invalid { .. }
+            | Error::Admission { .. }
+            | Error::Quota { .. }
+            | Error::UnknownKind { .. }
+            | Error::Forbidden { .. }
+            | Error::Refused { .. }
+            | Error::NotFound { .. }
+            | Error::Owned { .. }
+            | Error::Unsendable(_)
+    )
+}
+
+/// Makes one object be as described.
+pub async fn one(port: &dyn Port, item: &Item, force: Force) -> Result<kubernetes::write::Applied> {
+    let id = item.id();
+    // An object without a number of its own may have had one of ours: leaving it out would make it 1.
+    if id.kind == "Deployment"
+        && item.body["spec"]["replicas"].is_null()
+        && let Some(before) = port.get(&id.gvk(), &id.namespace, &id.name).await?
+        && let Some(replicas) = replicas_to_hand_over(&item.body, &before)
+    {
+        let number = json!({
+            "apiVersion": id.api_version, "kind": id.kind,
+            "metadata": { "name": id.name, "namespace": id.namespace },
+            "spec": { "replicas": replicas },
+        });
+        let how = Apply { manager: REPLICAS_MANAGER.to_owned(), force: Force::Take, ..Apply::default() };
+        port.apply(&number, &how).await?;
+    }
+    port.apply(&item.body, &Apply { force, ..Apply::default() }).await
+}
+
+/// The number of replicas that we own and do not say any more.
+fn replicas_to_hand_over(body: &Json, before: &Json) -> Option<u64> {
+    if body["kind"] != "Deployment" || !body["spec"]["replicas"].is_null() {
+        return None;
+    }
+    let owners = |manager: &Json| manager["fieldsV1"]["f:spec"].get("f:replicas").is_some();
+    let managers = before["metadata"]["managedFields"].as_array()?;
+    let is_ours = managers
+        .iter()
+        .any(|manager| manager["manager"] == MANAGER && manager["operation"] == "Apply" && owners(manager));
+    let is_others = managers.iter().any(|manager| manager["manager"] != MANAGER && owners(manager));
+    (is_ours && !is_others).then(|| before["spec"]["replicas"].as_u64()).flatten()
+}
+
+/// Something with our labels that the manifest does not have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Leftover {
+    pub id: Id,
+    pub uid: String,
+    /// Never deleted by itself.
+    pub is_kept: bool,
+}
+
+/// Everything of an environment that is not in the manifest. Kinds that the cluster does not have, or that we may not
+/// list, are passed by and named.
+pub async fn leftovers(
+    port: &dyn Port,
+    manifest: &Manifest,
+    environment: &str,
+) -> Result<(Vec<Leftover>, Vec<String>)> {
+    let labels = format!("{}={},{ENVIRONMENT}={environment}", OWNER.0, OWNER.1);
+    let mut kinds: BTreeSet<Gvk> =
+        KINDS.iter().map(|(api_version, kind)| Gvk::named(api_version, kind)).collect();
+    kinds.extend(manifest.ids().map(|id| id.gvk()));
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
+    for gvk in kinds {
+        let items = match port.list(&gvk, "", &labels).await {
+            Ok(items) => items,
+            Err(Error::NotFound { .. } | Error::UnknownKind { .. }) => continue,
+            Err(Error::Forbidden { .. }) => {
+                unseen.push(gvk.to_string());
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        for item in items {
+            let id = Id::of(&item);
+            let is_going = !item["metadata"]["deletionTimestamp"].is_null();
+            let is_owned =
+                item["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
+            if is_going || is_owned || manifest.has(&id) {
+                continue;
+            }
+            let uid = item["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+            let is_kept = KEPT.contains(&id.kind.as_str());
+            found.push(Leftover { id, uid, is_kept });
+        }
+    }
+    Ok((found, unseen))
+}
+
+/// Deletes what was found, the object that was meant and no later one of its name. What keeps data stays.
+pub async fn prune(port: &dyn Port, leftover: &Leftover) -> Result<Deleted> {
+    if leftover.is_kept {
+        return Ok(Deleted::NotThere);
+    }
+    let how = Delete { uid: Some(Uid::from(leftover.uid.as_str())), ..Delete::default() };
+    port.delete(&leftover.id.gvk(), &leftover.id.namespace, &leftover.id.name, &how).await
+}
+
+/// Whether what was added may be taken away again.
+pub fn may_go(id: &Id) -> bool {
+    !KEPT.contains(&id.kind.as_str())
+}

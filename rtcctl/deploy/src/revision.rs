@@ -1,0 +1,197 @@
+//! What was deployed, kept in the cluster: a ConfigMap a revision.
+//!
+//! Invariants: a revision's manifest is written once and never changed, only its status; numbers grow; a run has one
+//! revision, however often it is taken up again; what could be gone back to is kept.
+
+use kernel::Timestamp;
+use kubernetes::write::{Delete, Effect};
+use kubernetes::{Error, Gvk, Result};
+use manifests::render::ENVIRONMENT;
+use rollout::objects::Uid;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value as Json, json};
+
+use crate::manifest::Manifest;
+use crate::port::Port;
+
+/// Not the label of what is deployed: a prune passes it by.
+const KEEPER: (&str, &str) = ("app.kubernetes.io/managed-by", "rtcctl-history");
+const NUMBER: &str = "rtc.io/revision";
+const STATUS: &str = "rtc.io/revision-status";
+const RUN: &str = "rtc.io/run";
+/// Revisions that stay.
+const KEPT: usize = 12;
+/// Tries for a free number when others deploy at the same time.
+const TRIES: u32 = 5;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Status {
+    /// Its run is under way, or died.
+    Pending,
+    Deployed,
+    /// It was, until another one came.
+    Superseded,
+    /// It failed, and the one before came back.
+    RolledBack,
+    /// It failed and stayed as it was.
+    Failed,
+}
+
+impl Status {
+    pub fn name(self) -> &'static str {
+        match self {
+            Status::Pending => "pending",
+            Status::Deployed => "deployed",
+            Status::Superseded => "superseded",
+            Status::RolledBack => "rolled-back",
+            Status::Failed => "failed",
+        }
+    }
+
+    fn named(name: &str) -> Option<Self> {
+        [Status::Pending, Status::Deployed, Status::Superseded, Status::RolledBack, Status::Failed]
+            .into_iter()
+            .find(|status| status.name() == name)
+    }
+}
+
+/// What is known of a revision without its manifest.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Head {
+    pub number: u64,
+    pub status: Status,
+    pub run: String,
+    pub by: String,
+    pub command: String,
+    pub image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub at: Timestamp,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Revision {
+    #[serde(flatten)]
+    pub head: Head,
+    pub manifest: Manifest,
+    /// What it was rendered from, as JSON: a canary is made of it.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub description: Json,
+}
+
+/// Where the revisions of an environment are.
+#[derive(Clone, Copy)]
+pub struct History<'a> {
+    pub port: &'a dyn Port,
+    pub namespace: &'a str,
+    pub environment: &'a str,
+}
+
+fn gvk() -> Gvk {
+    Gvk::named("v1", "ConfigMap")
+}
+
+impl History<'_> {
+    fn labels(&self) -> String {
+        format!("{}={},{ENVIRONMENT}={}", KEEPER.0, KEEPER.1, self.environment)
+    }
+
+    /// Every revision, the newest first. One that cannot be read is passed by.
+    pub async fn all(&self) -> Result<Vec<Revision>> {
+        let items = self.port.list(&gvk(), self.namespace, &self.labels()).await?;
+        let mut revisions: Vec<Revision> = items.iter().filter_map(read).collect();
+        revisions.sort_by_key(|revision| std::cmp::Reverse(revision.head.number));
+        Ok(revisions)
+    }
+
+    /// What runs: the newest that came through.
+    pub async fn current(&self) -> Result<Option<Revision>> {
+        Ok(self.all().await?.into_iter().find(|revision| revision.head.status == Status::Deployed))
+    }
+
+    /// The revision of a run; made if there is none.
+    pub async fn begin(&self, mut revision: Revision) -> Result<Head> {
+        let mut tries = TRIES;
+        loop {
+            let all = self.all().await?;
+            if let Some(ours) = all.iter().find(|known| known.head.run == revision.head.run) {
+                return Ok(ours.head.clone());
+            }
+            revision.head.number = all.first().map_or(1, |newest| newest.head.number + 1);
+            match self.port.create(&self.document(&revision)).await {
+                Ok(_) => return Ok(revision.head),
+                Err(Error::Exists { .. }) if tries > 0 => tries -= 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Says what became of a run's revision. What was deployed before is superseded by one that came through.
+    pub async fn ended(&self, run: &str, status: Status) -> Result<()> {
+        let all = self.all().await?;
+        let Some(ours) = all.iter().find(|revision| revision.head.run == run) else { return Ok(()) };
+        if ours.head.status != status {
+            self.mark(ours.head.number, status).await?;
+        }
+        if status == Status::Deployed {
+            let others = all.iter().filter(|other| other.head.number != ours.head.number);
+            for older in others.filter(|other| other.head.status == Status::Deployed) {
+                self.mark(older.head.number, Status::Superseded).await?;
+            }
+        }
+        self.forget(&all).await
+    }
+
+    async fn mark(&self, number: u64, status: Status) -> Result<()> {
+        let labels = json!({ STATUS: status.name() });
+        self.port.label(&gvk(), self.namespace, &name(number), &labels).await.map(drop)
+    }
+
+    async fn forget(&self, all: &[Revision]) -> Result<()> {
+        let old = all.iter().skip(KEPT).filter(|revision| revision.head.status != Status::Deployed);
+        for revision in old {
+            let how = Delete { uid: None::<Uid>, effect: Effect::Real, ..Delete::default() };
+            self.port.delete(&gvk(), self.namespace, &name(revision.head.number), &how).await?;
+        }
+        Ok(())
+    }
+
+    fn document(&self, revision: &Revision) -> Json {
+        let head = &revision.head;
+        let text = serde_json::to_string(revision).unwrap_or_default();
+        json!({
+            "apiVersion": "v1", "kind": "ConfigMap",
+            "metadata": {
+                "name": name(head.number),
+                "namespace": self.namespace,
+                "labels": {
+                    KEEPER.0: KEEPER.1,
+                    ENVIRONMENT: self.environment,
+                    NUMBER: head.number.to_string(),
+                    STATUS: head.status.name(),
+                    RUN: label(&head.run),
+                },
+            },
+            "data": { "revision": text },
+        })
+    }
+}
+
+fn name(number: u64) -> String {
+    format!("rtc-revision-{number}")
+}
+
+/// The end of a run's name, where it is longer than a label may be.
+fn label(run: &str) -> &str {
+    const MOST: usize = 63;
+    let from = run.len().saturating_sub(MOST);
+    run.get(from..).unwrap_or_default().trim_start_matches('-')
+}
+
+fn read(object: &Json) -> Option<Revision> {
+    let mut revision: Revision = serde_json::from_str(object["data"]["revision"].as_str()?).ok()?;
+    // The label alone is changed afterwards.
+    revision.head.status = Status::named(object["metadata"]["labels"][STATUS].as_str()?)?;
+    Some(revision)
+}

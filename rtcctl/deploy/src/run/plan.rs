@@ -1,0 +1,75 @@
+//! What was decided before the first step: enough for another process to go on.
+
+use std::time::Duration;
+
+use kernel::Timestamp;
+use rollout::canary::{By, Step};
+use rollout::evidence::Metric;
+use rollout::lifecycle::OnFailure;
+use rollout::verdict::Rules;
+use rollout::world::Target;
+use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
+
+use crate::gate::Gate;
+use crate::manifest::Manifest;
+
+/// What is done to the cluster.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// It becomes this.
+    Apply { manifest: Manifest },
+    /// The pods are made anew from the same templates.
+    Restart { targets: Vec<Target>, at: Timestamp },
+}
+
+/// How the new version takes over.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "strategy", rename_all = "snake_case")]
+pub enum Strategy {
+    /// Pod by pod.
+    Rolling,
+    /// Beside the old one first, judged at each weight.
+    Canary { targets: Vec<String>, by: By, steps: Vec<Step> },
+}
+
+/// Whether the schemas are brought up to date first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Migration {
+    Run,
+    /// Going back: schemas only go forward.
+    Skip,
+}
+
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Plan {
+    /// `rollout`, `rollback`, `restart`.
+    pub command: String,
+    pub environment: String,
+    pub namespace: String,
+    /// `user@host`.
+    pub by: String,
+    pub image: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    #[serde(flatten)]
+    pub action: Action,
+    /// What the manifest was rendered from.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub description: Json,
+    pub strategy: Strategy,
+    pub migration: Migration,
+    pub rules: Rules,
+    /// How long it has to stand before it is judged.
+    pub bake: Duration,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<Gate>,
+    pub on_failure: OnFailure,
+    /// Whether fields of others are taken.
+    pub takes_fields: bool,
+    /// What is asked for when evidence is collected.
+    #[serde(default)]
+    pub metrics: Vec<Metric>,
+}
