@@ -92,6 +92,10 @@ impl Client {
         let url = self.url(path);
         let answer = self.send(self.request(Method::GET, &url), &url).await?;
         let answer = judge(answer, &url, what).await?;
+        if answer.status().is_redirection() {
+            let reason = format!("it answers {} and no document", answer.status());
+            return Err(Error::Unreadable { url: shown(&url), reason });
+        }
         let text = body(answer, &url).await?;
         serde_json::from_slice(&text).map_err(|error| match looks_like_a_page(&text) {
             true => not_jenkins(&url, &text),
@@ -204,9 +208,18 @@ async fn judge(answer: Response, url: &Url, what: &str) -> Result<Response> {
         let target = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
         let is_login =
             ["login", "securityRealm", "oauth", "saml", "/auth"].iter().any(|word| target.contains(word));
-        return match is_login {
-            true => Err(Error::Unauthenticated { url: shown(url) }),
-            false => Ok(answer),
+        if is_login {
+            return Err(Error::Unauthenticated { url: shown(url) });
+        }
+        // A front that wants https, or another name: the same path elsewhere.
+        return match url.join(target) {
+            Ok(to)
+                if to.path().trim_end_matches('/') == url.path().trim_end_matches('/')
+                    && to.origin() != url.origin() =>
+            {
+                Err(Error::Moved { url: shown(url), to: shown(&to) })
+            }
+            _ => Ok(answer),
         };
     }
     if status.is_success() {
@@ -217,6 +230,10 @@ async fn judge(answer: Response, url: &Url, what: &str) -> Result<Response> {
     let reason = words(&text);
     Err(match status {
         StatusCode::UNAUTHORIZED => Error::Unauthenticated { url: shown(url) },
+        // Whom Jenkins does not know at all it refuses so, with a page that leads to a login.
+        StatusCode::FORBIDDEN if reason.contains("Authentication required") => {
+            Error::Unauthenticated { url: shown(url) }
+        }
         StatusCode::FORBIDDEN => Error::Denied { url: shown(url), reason },
         StatusCode::NOT_FOUND => Error::NotFound { what: what.to_owned() },
         _ if !is_jenkins && looks_like_a_page(&text) && status.is_client_error() => not_jenkins(url, &text),

@@ -19,6 +19,15 @@ pub enum Error {
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// It is asked under another address than its own, as http for https.
+    #[error("{url} is at {to}")]
+    Moved { url: String, to: String },
+    /// Somebody was faster.
+    #[error("{job} was changed by somebody else since it was looked at")]
+    ChangedMeanwhile { job: String },
+    /// Jenkins dropped something without a word, most often for want of a plug-in.
+    #[error("{job} was written, and Jenkins did not take over {at}")]
+    NotTaken { job: String, at: String },
     /// 401, or a redirect to a login page.
     #[error("{url} does not know us")]
     Unauthenticated { url: String },

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::client::Body;
 use crate::name::encode;
-use crate::{Client, Error, JobName, Result};
+use crate::{Client, Error, JobName, Parameter, ParameterKind, Result};
 
 /// A question that a build waits with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,8 +21,23 @@ pub struct Input {
 pub struct InputParameter {
     pub name: String,
     pub description: Option<String>,
-    pub choices: Vec<String>,
+    /// As [`crate::Parameter`]'s.
+    pub kind: ParameterKind,
     pub default: Option<String>,
+}
+
+impl Input {
+    /// What is asked for, as a job's parameters are.
+    pub fn as_parameters(&self) -> Vec<Parameter> {
+        let parameter = |asked: &InputParameter| Parameter {
+            name: asked.name.clone(),
+            kind: asked.kind.clone(),
+            default: asked.default.clone(),
+            description: asked.description.clone(),
+            is_required: false,
+        };
+        self.parameters.iter().map(parameter).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -39,6 +54,8 @@ struct Told {
 
 #[derive(Deserialize)]
 struct ToldParameter {
+    #[serde(rename = "type", default)]
+    kind: String,
     name: String,
     description: Option<String>,
     #[serde(default)]
@@ -61,14 +78,18 @@ impl Client {
             Err(Error::NotFound { .. }) => Vec::new(),
             Err(error) => return Err(error),
         };
-        let parameter = |told: ToldParameter| InputParameter {
-            name: told.name,
-            description: told.description.filter(|text| !text.is_empty()),
-            choices: told.definition.choices,
-            default: told.definition.default_val.map(|value| match value {
-                serde_json::Value::String(text) => text,
-                other => other.to_string(),
-            }),
+        let parameter = |told: ToldParameter| {
+            let kind = ParameterKind::of(&told.kind, told.definition.choices);
+            let default = told.definition.default_val.filter(|_| kind != ParameterKind::Password);
+            InputParameter {
+                name: told.name,
+                description: told.description.filter(|text| !text.is_empty()),
+                default: default.map(|value| match value {
+                    serde_json::Value::String(text) => text,
+                    other => other.to_string(),
+                }),
+                kind,
+            }
         };
         let input = |told: Told| Input {
             id: told.id,

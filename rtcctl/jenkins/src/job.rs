@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::definition::REQUIRED;
 use crate::{BuildResult, Client, JobName, Result};
 
 /// Something that has a name in Jenkins.
@@ -12,7 +13,8 @@ pub struct Job {
     pub name: JobName,
     pub kind: JobKind,
     pub is_buildable: bool,
-    pub is_in_queue: bool,
+    /// The item of the queue that waits to become its next build, and what it waits for.
+    pub queued: Option<(u64, String)>,
     /// The last build and what became of it; no result while it runs.
     pub last: Option<(u64, Option<BuildResult>)>,
     pub description: Option<String>,
@@ -60,6 +62,8 @@ pub struct Parameter {
     /// Never that of a password.
     pub default: Option<String>,
     pub description: Option<String>,
+    /// Its description says that it must be given: Jenkins itself knows no such thing.
+    pub is_required: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -74,6 +78,19 @@ pub enum ParameterKind {
 }
 
 impl ParameterKind {
+    pub(crate) fn of(class: &str, choices: Vec<String>) -> Self {
+        match class {
+            "StringParameterDefinition" | "TextParameterDefinition" => ParameterKind::Text,
+            "BooleanParameterDefinition" => ParameterKind::Flag,
+            "ChoiceParameterDefinition" => ParameterKind::Choice(choices),
+            "PasswordParameterDefinition" => ParameterKind::Password,
+            // Some versions tell the questions of a pipeline without their kind.
+            "" if choices.is_empty() => ParameterKind::Text,
+            "" => ParameterKind::Choice(choices),
+            other => ParameterKind::Other(other.trim_end_matches("ParameterDefinition").to_owned()),
+        }
+    }
+
     pub fn as_str(&self) -> &str {
         match self {
             ParameterKind::Text => "text",
@@ -105,11 +122,29 @@ pub enum Problem {
     Twice {
         name: String,
     },
+    /// It must be given, and is not, or is empty.
+    Missing {
+        name: String,
+    },
     /// A file cannot be sent from here.
     Unsendable {
         name: String,
         kind: String,
     },
+}
+
+impl Problem {
+    /// The parameter that it is about.
+    pub fn name(&self) -> &str {
+        match self {
+            Problem::Unknown { name, .. }
+            | Problem::NotAChoice { name, .. }
+            | Problem::NotAFlag { name, .. }
+            | Problem::Twice { name }
+            | Problem::Missing { name }
+            | Problem::Unsendable { name, .. } => name,
+        }
+    }
 }
 
 impl fmt::Display for Problem {
@@ -125,6 +160,7 @@ impl fmt::Display for Problem {
                 write!(f, "{name} = {value:?} is not one of {}", choices.join(", "))
             }
             Problem::NotAFlag { name, value } => write!(f, "{name} = {value:?} is neither true nor false"),
+            Problem::Missing { name } => write!(f, "{name} is missing: it has no default"),
             Problem::Twice { name } => write!(f, "{name} is given twice"),
             Problem::Unsendable { name, kind } => {
                 write!(f, "{name} is a {kind}, which cannot be sent from here")
@@ -163,6 +199,9 @@ pub fn check(parameters: &[Parameter], given: &[(String, String)]) -> Vec<Proble
             _ => {}
         }
     }
+    let is_given = |name: &str| given.iter().any(|(other, value)| other == name && !value.is_empty());
+    let missing = parameters.iter().filter(|parameter| parameter.is_required && !is_given(&parameter.name));
+    problems.extend(missing.map(|parameter| Problem::Missing { name: parameter.name.clone() }));
     problems
 }
 
@@ -178,13 +217,18 @@ struct Told {
     description: Option<String>,
     #[serde(default)]
     buildable: bool,
-    #[serde(default)]
-    in_queue: bool,
+    queue_item: Option<ToldItem>,
     last_build: Option<Last>,
     #[serde(default)]
     property: Vec<Property>,
     #[serde(default)]
     jobs: Vec<Told>,
+}
+
+#[derive(Deserialize)]
+struct ToldItem {
+    id: u64,
+    why: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -217,7 +261,7 @@ struct DefaultValue {
     value: Option<serde_json::Value>,
 }
 
-const OF_A_JOB: &str = "_class,name,fullName,description,buildable,inQueue,lastBuild[number,result],\
+const OF_A_JOB: &str = "_class,name,fullName,description,buildable,queueItem[id,why],lastBuild[number,result],\
                         property[parameterDefinitions[name,type,description,choices,defaultParameterValue[value]]]";
 
 impl Client {
@@ -248,7 +292,7 @@ fn read(told: Told, folder: Option<&JobName>) -> Result<Job> {
         name,
         kind: JobKind::of(&told.class),
         is_buildable: told.buildable,
-        is_in_queue: told.in_queue,
+        queued: told.queue_item.map(|item| (item.id, item.why.unwrap_or_default())),
         last: told.last_build.map(|last| (last.number, last.result.as_deref().map(BuildResult::of))),
         description: told.description.filter(|text| !text.is_empty()),
         parameters: definitions.map(parameter).collect(),
@@ -256,22 +300,18 @@ fn read(told: Told, folder: Option<&JobName>) -> Result<Job> {
 }
 
 fn parameter(told: Parametered) -> Parameter {
-    let kind = match told.kind.as_str() {
-        "StringParameterDefinition" | "TextParameterDefinition" => ParameterKind::Text,
-        "BooleanParameterDefinition" => ParameterKind::Flag,
-        "ChoiceParameterDefinition" => ParameterKind::Choice(told.choices),
-        "PasswordParameterDefinition" => ParameterKind::Password,
-        other => ParameterKind::Other(other.trim_end_matches("ParameterDefinition").to_owned()),
-    };
+    let kind = ParameterKind::of(&told.kind, told.choices);
     let default = told.default_parameter_value.and_then(|default| match default.value? {
         serde_json::Value::String(text) => Some(text),
         serde_json::Value::Null => None,
         other => Some(other.to_string()),
     });
+    let description = told.description.filter(|text| !text.is_empty());
     Parameter {
         name: told.name,
+        is_required: description.as_deref().is_some_and(|text| text.trim_end().ends_with(REQUIRED)),
         default: default.filter(|_| kind != ParameterKind::Password),
         kind,
-        description: told.description.filter(|text| !text.is_empty()),
+        description,
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariants: redirects are never followed (a redirect is an answer of Jenkins, or a login page); of a `Location` only
 //! the number is believed, for a Jenkins behind a proxy names itself wrongly; parameters are checked before a build is
-//! asked for, for Jenkins drops unknown ones silently; no error carries a credential.
+//! asked for, for Jenkins drops unknown ones silently; no error carries a credential; jobs as code have no place for one.
 
 mod build;
 mod client;
@@ -13,21 +13,26 @@ mod job;
 mod log;
 mod name;
 mod queue;
+mod shown;
 mod stage;
 #[cfg(feature = "testing")]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 pub use build::{Build, BuildResult, Cause};
 pub use client::{Client, Login};
 pub use definition::{
-    DefaultValue, Defined, Definition, Described, DescribedKind, Description, Filled, Keep, Kind, Triggers,
+    Adopting, Change, DefaultValue, Described, DescribedKind, Description, Difference, Filled, Keep, Kind,
+    Planned, Refusal, Sync, Triggers,
 };
 pub use error::{Error, Result};
 pub use input::{Input, InputParameter};
 pub use job::{Job, JobKind, Parameter, ParameterKind, Problem, check};
 pub use log::{Chunk, Log};
-pub use name::JobName;
+pub use name::{JobName, Place};
 pub use queue::{Item, Queued};
+pub use shown::{Colours, Shown};
 pub use stage::{Stage, StageStatus};
+pub use watch::{Event, From, Pace, Watch};

@@ -2,7 +2,8 @@
 //!
 //! `logText/progressiveText?start=N`: the next offset is the header `X-Text-Size` (of the stored log, not of what was
 //! sent: notes are taken out), there will be more while `X-More-Data: true` (`LargeText`, Stapler). A start behind the
-//! end begins again at 0. A piece may end within a character.
+//! end begins again at 0. A piece may end within a character. Notes of the console are taken out here too: a Jenkins
+//! behind some proxies and plug-ins sends them.
 
 use crate::client::body;
 use crate::{Client, JobName, Result};
@@ -40,10 +41,56 @@ impl Log {
     fn take(&mut self, bytes: &[u8]) -> String {
         let mut all = std::mem::take(&mut self.begun);
         all.extend_from_slice(bytes);
-        let whole = all.len() - unfinished(&all);
-        self.begun = all.split_off(whole);
-        String::from_utf8_lossy(&all).into_owned()
+        let (mut plain, held) = without_notes(&all);
+        self.begun = match held.is_empty() {
+            true => plain.split_off(plain.len() - unfinished(&plain)),
+            false => held.to_vec(),
+        };
+        String::from_utf8_lossy(&plain).into_owned()
     }
+
+    /// The log is over: what was begun will never be finished.
+    fn end(&mut self) -> String {
+        let begun = std::mem::take(&mut self.begun);
+        match begun.first() {
+            None | Some(0x1b) => String::new(),
+            Some(_) => char::REPLACEMENT_CHARACTER.to_string(),
+        }
+    }
+}
+
+/// `ConsoleNote`: Jenkins marks what it adds to a line with `ESC [8mha:`, base64, `ESC [0m`.
+const NOTE_BEGINS: &[u8] = b"\x1b[8mha:";
+const NOTE_ENDS: &[u8] = b"\x1b[0m";
+/// No note is longer; what is is no note.
+const NOTE_BYTES_MAX: usize = 256 * 1024;
+
+/// The bytes without notes, and the begin of a note that is not whole yet.
+fn without_notes(bytes: &[u8]) -> (Vec<u8>, &[u8]) {
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(at) = rest.iter().position(|byte| *byte == 0x1b) {
+        let (before, from) = rest.split_at(at);
+        plain.extend_from_slice(before);
+        let looks_like_one = from.iter().zip(NOTE_BEGINS).all(|(byte, wanted)| byte == wanted);
+        let end = find(from, NOTE_ENDS);
+        match (looks_like_one, end) {
+            (true, Some(end)) if from.len() >= NOTE_BEGINS.len() && end >= NOTE_BEGINS.len() => {
+                rest = &from[end + NOTE_ENDS.len()..]
+            }
+            (true, None) if from.len() <= NOTE_BYTES_MAX => return (plain, from),
+            _ => {
+                plain.push(0x1b);
+                rest = &from[1..];
+            }
+        }
+    }
+    plain.extend_from_slice(rest);
+    (plain, &[])
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    bytes.windows(what.len()).position(|window| window == what)
 }
 
 /// How many bytes at the end are the begin of a character.
@@ -80,10 +127,8 @@ impl Client {
         }
         log.offset = size;
         let mut text = log.take(&bytes);
-        if !has_more && !log.begun.is_empty() {
-            // The rest of that character will never come.
-            text.push(char::REPLACEMENT_CHARACTER);
-            log.begun.clear();
+        if !has_more {
+            text.push_str(&log.end());
         }
         Ok(Chunk { text, has_more, began_again })
     }
@@ -101,6 +146,20 @@ mod tests {
             let read: String = text.as_bytes().chunks(piece).map(|bytes| log.take(bytes)).collect();
             assert_eq!((read.as_str(), log.begun.len()), (text, 0), "pieces of {piece}");
         }
+    }
+
+    #[test]
+    fn notes_are_taken_out_wherever_they_are_cut_and_colours_stay() {
+        let raw = "\x1b[8mha:////4AAAAB+LCAAA=\x1b[0mStarted by ann\n\x1b[31mä\x1b[0m \x1b[8mx\x1b[8mha:AA\x1b[0mend\x1b[1m";
+        let plain = "Started by ann\n\x1b[31mä\x1b[0m \x1b[8mxend\x1b[1m";
+        for piece in 1..raw.len() {
+            let mut log = Log::default();
+            let read: String = raw.as_bytes().chunks(piece).map(|bytes| log.take(bytes)).collect();
+            assert_eq!(read, plain, "pieces of {piece}");
+        }
+        let mut log = Log::default();
+        assert_eq!(log.take(b"a\x1b[8mha:never ended"), "a");
+        assert_eq!(log.end(), "");
     }
 
     #[test]

@@ -28,6 +28,17 @@ impl JobName {
         self.0.last().map_or("", String::as_str)
     }
 
+    /// The branch of a multibranch, as people name it: its slashes are no folders.
+    #[must_use]
+    pub fn branch(&self, name: &str) -> Self {
+        self.with(&encode(name))
+    }
+
+    /// How many folders it is deep; a job at the root is none.
+    pub fn depth(&self) -> usize {
+        self.0.len().saturating_sub(1)
+    }
+
     /// A job in this folder.
     #[must_use]
     pub fn with(&self, name: &str) -> Self {
@@ -35,6 +46,40 @@ impl JobName {
         parts.push(name.to_owned());
         Self(parts)
     }
+}
+
+/// What an address of Jenkins leads to. Its host is not looked at: behind a proxy Jenkins names itself wrongly.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// An item of the queue.
+    Item(u64),
+    Build(JobName, u64),
+    Job(JobName),
+}
+
+impl FromStr for Place {
+    type Err = Error;
+
+    /// Reads `…/queue/item/17/`, `…/job/A/job/B/17/console`, `…/job/A/job/B/`, or the number of an item alone.
+    fn from_str(text: &str) -> Result<Self> {
+        let text = text.trim();
+        if let Some(item) = item_of(text).or_else(|| text.parse().ok()) {
+            return Ok(Place::Item(item));
+        }
+        let job: JobName = text.parse()?;
+        let after = text.split_once(&job.path()).map_or("", |(_, rest)| rest);
+        let number = after.trim_start_matches('/').split(['/', '?', '#']).next().and_then(|n| n.parse().ok());
+        Ok(match number {
+            Some(number) => Place::Build(job, number),
+            None => Place::Job(job),
+        })
+    }
+}
+
+/// The number in `…/queue/item/17/`, whatever stands before it.
+pub(crate) fn item_of(location: &str) -> Option<u64> {
+    let (_, rest) = location.split_once("queue/item/")?;
+    rest.split(['/', '?', '#']).next()?.parse().ok()
 }
 
 impl fmt::Display for JobName {
@@ -138,6 +183,35 @@ mod tests {
         for text in ["", "/", "a//b", "a/../b", "https://ci.example/view/all", "https://ci.example/job/"] {
             assert!(text.parse::<JobName>().is_err(), "{text:?}");
         }
+    }
+
+    #[test]
+    fn an_address_leads_to_an_item_a_build_or_a_job() {
+        let branch: JobName = "shop/feature%2Fcart".parse().unwrap();
+        for (text, place) in [
+            ("https://wrong.invalid:8443/jenkins/queue/item/17/", Place::Item(17)),
+            ("/queue/item/17/api/json?x", Place::Item(17)),
+            ("17", Place::Item(17)),
+            ("https://ci/job/shop/job/feature%252Fcart/9/console", Place::Build(branch.clone(), 9)),
+            ("https://ci/job/shop/job/feature%252Fcart/", Place::Job(branch.clone())),
+            ("https://ci/job/shop/job/feature%252Fcart/lastBuild/", Place::Job(branch)),
+        ] {
+            assert_eq!(text.parse::<Place>().unwrap(), place, "{text}");
+        }
+        assert!("https://ci/view/all".parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn of_a_location_only_the_number_is_believed() {
+        for location in [
+            "http://wrong:8080/jenkins/queue/item/17/",
+            "/queue/item/17/",
+            "queue/item/17",
+            "../queue/item/17/",
+        ] {
+            assert_eq!(item_of(location), Some(17), "{location}");
+        }
+        assert_eq!(item_of("http://ci/job/shop/"), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@ use reqwest::header::LOCATION;
 use serde::Deserialize;
 
 use crate::client::Body;
+use crate::name::item_of;
 use crate::{Client, Error, JobName, Result, check};
 
 /// A wish to build that Jenkins has taken.
@@ -49,6 +50,12 @@ struct Told {
     #[serde(default)]
     cancelled: bool,
     executable: Option<Executable>,
+    task: Option<Task>,
+}
+
+#[derive(Deserialize)]
+struct Task {
+    url: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -112,14 +119,25 @@ impl Client {
         }
     }
 
+    async fn told_of_item(&self, item: u64) -> Result<Option<Told>> {
+        let path =
+            format!("queue/item/{item}/api/json?tree=_class,why,cancelled,executable[number],task[url]");
+        match self.get(&path, "item").await {
+            Ok(told) => Ok(Some(told)),
+            Err(Error::NotFound { .. }) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The job that an item is to build; `None` where nobody knows the item any more.
+    pub async fn job_of_item(&self, item: u64) -> Result<Option<JobName>> {
+        let told = self.told_of_item(item).await?;
+        told.and_then(|told| told.task?.url).map(|url| url.parse()).transpose()
+    }
+
     /// How far an item is.
     pub async fn item(&self, item: u64) -> Result<Item> {
-        let path = format!("queue/item/{item}/api/json?tree=_class,why,cancelled,executable[number]");
-        let told: Told = match self.get(&path, "item").await {
-            Ok(told) => told,
-            Err(Error::NotFound { .. }) => return Ok(Item::Gone),
-            Err(error) => return Err(error),
-        };
+        let Some(told) = self.told_of_item(item).await? else { return Ok(Item::Gone) };
         let why = told.why.unwrap_or_default();
         Ok(match (told.class.rsplit('$').next().unwrap_or_default(), told.executable) {
             (_, Some(Executable { number })) => Item::Left { number },
@@ -145,29 +163,5 @@ impl Client {
             Ok(_) | Err(Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),
         }
-    }
-}
-
-/// The number in `…/queue/item/17/`, whatever stands before it.
-fn item_of(location: &str) -> Option<u64> {
-    let (_, rest) = location.split_once("queue/item/")?;
-    rest.trim_end_matches('/').parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn of_a_location_only_the_number_is_believed() {
-        for location in [
-            "http://wrong:8080/jenkins/queue/item/17/",
-            "/queue/item/17/",
-            "queue/item/17",
-            "../queue/item/17/",
-        ] {
-            assert_eq!(item_of(location), Some(17), "{location}");
-        }
-        assert_eq!(item_of("http://ci/job/shop/"), None);
     }
 }

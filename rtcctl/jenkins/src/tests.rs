@@ -1,5 +1,8 @@
 //! The client against a Jenkins that keeps to the facts.
 
+mod jobs_as_code;
+mod watching;
+
 use std::time::Duration;
 
 use crate::testing::{
@@ -7,8 +10,7 @@ use crate::testing::{
     text_parameter,
 };
 use crate::{
-    BuildResult, Client, Defined, Definition, Error, Item, JobKind, JobName, Log, Login, ParameterKind,
-    Problem, StageStatus,
+    BuildResult, Client, Error, Item, JobKind, JobName, Log, Login, ParameterKind, Problem, StageStatus,
 };
 
 fn name(text: &str) -> JobName {
@@ -114,6 +116,63 @@ async fn each_answer_to_a_wish_is_an_outcome_of_its_own() {
 }
 
 #[tokio::test]
+async fn a_job_whose_parameters_were_just_taken_away_is_built_without_them_or_refused() {
+    let (standin, client) = with(None, shop).await;
+    standin.world().jobs.get_mut("shop").unwrap().wish = Wish::Unparameterized;
+    client.run(&name("shop"), &[]).await.unwrap();
+    let requests = standin.world().requests.clone();
+    assert_eq!(requests[1..], ["POST /job/shop/buildWithParameters", "POST /job/shop/build"]);
+
+    let (standin, client) = with(None, shop).await;
+    standin.world().jobs.get_mut("shop").unwrap().wish = Wish::Unparameterized;
+    let refused = client.run(&name("shop"), &given(&[("VERSION", "2")])).await;
+    assert!(matches!(refused, Err(Error::Answer { status: 400, .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn whoever_does_not_say_who_they_are_is_told_so_and_not_that_they_lack_a_permission() {
+    let strangers = |world: &mut World| {
+        shop(world);
+        world.guard = Guard::Strangers;
+    };
+    let (_standin, client) = with(None, strangers).await;
+    assert!(matches!(client.job(&name("shop")).await, Err(Error::Unauthenticated { .. })));
+    let (_standin, client) = with(login("token"), strangers).await;
+    client.job(&name("shop")).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_must_be_given_is_missed_where_it_is_not_or_is_empty() {
+    let (_standin, client) = with(None, |world| {
+        let mut version = text_parameter("VERSION", "");
+        version["description"] = "which one (required)".into();
+        world.pipeline("shop", vec![version, text_parameter("NOTE", "")], Script::default());
+    })
+    .await;
+    for wrong in [&[][..], &[("VERSION", "")], &[("NOTE", "x")]] {
+        let Err(Error::Parameters { problems, .. }) = client.run(&name("shop"), &given(wrong)).await else {
+            panic!("{wrong:?} passed")
+        };
+        assert_eq!(problems, [Problem::Missing { name: "VERSION".to_owned() }]);
+    }
+    client.run(&name("shop"), &given(&[("VERSION", "7")])).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_item_tells_its_job_wherever_jenkins_believes_to_be() {
+    let (_standin, client) = with(None, |world| {
+        world.folder("team a");
+        world.pipeline("team a/feature%2Fcart", vec![text_parameter("V", "")], Script::default());
+    })
+    .await;
+    let job = name("team a").branch("feature/cart");
+    let queued = client.run(&job, &[]).await.unwrap();
+    assert_eq!(client.job(&job).await.unwrap().queued.unwrap().0, queued.item);
+    assert_eq!(client.job_of_item(queued.item).await.unwrap(), Some(job));
+    assert_eq!(client.job_of_item(999).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_job_without_parameters_is_built_without_them() {
     let (standin, client) = with(None, |world| world.pipeline("plain", Vec::new(), Script::default())).await;
     client.run(&name("plain"), &[]).await.unwrap();
@@ -210,7 +269,7 @@ async fn a_reader_that_was_away_goes_on_where_it_was_and_one_that_knows_too_much
 #[tokio::test]
 async fn stages_are_told_and_missed_where_the_plug_in_is_not_there() {
     let (standin, client) = with(None, |world| {
-        let stages = vec![stage("Test", "SUCCESS", 3_000), stage("Deploy", "PAUSED_PENDING_INPUT", 10)];
+        let stages = vec![vec![stage("Test", "SUCCESS", 3_000), stage("Deploy", "PAUSED_PENDING_INPUT", 10)]];
         world.pipeline("shop", Vec::new(), Script { stages, ..Script::default() });
     })
     .await;
@@ -239,7 +298,9 @@ async fn questions_are_answered_with_and_without_parameters_or_end_the_build() {
     let queued = client.run(&shop, &[]).await.unwrap();
     let number = number_of(&client, queued.item).await;
     let inputs = client.inputs(&shop, number).await.unwrap();
-    assert_eq!(inputs[1].parameters[0].choices, ["dev", "prod"]);
+    let asked = &inputs[1].as_parameters()[0];
+    assert_eq!(asked.kind, ParameterKind::Choice(vec!["dev".to_owned(), "prod".to_owned()]));
+    assert_eq!(asked.default.as_deref(), Some("dev"));
     client.proceed(&shop, number, &inputs[0], &[]).await.unwrap();
     client.proceed(&shop, number, &inputs[1], &given(&[("ENV", "prod")])).await.unwrap();
     client.abort(&shop, number, &inputs[2]).await.unwrap();
@@ -322,6 +383,10 @@ async fn every_way_of_not_being_let_in_is_told_apart() {
     };
     assert!(matches!(refused("wrong", Guard::Token).await, Error::Unauthenticated { .. }));
     assert!(matches!(refused("token", Guard::LoginPage).await, Error::Unauthenticated { .. }));
+    let moved = refused("token", Guard::Https).await;
+    assert!(
+        matches!(&moved, Error::Moved { to, .. } if to.starts_with("https://127.0.0.1/jenkins/job/shop"))
+    );
     let denied = refused("token", Guard::Forbidden).await;
     assert!(
         matches!(&denied, Error::Denied { reason, .. } if reason == "ann is missing the Job/Build permission")
@@ -360,15 +425,4 @@ async fn parameters_are_described_and_passwords_are_not() {
     assert_eq!(job.parameters[0].default.as_deref(), Some("dev"));
     assert_eq!((&job.parameters[1].kind, &job.parameters[1].default), (&ParameterKind::Password, &None));
     assert!(!format!("{job:?}").contains("hunter2"));
-}
-
-#[tokio::test]
-async fn a_job_is_made_changed_and_left_alone_as_its_definition_says() {
-    let (standin, client) = with(None, |world| world.folder("team")).await;
-    let mut wanted = Definition { name: name("team/shop"), xml: "<a>\n  <b>1</b>\n</a>".to_owned() };
-    assert_eq!(client.define(&wanted).await.unwrap(), Defined::Created);
-    assert_eq!(client.define(&wanted).await.unwrap(), Defined::Unchanged);
-    wanted.xml = "<a><b>2</b></a>".to_owned();
-    assert_eq!(client.define(&wanted).await.unwrap(), Defined::Updated);
-    assert_eq!(standin.world().jobs["team/shop"].xml, wanted.xml);
 }

@@ -49,11 +49,13 @@ pub struct Description {
     /// Several builds may run at the same time.
     #[serde(default)]
     pub concurrent: bool,
+    /// Left out, the Jenkinsfile says it and the job is left as that made it; empty, there is none of it.
     #[serde(default)]
-    pub keep: Keep,
+    pub keep: Option<Keep>,
+    /// As `keep`.
     #[serde(default)]
-    pub triggers: Triggers,
-    /// What a build takes. Left out, the Jenkinsfile says it and the job is left as that made it.
+    pub triggers: Option<Triggers>,
+    /// What a build takes. As `keep`.
     #[serde(default)]
     pub parameters: Option<Vec<Described>>,
 }
@@ -168,8 +170,8 @@ impl Description {
             ("exclude", !self.exclude.is_empty()),
             ("disabled", self.disabled),
             ("concurrent", self.concurrent),
-            ("keep", self.keep != Keep::default()),
-            ("triggers", self.triggers != Triggers::default()),
+            ("keep", self.keep.is_some()),
+            ("triggers", self.triggers.is_some()),
             ("parameters", self.parameters.is_some()),
         ];
         said.iter().find(|(_, is_said)| *is_said).map(|(key, _)| format!("a folder has no {key}"))
@@ -198,19 +200,22 @@ impl Description {
             ));
         }
         let is_multibranch = self.kind == Kind::Multibranch;
+        let triggers = self.triggers.clone().unwrap_or_default();
+        let keep = self.keep.unwrap_or_default();
         if self.branches.iter().chain(&self.exclude).any(|branch| branch.is_empty() || branch.contains(' ')) {
             return Some("a branch is empty or has a space in it".to_owned());
         }
         let of_the_other = match is_multibranch {
-            true => [
+            true => vec![
                 ("parameters", self.parameters.is_some(), "its Jenkinsfiles say them"),
-                ("triggers.schedule", self.triggers.schedule.is_some(), "its Jenkinsfiles say it"),
-                ("triggers.poll", self.triggers.poll.is_some(), "it has triggers.scan_minutes"),
+                ("triggers.schedule", triggers.schedule.is_some(), "its Jenkinsfiles say it"),
+                ("triggers.poll", triggers.poll.is_some(), "it has triggers.scan_minutes"),
+                ("triggers.push", triggers.push, "a push is told to git's own notifyCommit"),
                 ("concurrent", self.concurrent, "its Jenkinsfiles say it"),
             ],
-            false => [
+            false => vec![
                 ("exclude", !self.exclude.is_empty(), "it builds one branch"),
-                ("triggers.scan_minutes", self.triggers.scan_minutes.is_some(), "it has triggers.poll"),
+                ("triggers.scan_minutes", triggers.scan_minutes.is_some(), "it has triggers.poll"),
                 ("branches", self.branches.len() != 1, "it has exactly one"),
                 (
                     "branches",
@@ -223,13 +228,13 @@ impl Description {
         if let Some((key, _, why)) = of_the_other.iter().find(|(_, is_said, _)| *is_said) {
             return Some(format!("{key} is wrong for a {kind}: {why}"));
         }
-        if self.triggers.scan_minutes == Some(0) {
+        if triggers.scan_minutes == Some(0) {
             return Some("triggers.scan_minutes is at least one".to_owned());
         }
-        if self.keep.builds == Some(0) || self.keep.days == Some(0) {
+        if keep.builds == Some(0) || keep.days == Some(0) {
             return Some("keep: at least one build or day stays".to_owned());
         }
-        let schedules = [("schedule", &self.triggers.schedule), ("poll", &self.triggers.poll)];
+        let schedules = [("schedule", &triggers.schedule), ("poll", &triggers.poll)];
         for (key, spec) in schedules {
             let wrong = spec.as_deref().filter(|spec| !is_schedule(spec));
             if let Some(spec) = wrong {
