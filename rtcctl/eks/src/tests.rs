@@ -1,4 +1,9 @@
 //! What a cluster makes of a token, and what is made of AWS's answers.
 
+mod failures;
+mod fits;
+mod images;
+mod looks;
+mod merged;
 mod tokens;
 mod verifier;
