@@ -20,6 +20,7 @@ pub mod io;
 pub mod load;
 pub mod local;
 pub mod metrics;
+pub mod notifying;
 pub mod output;
 pub mod progress;
 pub mod recording;

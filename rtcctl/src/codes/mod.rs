@@ -13,6 +13,7 @@ mod infra;
 mod journal;
 mod load;
 mod metrics;
+mod notices;
 mod replay;
 mod rtcd;
 mod run;
@@ -28,6 +29,7 @@ pub use infra::*;
 pub use journal::*;
 pub use load::*;
 pub use metrics::*;
+pub use notices::*;
 pub use replay::*;
 pub use rtcd::*;
 pub use run::*;
@@ -85,6 +87,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         journal::JOURNAL,
         infra::INFRA,
         image::IMAGE,
+        notices::NOTICES,
     ]
     .into_iter()
     .flatten()

@@ -40,7 +40,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Events(command) => Box::pin(events::run(command, context)).await,
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Infra(command) => Box::pin(infra::run(command, context)).await,
-        Command::Runs(command) => runs::run(command, context),
+        Command::Runs(command) => Box::pin(runs::run(command, context)).await,
         Command::Metrics(command) => Box::pin(metrics::run(command, context)).await,
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args, context),

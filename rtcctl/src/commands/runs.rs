@@ -1,4 +1,6 @@
-//! `rtcctl runs list|show|evidence`: what this machine has changed, and how it went.
+//! `rtcctl runs list|show|evidence|notify`: what this machine has changed, and how it went.
+
+pub mod notify;
 
 use std::time::Duration;
 
@@ -19,6 +21,8 @@ pub enum Command {
     Show(RunArgs),
     /// The files that a run kept
     Evidence(RunArgs),
+    /// Tell others what a run came to: Slack, webhooks
+    Notify(notify::Args),
 }
 
 #[derive(Debug, clap::Args)]
@@ -35,11 +39,12 @@ pub struct RunArgs {
     run: String,
 }
 
-pub fn run(command: Command, context: &Context) -> Result<Report> {
+pub async fn run(command: Command, context: &Context) -> Result<Report> {
     match command {
         Command::List(args) => list(&args, context),
         Command::Show(args) => show(&args, context),
         Command::Evidence(args) => evidence(&args, context),
+        Command::Notify(args) => notify::run(args, context).await,
     }
 }
 

@@ -11,6 +11,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::images::ImageEntry;
 use super::nearest;
+use super::notices::NoticeEntry;
 use super::objectives::ObjectiveEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
 use crate::codes;
@@ -48,6 +49,8 @@ pub struct File {
     pub objectives: BTreeMap<String, ObjectiveEntry>,
     /// The images, in the order of the file.
     pub images: Vec<(String, ImageEntry)>,
+    /// Who is told, in the order of the file.
+    pub notices: Vec<(String, NoticeEntry)>,
     defaults: BTreeMap<&'static str, Entry>,
 }
 
@@ -76,6 +79,7 @@ impl File {
             services: Vec::new(),
             objectives: BTreeMap::new(),
             images: Vec::new(),
+            notices: Vec::new(),
             defaults: BTreeMap::new(),
         };
         for (key, value) in root.get_ref() {
@@ -99,8 +103,9 @@ impl File {
                 }
                 "metrics" => file.objectives = reader.objectives(value)?,
                 "images" => file.images = reader.images(value)?,
+                "notices" => file.notices = reader.notices(value)?,
                 other => {
-                    let known = ["defaults", "environments", "images", "metrics", "services"];
+                    let known = ["defaults", "environments", "images", "metrics", "notices", "services"];
                     return Err(reader.unknown(other, key, &known));
                 }
             }

@@ -5,6 +5,7 @@
 
 mod file;
 mod images;
+mod notices;
 mod objectives;
 mod schema;
 mod secret;
@@ -12,6 +13,7 @@ mod spelling;
 
 pub use file::{Entry, File, Service};
 pub use images::{Compression, ImageEntry};
+pub use notices::NoticeEntry;
 pub use objectives::ObjectiveEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
 pub use secret::{Secret, masked};
@@ -71,6 +73,8 @@ pub struct Config {
     pub objectives: BTreeMap<String, ObjectiveEntry>,
     /// What images are made of, in the order of `rtc.toml`.
     pub images: Vec<(String, ImageEntry)>,
+    /// Who is told what a release came to, in the order of `rtc.toml`.
+    pub notices: Vec<(String, NoticeEntry)>,
     /// The files that were read, in the order of their precedence.
     pub files: Vec<PathBuf>,
     current_dir: PathBuf,
@@ -104,6 +108,7 @@ impl Config {
             services: Vec::new(),
             objectives: BTreeMap::new(),
             images: Vec::new(),
+            notices: Vec::new(),
             files: Vec::new(),
             current_dir: io.current_dir.clone(),
             variables: Variables(io.variables.clone()),
@@ -115,6 +120,9 @@ impl Config {
             config.services.append(&mut file.services);
             config.objectives.append(&mut file.objectives);
             config.images.append(&mut file.images);
+            // The project's say goes before the user's.
+            config.notices.retain(|(name, _)| file.notices.iter().all(|(other, _)| other != name));
+            config.notices.append(&mut file.notices);
         }
         config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
 
@@ -254,6 +262,11 @@ impl Config {
         secret::resolve(&resolved.text, &base, &self.variables.0)
             .map(Some)
             .map_err(|error| error.with_cause(format!("{key} is set by {}", resolved.origin)))
+    }
+
+    /// The secret behind a reference that stands in a table of a file, relative to the file's folder.
+    pub fn referred(&self, reference: &str, folder: &Path) -> Result<Secret> {
+        secret::resolve(reference, folder, &self.variables.0)
     }
 
     /// Every setting with its value and origin, in the order of the schema.

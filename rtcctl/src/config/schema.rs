@@ -328,6 +328,11 @@ pub fn json_schema() -> Value {
                 "description": "what images are made of",
                 "additionalProperties": super::images::json_schema(),
             },
+            "notices": {
+                "type": "object",
+                "description": "who is told what a release came to",
+                "additionalProperties": super::notices::json_schema(),
+            },
             "services": {
                 "type": "object",
                 "additionalProperties": {
