@@ -1,0 +1,51 @@
+//! Codes of releases from plan to proof.
+
+use super::codes;
+
+codes! { SHIP;
+    SHP001 (USAGE) "this makes no release",
+        "a step is left out that another one needs, or that is never left out",
+        "leave out what needs it too, or give what it would have given: --image REFERENCE";
+    SHP002 (CONFLICT) "this run cannot be gone on with",
+        "it is no release, it is over, or it is of another environment",
+        "rtcctl runs list --open shows those that can be; begin another: what is there already is found";
+    SHP003 (REFUSED) "too little is left of an error budget",
+        "so much went wrong in the last month that a release is a risk that nobody should take",
+        "mend what goes wrong first (rtcctl metrics slo); where this release mends it: --skip budget";
+    SHP004 (CONFLICT) "a digest is not the one before it",
+        "what a step has given is not of what it was given: somebody else pushed, applied or deployed meanwhile",
+        "see who; then begin again";
+    SHP005 (INCONCLUSIVE) "nothing is known of the error budgets",
+        "no objective has a value: nothing was recorded, or nobody came",
+        "rtcctl metrics targets shows what is scraped; before the first release of an environment: --skip budget";
+    SHP006 (CONFLICT) "the plan is not the one that was judged",
+        "the infrastructure or its configuration has changed since",
+        "begin again: the new plan is judged anew";
+    SHP007 (BREACHED) "a measure is breached after the release",
+        "a gate of rtc.toml, or an objective whose budget burns fast",
+        "runs evidence has what was seen; mend it and release again";
+    SHP008 (INCONCLUSIVE) "whether the release is well cannot be said",
+        "a gate has no data, or too few samples",
+        "wait for samples, then --resume the run: it measures again";
+    SHP009 (INTERNAL) "the journal of the release says what cannot be",
+        "it was written by another version, or changed by hand",
+        "begin another release: what is there already is found";
+    SHP010 (ROLLOUT_FAILED) "what runs is not what was built",
+        "pods run another digest, or there are none",
+        "rtcctl deploy diagnose says why";
+    SHP011 (TIMED_OUT) "not done in time",
+        "the deadline (--timeout) passed",
+        "--resume the run; raise --timeout where it needs more";
+    SHP012 (CONFIGURATION) "this environment cannot be released to",
+        "rtc.toml does not say what is deployed there, or with what",
+        "describe it in rtc.toml, or leave the step out";
+    SHP020 (DONE) "somebody was not told",
+        "a receiver of notices does not answer, or refuses",
+        "look at the receiver; the release is not affected";
+    SHP021 (DONE) "a step was left out",
+        "--skip, or nothing is there for it to do",
+        "what it would have shown is not known";
+    SHP022 (DONE) "the run is open",
+        "it stopped before its end, and can be gone on with",
+        "rtcctl ship --resume RUN";
+}

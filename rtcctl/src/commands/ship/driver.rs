@@ -1,0 +1,461 @@
+//! The steps of a release, done by the functions that the commands are made of.
+//!
+//! Invariants: a step that handles the wish to stop itself is waited for, any other is dropped where it stands; nothing is
+//! changed before the operator was asked; what fails is told under the code that the command alone would give it.
+
+use std::time::Duration;
+
+use journal::{Entry, Run};
+use serde_json::{Value, json};
+use ship::{
+    Applied, Budget, BudgetSeen, BudgetVerdict, Built, Collected, Deployed, Digest, End, Fact, Failure,
+    Gated, How, Ledger, Left, Noticed, Planned, PlannedChange, Proved, Pushed, Release, Request, Rest,
+    RolledBack, Step, Steps, Story, judge_budgets, what_is_left,
+};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::board::Board;
+use super::{gate, history, report, rollout, tell};
+use crate::codes::{self, Code};
+use crate::commands::image::steps as images;
+use crate::commands::infra::steps as infra;
+use crate::commands::runs::told;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::exit;
+use crate::human;
+use crate::metrics::Source;
+use crate::metrics::model::Reading;
+use crate::metrics::slo::{Standing, objectives, standings};
+use crate::output::{Finding, Report, Severity};
+
+type Came<T> = std::result::Result<T, Box<Failure>>;
+
+/// Who is told of the wish to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopping {
+    /// The step is dropped.
+    Dropped,
+    /// The step sees it itself.
+    Itself,
+}
+
+pub struct Driver<'a> {
+    pub(super) context: &'a Context,
+    pub(super) run: Run,
+    pub(super) request: Request,
+    board: Board<'a>,
+    /// What this process has planned, which dies with it.
+    planned: Option<infra::Plan<'a>>,
+    pub(super) findings: Vec<Finding>,
+    /// Whether the operator has agreed.
+    is_agreed: bool,
+    confirm: Option<String>,
+    deadline: Option<Instant>,
+    pub(super) began: Instant,
+    step_began: Instant,
+    pub(super) took: Vec<(Step, Duration)>,
+    /// What is about to be done, for the question.
+    intent: Vec<String>,
+}
+
+impl<'a> Driver<'a> {
+    pub fn new(context: &'a Context, run: Run, release: &Release, confirm: Option<String>) -> Self {
+        let now = Instant::now();
+        let mut intent = Vec::new();
+        if let Some(plan) = &release.outputs.plan {
+            intent.push(plan.sentence.clone());
+        }
+        context
+            .interrupts
+            .cost_of_leaving("what is under way may be done in half; rtcctl ship --resume goes on with it");
+        Self {
+            context,
+            run,
+            request: release.request.clone(),
+            board: Board::new(context, release),
+            planned: None,
+            findings: Vec::new(),
+            is_agreed: false,
+            confirm,
+            deadline: context.config.duration("timeout").map(|timeout| now + timeout),
+            began: now,
+            step_began: now,
+            took: Vec::new(),
+            intent,
+        }
+    }
+
+    /// Closes the run, or leaves it open, and answers.
+    pub fn ended(mut self, release: &Release, end: End) -> Result<Report> {
+        let id = self.run.id();
+        match &end {
+            End::Stopped { why, .. } => {
+                self.append(Entry::Noted { kind: history::STOPPED.to_owned(), data: json!(why) })?;
+                let finding = Finding::new(
+                    &codes::SHP022,
+                    Severity::Warning,
+                    format!("stopped in {}; the run is open", why.step.name()),
+                );
+                let resume = format!("rtcctl ship --env {} --resume {id}", release.request.environment);
+                self.findings.push(finding.with_hint(resume));
+            }
+            _ => {
+                let summary = report::sentence(&Story::of(release, &end));
+                self.append(Entry::Ended { exit: end.exit(), summary })?;
+            }
+        }
+        Ok(report::ended(&self, release, &end))
+    }
+
+    pub(super) fn append(&mut self, entry: Entry) -> Result<()> {
+        self.run.append(entry).map_err(told)
+    }
+
+    /// Keeps the rest of the time, shows that it passes, and hears the wish to stop.
+    async fn within<T>(
+        &mut self,
+        step: Step,
+        stopping: Stopping,
+        work: impl Future<Output = Result<T>>,
+    ) -> Came<T> {
+        let context = self.context;
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let deadline = self.deadline.filter(|_| stopping == Stopping::Dropped);
+        let mut work = std::pin::pin!(work);
+        loop {
+            tokio::select! {
+                biased;
+                done = &mut work => return done.map_err(|error| failure(step, &error)),
+                signal = context.interrupts.wait(), if stopping == Stopping::Dropped => {
+                    let state = format!("{} was not finished", step.name());
+                    return Err(failure(step, &signal.error(state)));
+                }
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    let message = format!("{} was not done in time", step.name());
+                    return Err(failure(step, &Error::new(&codes::SHP011, message).with_hint(codes::SHP011.action)));
+                }
+                _ = ticks.tick() => self.board.tick(),
+            }
+        }
+    }
+
+    /// Asks once, before the first step that changes something.
+    fn agree(&mut self, step: Step) -> Came<()> {
+        if self.is_agreed {
+            return Ok(());
+        }
+        if let Some(signal) = self.context.interrupts.seen() {
+            return Err(failure(step, &signal.error("nothing was changed")));
+        }
+        let environment = self.request.environment.clone();
+        let mut what = format!("release {} to {environment}", self.request.image);
+        if !self.intent.is_empty() {
+            what.push_str(&format!(" ({})", self.intent.join("; ")));
+        }
+        let asked = match self.context.config.text("protected") {
+            Some("yes") => self.context.confirm_by_name(&what, &environment, self.confirm.as_deref()),
+            _ => self.context.confirm(&what),
+        };
+        asked.map_err(|error| failure(step, &error))?;
+        self.is_agreed = true;
+        Ok(())
+    }
+
+    /// What is said of a file that is kept beside the journal.
+    pub(super) fn keep(&self, name: &str, data: &Value) -> Result<String> {
+        let path = self.run.evidence(name).map_err(told)?;
+        let text = serde_json::to_string_pretty(data).unwrap_or_default();
+        std::fs::write(&path, text).map_err(|error| {
+            Error::new(&codes::JRN001, format!("cannot write {}", path.display())).with_source(&error)
+        })?;
+        Ok(path.display().to_string())
+    }
+
+    /// Something of a step that another process needs to go on with it.
+    pub(super) fn note(&mut self, kind: &str, data: Value) -> Result<()> {
+        self.append(Entry::Noted { kind: kind.to_owned(), data })
+    }
+
+    async fn plan_again(&mut self, step: Step) -> Came<infra::Plan<'a>> {
+        let (context, allowed) = (self.context, self.request.allow_destroy.clone());
+        self.within(step, Stopping::Itself, async { infra::plan(context, &allowed).await }).await
+    }
+}
+
+/// An error as the release keeps it.
+pub fn failure(step: Step, error: &Error) -> Box<Failure> {
+    let mut failure = Failure::new(step, error.exit().code(), error.code().id, error.message());
+    failure.causes = error.causes().to_vec();
+    failure.hints = error.hints().to_vec();
+    // A lock goes, and Terraform that works alone ends; another conflict stays.
+    let goes: [&Code; 2] = [&codes::INF007, &codes::INF014];
+    if error.exit() == exit::CONFLICT && !goes.contains(&error.code()) {
+        failure = failure.lasting();
+    }
+    Box::new(failure)
+}
+
+/// A plan as the release keeps it.
+pub fn planned(plan: &infra::Plan<'_>) -> Result<Planned> {
+    Ok(Planned {
+        digest: digest(&plan.digest().to_string())?,
+        changes: plan
+            .changes()
+            .map(|change| PlannedChange {
+                address: change.address.to_owned(),
+                action: change.action.to_owned(),
+                destroys: change.destroys,
+            })
+            .collect(),
+        outputs: plan.outputs(),
+        sentence: plan.sentence(),
+    })
+}
+
+pub fn digest(text: &str) -> Result<Digest> {
+    text.parse().map_err(|error: ship::NoDigest| Error::internal(error.to_string()))
+}
+
+/// How the objectives stand.
+pub async fn look_at_budgets(context: &Context) -> Result<Vec<Standing>> {
+    let objectives = objectives(&context.config)?;
+    let source = Source::of(context)?;
+    let now_ms = context.clock.now().as_millis();
+    source.refresh(now_ms).await?;
+    standings(&source, &objectives, now_ms).await
+}
+
+pub fn budgets(standings: &[Standing]) -> Vec<Budget> {
+    let left = |reading: Reading| match reading {
+        Reading::Value(share) => Left::Value { share },
+        Reading::NaN => Left::NoTraffic,
+        Reading::NoSeries => Left::NoData,
+    };
+    standings
+        .iter()
+        .map(|standing| Budget {
+            objective: standing.objective.name.clone(),
+            left: left(standing.budget_left),
+            period: standing.period.clone(),
+        })
+        .collect()
+}
+
+/// What the budgets have against a release.
+pub fn refusal(budgets: &[Budget], min: f64) -> Option<Error> {
+    match judge_budgets(budgets, min) {
+        BudgetVerdict::Enough => None,
+        BudgetVerdict::Spent(names) => {
+            let mut error = Error::new(
+                &codes::SHP003,
+                format!("less than {} of a budget is left: {}", human_share(min), names.join(", ")),
+            );
+            for budget in budgets.iter().filter(|budget| names.contains(&budget.objective)) {
+                if let Left::Value { share } = budget.left {
+                    let left = human_share(share);
+                    error =
+                        error.with_cause(format!("{}: {left} left of {}", budget.objective, budget.period));
+                }
+            }
+            Some(error.with_hint(codes::SHP003.action))
+        }
+        BudgetVerdict::NoData => {
+            Some(Error::new(&codes::SHP005, "no objective has a value").with_hint(codes::SHP005.action))
+        }
+    }
+}
+
+fn human_share(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+impl Ledger for Driver<'_> {
+    type Error = Error;
+
+    fn write(&mut self, fact: &Fact) -> Result<()> {
+        let took = self.step_began.elapsed();
+        for entry in history::entries(fact, took) {
+            self.append(entry)?;
+        }
+        match fact {
+            Fact::Begun { step, .. } => {
+                self.step_began = Instant::now();
+                self.board.begun(*step);
+            }
+            Fact::Finished { given } => {
+                self.took.push((given.step(), took));
+                self.board.finished(given.step(), took, &given.sentence());
+            }
+            Fact::Failed { failure } => {
+                self.took.push((failure.step, took));
+                self.board.failed(failure.step, took, &failure.message);
+            }
+            Fact::Skipped { step, reason } => self.board.skipped(*step, reason),
+        }
+        Ok(())
+    }
+
+    fn defect(&self, what: &str) -> Error {
+        Error::new(&codes::SHP009, what).with_hint(codes::SHP009.action)
+    }
+}
+
+impl Steps for Driver<'_> {
+    async fn budget(&mut self) -> Came<BudgetSeen> {
+        let (context, min) = (self.context, self.context.config.ship.min_budget);
+        let looking = async {
+            let budgets = budgets(&look_at_budgets(context).await?);
+            match refusal(&budgets, min) {
+                Some(refusal) => Err(refusal),
+                None => Ok(BudgetSeen { budgets, min }),
+            }
+        };
+        self.within(Step::Budget, Stopping::Dropped, looking).await
+    }
+
+    async fn plan(&mut self) -> Came<Planned> {
+        let plan = self.plan_again(Step::Plan).await?;
+        let seen = planned(&plan).map_err(|error| failure(Step::Plan, &error))?;
+        if let Some(table) = plan.table() {
+            let text = table.to_text(self.context.width);
+            self.context.progress.write(&format!("{text}\n"));
+        }
+        if let Some(refusal) = plan.refusal() {
+            return Err(failure(Step::Plan, &refusal));
+        }
+        self.findings.extend(plan.findings());
+        self.intent.push(seen.sentence.clone());
+        self.planned = Some(plan);
+        Ok(seen)
+    }
+
+    async fn apply(&mut self, judged: &Planned, how: How) -> Came<Applied> {
+        let done = |sentence: &str, run: Option<String>| Applied {
+            plan: judged.digest.clone(),
+            sentence: sentence.to_owned(),
+            run,
+        };
+        // What was planned by this very process is the judged plan; nobody else has its file.
+        let plan = match self.planned.take() {
+            Some(plan) if how == How::First => plan,
+            _ => self.plan_again(Step::Apply).await?,
+        };
+        let now = planned(&plan).map_err(|error| failure(Step::Apply, &error))?;
+        match what_is_left(judged, &now) {
+            Rest::Nothing => {
+                self.findings.extend(plan.findings());
+                return Ok(done("nothing to change", None));
+            }
+            Rest::Part => {}
+            Rest::Other(addresses) => {
+                let message = format!("the plan that was judged has none of {}", addresses.join(", "));
+                let error = Error::new(&codes::SHP006, message).with_hint(codes::SHP006.action);
+                return Err(failure(Step::Apply, &error));
+            }
+        }
+        self.agree(Step::Apply)?;
+        let count = now.changes.len();
+        let answer = self.within(Step::Apply, Stopping::Itself, plan.apply()).await?;
+        let run = answer.data["run"].as_str().map(str::to_owned);
+        self.findings.extend(answer.findings);
+        let sentence = match count {
+            0 => "outputs changed".to_owned(),
+            1 => "1 resource changed".to_owned(),
+            count => format!("{count} resources changed"),
+        };
+        Ok(done(&sentence, run))
+    }
+
+    async fn build(&mut self, _how: How) -> Came<Built> {
+        let (context, name) = (self.context, self.request.image.clone());
+        let building = async {
+            let made = images::build(&name, context).await?;
+            let built = Built {
+                image: made.name,
+                digest: digest(&made.digest)?,
+                tags: made.tags,
+                layout: made.layout.display().to_string(),
+                bytes: made.bytes,
+                revision: made.revision,
+            };
+            Ok((built, made.findings))
+        };
+        let (built, findings) = self.within(Step::Build, Stopping::Dropped, building).await?;
+        self.findings.extend(findings);
+        self.intent.push(format!("{} {}", human::bytes(built.bytes), built.digest.short()));
+        Ok(built)
+    }
+
+    async fn push(&mut self, built: &Built, _how: How) -> Came<Pushed> {
+        self.agree(Step::Push)?;
+        let context = self.context;
+        let pushing = async {
+            let layout = std::path::Path::new(&built.layout);
+            let (data, findings) =
+                images::push(&built.image, layout, built.digest.as_str(), &built.tags, context).await?;
+            let text = |key: &str| data[key].as_str().unwrap_or_default().to_owned();
+            let pushed = Pushed {
+                reference: text("reference"),
+                digest: digest(&text("digest"))?,
+                bytes_sent: data["bytes_sent"].as_u64().unwrap_or_default(),
+                run: data["run"].as_str().map(str::to_owned),
+            };
+            Ok((pushed, findings))
+        };
+        let (pushed, findings) = self.within(Step::Push, Stopping::Dropped, pushing).await?;
+        self.findings.extend(findings);
+        Ok(pushed)
+    }
+
+    async fn deploy(&mut self, reference: &str, image: &Digest, how: How) -> Came<Deployed> {
+        self.agree(Step::Deploy)?;
+        rollout::deploy(self, reference, image, how).await
+    }
+
+    async fn prove(&mut self, deployed: &Deployed) -> Came<Proved> {
+        let context = self.context;
+        let looking = rollout::running(context, deployed);
+        self.within(Step::Prove, Stopping::Dropped, looking).await
+    }
+
+    async fn gate(&mut self, deployed: &Deployed) -> Came<Gated> {
+        let context = self.context;
+        let measured = self.within(Step::Gate, Stopping::Dropped, gate::measure(context, deployed)).await?;
+        match measured.refusal() {
+            None => Ok(measured.given()),
+            Some(error) => {
+                let mut failure = failure(Step::Gate, &error);
+                match self.keep("gate.json", &json!(measured.verdicts)) {
+                    Ok(path) => failure.evidence.push(path),
+                    Err(error) => failure.causes.push(error.message().to_owned()),
+                }
+                Err(failure)
+            }
+        }
+    }
+
+    async fn collect(&mut self, deployed: &Deployed, why: &Failure) -> Came<Collected> {
+        let kept = self.keep("failure.json", &json!(why));
+        let mut collected = rollout::collect(self, deployed).await?;
+        match kept {
+            Ok(path) => collected.files.insert(0, path),
+            Err(error) => collected.missing.push(error.message().to_owned()),
+        }
+        Ok(collected)
+    }
+
+    async fn roll_back(&mut self, deployed: &Deployed, how: How) -> Came<RolledBack> {
+        rollout::roll_back(self, deployed, how).await
+    }
+
+    async fn notice(&mut self, story: &Story) -> Came<Noticed> {
+        let (context, took) = (self.context, self.began.elapsed());
+        let notice = tell::notice(story, &self.run.id(), took, context);
+        let telling = async { Ok(tell::tell(&notice, context).await) };
+        let (noticed, findings) = self.within(Step::Notice, Stopping::Dropped, telling).await?;
+        self.findings.extend(findings);
+        Ok(noticed)
+    }
+}

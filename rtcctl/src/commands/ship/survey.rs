@@ -1,0 +1,242 @@
+//! `rtcctl ship --plan-only`: what a release would change, all of it, and whether it would be let.
+//!
+//! Invariants: nothing outside this machine is changed, and what is built is what a release would build; everything is
+//! looked at that can be, also where one part of it cannot; what would refuse the release refuses here as well.
+
+use serde_json::{Value, json};
+use ship::{Budget, Left, Request, Step};
+
+use super::driver::{budgets, look_at_budgets, refusal};
+use super::rollout;
+use crate::commands::image::steps as images;
+use crate::commands::infra::steps as infra;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::exit::{self, Exit};
+use crate::human;
+use crate::output::{Block, Column, Finding, Report, Severity, Table};
+
+/// One part of the survey.
+#[derive(Default)]
+struct Part {
+    data: Value,
+    /// Name and words, for the summary.
+    line: Option<(&'static str, String)>,
+    table: Option<(&'static str, Table)>,
+    findings: Vec<Finding>,
+    /// What would end the release.
+    stops: Option<Error>,
+}
+
+impl Part {
+    fn left_out(name: &'static str, reason: &str) -> Self {
+        Self { line: Some((name, format!("left out: {reason}"))), ..Self::default() }
+    }
+
+    /// It cannot be seen.
+    fn hidden(name: &'static str, error: Error) -> Self {
+        Self {
+            line: Some((name, format!("not known: {}", error.message()))),
+            stops: Some(error),
+            ..Self::default()
+        }
+    }
+}
+
+pub async fn run(request: &Request, context: &Context) -> Result<Report> {
+    let (budget, (plan, image)) = tokio::join!(budget(request, context), async {
+        // Terraform and the builder share two cores with everything else; the image is what the cluster is shown.
+        (infrastructure(request, context).await, image(request, context).await)
+    });
+    let (image, reference) = image;
+    let deploy = deployment(request, reference.as_deref(), context).await;
+    let parts = [("budget", budget), ("plan", plan), ("image", image), ("deploy", deploy)];
+
+    let mut data = json!({
+        "plan_only": true, "environment": request.environment, "image_name": request.image,
+        "skipped": request.skip.iter().map(|(step, reason)| json!({"step": step.name(), "reason": reason}))
+            .collect::<Vec<_>>(),
+    });
+    let mut report = Report::new("ship", Value::Null);
+    let mut pairs = vec![("environment", request.environment.clone())];
+    let mut tables = Vec::new();
+    let mut stops: Vec<Error> = Vec::new();
+    for (name, part) in parts {
+        data[name] = part.data;
+        pairs.extend(part.line);
+        tables.extend(part.table);
+        report.findings.extend(part.findings);
+        stops.extend(part.stops);
+    }
+    // What is refused outranks what is not known, and both outrank what went wrong on the way.
+    stops.sort_by_key(|error| rank(error.exit()));
+    let word = match stops.first() {
+        None => "would be let",
+        Some(error) if error.exit() == exit::REFUSED => "would be refused",
+        Some(error) if error.exit() == exit::INCONCLUSIVE => "would be refused: not enough is known",
+        Some(_) => "could not be seen as a whole",
+    };
+    pairs.push(("release", word.to_owned()));
+    data["verdict"] = json!(word);
+    data["exit"] = json!(stops.first().map_or(0, |error| error.exit().code()));
+    report.data = data;
+    report = report.with_pairs(pairs);
+    for (title, table) in tables {
+        report.blocks.push(Block::Text(format!("{title}:")));
+        report.blocks.push(Block::Table(table));
+    }
+    for error in &stops {
+        let message = format!("{}{}", error.message(), causes(error));
+        let finding = Finding::new(error.code(), Severity::Error, message);
+        report.findings.push(error.hints().iter().fold(finding, |finding, hint| finding.with_hint(hint)));
+    }
+    Ok(match stops.first() {
+        None => report,
+        Some(error) if error.exit() == exit::REFUSED => report.with_status("refused", error.exit()),
+        Some(error) if error.exit() == exit::INCONCLUSIVE => report.with_status("inconclusive", error.exit()),
+        Some(error) => report.with_status("failed", error.exit()),
+    })
+}
+
+fn causes(error: &Error) -> String {
+    error.causes().iter().map(|cause| format!("\n  caused by: {cause}")).collect()
+}
+
+fn rank(exit: Exit) -> u8 {
+    match exit {
+        exit::REFUSED => 0,
+        exit::INCONCLUSIVE => 1,
+        _ => 2,
+    }
+}
+
+async fn budget(request: &Request, context: &Context) -> Part {
+    if let Some(reason) = request.skips(Step::Budget) {
+        return Part::left_out("budget", reason);
+    }
+    let standings = match look_at_budgets(context).await {
+        Ok(standings) => standings,
+        Err(error) => return Part::hidden("budget", error),
+    };
+    let (budgets, min) = (budgets(&standings), context.config.ship.min_budget);
+    let mut table = Table::new([
+        Column::left("objective"),
+        Column::right("budget left"),
+        Column::right("of"),
+        Column::left("state"),
+    ]);
+    for (budget, standing) in budgets.iter().zip(&standings) {
+        let state = standing.state().name().to_owned();
+        table.push([budget.objective.clone(), standing.left_text(), budget.period.clone(), state]);
+    }
+    let stops = refusal(&budgets, min);
+    let poorest = budgets.iter().filter_map(share).min_by(f64::total_cmp);
+    let said = poorest.map_or_else(
+        || "nothing is known".to_owned(),
+        |share| format!("{:.1} % left of the poorest", share * 100.0),
+    );
+    Part {
+        data: json!({"min": min, "budgets": budgets, "objectives": standings.iter().map(|one| one.to_json()).collect::<Vec<_>>()}),
+        line: Some(("budget", format!("{said}, {:.1} % needed", min * 100.0))),
+        table: Some(("error budgets", table)),
+        findings: Vec::new(),
+        stops,
+    }
+}
+
+fn share(budget: &Budget) -> Option<f64> {
+    match budget.left {
+        Left::Value { share } => Some(share),
+        Left::NoTraffic | Left::NoData => None,
+    }
+}
+
+async fn infrastructure(request: &Request, context: &Context) -> Part {
+    if let Some(reason) = request.skips(Step::Plan) {
+        return Part::left_out("plan", reason);
+    }
+    match infra::plan(context, &request.allow_destroy).await {
+        Err(error) => Part::hidden("plan", error),
+        Ok(plan) => Part {
+            data: plan.data(),
+            line: Some(("plan", plan.sentence())),
+            table: plan.table().map(|table| ("infrastructure", table)),
+            findings: plan.findings(),
+            stops: plan.refusal(),
+        },
+    }
+}
+
+/// With the reference that would be deployed.
+async fn image(request: &Request, context: &Context) -> (Part, Option<String>) {
+    if let Some(pinned) = &request.pinned {
+        let part = Part {
+            data: json!({"reference": pinned.reference, "digest": pinned.digest}),
+            line: Some(("image", format!("{} is there", pinned.reference))),
+            ..Part::default()
+        };
+        return (part, Some(pinned.reference.clone()));
+    }
+    if let Some(reason) = request.skips(Step::Build) {
+        return (Part::left_out("image", reason), None);
+    }
+    let made = match images::build(&request.image, context).await {
+        Ok(made) => made,
+        Err(error) => return (Part::hidden("image", error), None),
+    };
+    let mut data = json!({
+        "name": made.name, "digest": made.digest, "tags": made.tags, "bytes": made.bytes, "revision": made.revision,
+        "layout": made.layout,
+    });
+    let findings = made.findings;
+    match images::missing(&made.name, &made.layout, &made.digest, context).await {
+        Err(error) => {
+            let part = Part { data, findings, ..Part::hidden("image", error) };
+            (part, None)
+        }
+        Ok(missing) => {
+            data["upload"] = json!({
+                "repository": missing.repository, "blobs": missing.layers.len(), "missing": missing.count(),
+                "bytes": missing.bytes(),
+                "parts": missing.layers.iter().map(|part| json!({
+                    "digest": part.digest, "bytes": part.bytes, "is_there": part.is_there,
+                })).collect::<Vec<_>>(),
+            });
+            let mut table = Table::new([Column::left("blob"), Column::right("size"), Column::left("")]);
+            for part in &missing.layers {
+                let short = part.digest.get(..19).unwrap_or(&part.digest).to_owned();
+                let state = if part.is_there { "is there" } else { "to send" };
+                table.push([short, human::bytes(part.bytes), state.to_owned()]);
+            }
+            let reference = format!("{}@{}", missing.repository, made.digest);
+            let part = Part {
+                data,
+                line: Some(("image", missing.sentence())),
+                table: Some(("image", table)),
+                findings,
+                stops: None,
+            };
+            (part, Some(reference))
+        }
+    }
+}
+
+async fn deployment(request: &Request, reference: Option<&str>, context: &Context) -> Part {
+    if let Some(reason) = request.skips(Step::Deploy) {
+        return Part::left_out("deploy", reason);
+    }
+    // What is missing was told with the image.
+    let Some(reference) = reference else {
+        return Part::left_out("deploy", "there is no image to show it with");
+    };
+    match rollout::survey(context, reference).await {
+        Err(error) => Part::hidden("deploy", error),
+        Ok(seen) => Part {
+            data: seen.data,
+            line: Some(("deploy", seen.sentence)),
+            table: seen.table.map(|table| ("manifest", table)),
+            findings: seen.findings,
+            stops: None,
+        },
+    }
+}

@@ -1,0 +1,122 @@
+//! Requests, the journal of a release, and a release of as much as needs no engine.
+
+use kernel::SystemClock;
+use serde_json::json;
+
+use crate::commands::testing::Typed;
+
+/// A program of Linux is there wherever tests run: this one.
+fn place() -> Typed {
+    let typed = Typed::alone();
+    let program = std::env::current_exe().unwrap();
+    std::fs::create_dir_all(typed.path("bin")).unwrap();
+    std::fs::hard_link(&program, typed.path("bin/rtcd"))
+        .or_else(|_| std::fs::copy(&program, typed.path("bin/rtcd")).map(drop))
+        .unwrap();
+    typed.write(
+        "rtc.toml",
+        b"[defaults]\njournal = \"runs\"\n[environments.dev]\nkind = \"remote\"\nregistry = \"127.0.0.1:1\"\n\
+          prometheus_url = \"http://127.0.0.1:1\"\n[images.rtcd]\nbinaries = [\"bin/rtcd\"]\n",
+    );
+    typed
+}
+
+fn journal(typed: &Typed) -> journal::Journal {
+    journal::Journal::new(typed.path("runs"), std::sync::Arc::new(SystemClock))
+}
+
+const DEV: [&str; 5] = ["ship", "--env", "dev", "-o", "json"];
+
+fn ship<'a>(words: &[&'a str]) -> Vec<&'a str> {
+    [&DEV as &[&str], words].concat()
+}
+
+#[tokio::test]
+async fn what_makes_no_release_is_refused_before_anything_is_begun() {
+    let typed = place();
+    for (words, code) in [
+        (&["--skip", "build"] as &[&str], "SHP001"),
+        (&["--skip", "rollback"], "SHP001"),
+        (&["--resume", "last"], "SHP002"),
+    ] {
+        let came = typed.run(&ship(words)).await;
+        assert_eq!(came.error()["code"], code, "{words:?}: {}", came.stderr);
+    }
+    assert_eq!(typed.run(&ship(&["--skip", "bild"])).await.exit, 2);
+    assert!(journal(&typed).ids().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_remote_that_does_not_answer_leaves_the_run_open_and_says_how_to_go_on() {
+    let typed = place();
+    let came = typed.run(&ship(&["--yes"])).await;
+    let document = came.json();
+    assert_eq!((came.exit, &document["status"]), (9, &json!("stopped")), "{document}");
+    assert_eq!(document["data"]["resumable"], true);
+    let run = document["data"]["run"].as_str().unwrap().to_owned();
+    let record = journal(&typed).read(&run).unwrap();
+    assert_eq!(record.state, journal::State::Interrupted);
+    // It is looked at without being gone on with, and gone on with.
+    let standing = typed.run(&ship(&["--resume", "last", "--dry-run"])).await.json();
+    assert_eq!((&standing["data"]["next"], &standing["data"]["outcome"]), (&json!("budget"), &json!("open")));
+    let again = typed.run(&ship(&["--resume", &run, "--yes"])).await;
+    assert_eq!((again.exit, again.json()["data"]["run"].as_str()), (9, Some(run.as_str())));
+    let other = typed.run(&["ship", "--env", "local", "--resume", &run, "-o", "json"]).await;
+    assert_eq!(other.error()["code"], "SHP002");
+}
+
+#[tokio::test]
+async fn what_is_only_built_is_built_the_same_and_ends() {
+    let typed = place();
+    let words = ship(&["--skip", "budget,push,deploy,prove,gate,notice", "--yes"]);
+    let first = typed.run(&words).await;
+    let document = first.json();
+    assert_eq!((first.exit, &document["status"]), (0, &json!("ok")), "{document}");
+    let second = typed.run(&words).await.json();
+    assert_eq!(document["data"]["image"]["digest"], second["data"]["image"]["digest"]);
+    assert!(document["data"]["image"]["digest"].as_str().unwrap().starts_with("sha256:"));
+    let run = document["data"]["run"].as_str().unwrap();
+    let over = typed.run(&ship(&["--resume", run])).await;
+    assert_eq!((over.exit, &over.error()["code"]), (8, &json!("SHP002")));
+    let shown = typed.run(&["runs", "show", run]).await.stdout;
+    assert!(
+        shown.contains("rtcd sha256:") && shown.contains("left out") | shown.contains("skipped"),
+        "{shown}"
+    );
+}
+
+#[tokio::test]
+async fn what_nobody_agrees_to_is_not_sent_and_not_open() {
+    let typed = place();
+    let came = typed.run(&ship(&["--skip", "budget,deploy,prove,gate", "--no-input"])).await;
+    let document = came.json();
+    assert_eq!((came.exit, &document["status"]), (7, &json!("refused")), "{document}");
+    assert_eq!(document["data"]["failure"]["code"], "CNF001");
+    assert_eq!(document["data"]["resumable"], false);
+}
+
+#[tokio::test]
+async fn a_survey_tells_each_part_that_it_cannot_see() {
+    let typed = place();
+    let came = typed.run(&ship(&["--plan-only"])).await;
+    let document = came.json();
+    assert_eq!(document["data"]["plan_only"], true);
+    assert!(document["findings"].as_array().unwrap().len() >= 2, "{document}");
+    assert!(document["data"]["image"]["digest"].as_str().unwrap().starts_with("sha256:"), "{document}");
+    assert!(journal(&typed).ids().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_journal_that_says_what_cannot_be_is_not_gone_on_with() {
+    let typed = place();
+    let stopped = typed.run(&ship(&["--yes"])).await.json();
+    let run = stopped["data"]["run"].as_str().unwrap();
+    let steps = typed.path("runs").join(run).join("steps.ndjson");
+    let mut text = std::fs::read_to_string(&steps).unwrap();
+    text.push_str(
+        "{\"at\":\"2026-01-01T00:00:00.000Z\",\"entry\":\"begun\",\"step\":\"deploy\",\"inputs\":\"\"}\n",
+    );
+    std::fs::write(&steps, text).unwrap();
+    let came = typed.run(&ship(&["--resume", run])).await;
+    assert_eq!(came.error()["code"], "SHP009", "{}", came.stderr);
+}
