@@ -101,6 +101,10 @@ impl Context {
         }
         self.print(&report.render(self.format, self.width))?;
         if matches!(self.format, Format::Table | Format::Wide | Format::Name) {
+            let notes = report.render_notes();
+            if !notes.is_empty() {
+                self.progress.say(notes.trim_end());
+            }
             let findings = report.render_findings();
             if !findings.is_empty() {
                 self.progress.write(&findings);

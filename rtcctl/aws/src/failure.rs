@@ -66,6 +66,10 @@ impl Error {
         let chain = chain(&error);
         let kind = match &error {
             SdkError::TimeoutError(_) | SdkError::ResponseError(_) => Kind::Unreachable,
+            // What could not be sent is no matter of credentials, whatever the words.
+            SdkError::DispatchFailure(failure) if failure.is_io() || failure.is_timeout() => {
+                Kind::Unreachable
+            }
             // Credentials are looked for while the request is made, and the failure comes as one of sending.
             _ if chain.contains("credential") || chain.contains("token") && chain.contains("expired") => {
                 Kind::Unauthenticated
@@ -74,6 +78,11 @@ impl Error {
             _ => Kind::Invalid,
         };
         Self { kind, operation, code: None, message: chain }
+    }
+
+    /// Whether another time, or another way to AWS, may do what was asked for.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.kind, Kind::Throttled | Kind::Unreachable | Kind::Fault)
     }
 
     pub fn is_not_found(&self) -> bool {
@@ -138,6 +147,8 @@ fn kind_of(code: &str) -> Kind {
 
 #[cfg(test)]
 mod tests {
+    use aws_smithy_runtime_api::client::result::ConnectorError;
+
     use super::*;
 
     #[test]
@@ -157,6 +168,31 @@ mod tests {
             ("InvalidInstanceID.NotFound", Kind::NotFound),
         ] {
             assert_eq!(kind_of(code), kind, "{code}");
+        }
+    }
+
+    /// A service's own answer, of which none comes here.
+    #[derive(Debug, thiserror::Error)]
+    #[error("never")]
+    struct Never;
+
+    impl ProvideErrorMetadata for Never {
+        fn meta(&self) -> &aws_smithy_types::error::ErrorMetadata {
+            unreachable!("there was no answer")
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_sent_is_unreachable_whatever_its_words() {
+        let said = |words: &str| std::io::Error::other(words.to_owned());
+        let words = "error trying to connect to the credential and token service, expired";
+        for (error, kind) in [
+            (ConnectorError::io(said(words).into()), Kind::Unreachable),
+            (ConnectorError::timeout(said(words).into()), Kind::Unreachable),
+            (ConnectorError::other(said("no credentials were found").into(), None), Kind::Unauthenticated),
+        ] {
+            let error: SdkError<Never, ()> = SdkError::dispatch_failure(error);
+            assert_eq!(Error::of("ecr:GetAuthorizationToken", error).kind, kind);
         }
     }
 }

@@ -4,8 +4,12 @@
 
 mod failure;
 
-use aws_config::{BehaviorVersion, Region, SdkConfig};
+use std::path::Path;
 
+use aws_config::{BehaviorVersion, Region};
+use aws_runtime::env_config::file::{EnvConfigFileKind, EnvConfigFiles};
+
+pub use aws_config::SdkConfig;
 pub use failure::{Error, Kind, Result};
 
 /// Which account's AWS is meant, where the operator says so. What is empty is found as every AWS tool finds it:
@@ -21,9 +25,21 @@ pub struct Place {
 /// # Errors
 /// [`Kind::Invalid`] where no region is to be found.
 pub async fn configure(place: &Place) -> Result<SdkConfig> {
+    configure_from(place, None).await
+}
+
+/// The same with the file of profiles that `AWS_CONFIG_FILE` names to whoever has variables of their own.
+///
+/// # Errors
+/// As [`configure`].
+pub async fn configure_from(place: &Place, file: Option<&Path>) -> Result<SdkConfig> {
     let mut loader = aws_config::defaults(BehaviorVersion::latest());
     if let Some(profile) = &place.profile {
         loader = loader.profile_name(profile);
+    }
+    if let Some(file) = file {
+        let files = EnvConfigFiles::builder().include_default_credentials_file(true);
+        loader = loader.profile_files(files.with_file(EnvConfigFileKind::Config, file).build());
     }
     if let Some(region) = &place.region {
         loader = loader.region(Region::new(region.clone()));

@@ -14,7 +14,7 @@ pub use aws::{Error, Kind, Result};
 pub use host::Host;
 pub use images::{Deleted, Image};
 pub use lifecycle::Lifecycle;
-pub use repository::{Difference, Ensured, Scan, Tags, Wanted};
+pub use repository::{Difference, Ensured, Kept, Scan, Tags, Wanted};
 pub use token::Token;
 
 use aws_sdk_ecr::Client;

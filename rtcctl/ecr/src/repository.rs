@@ -42,14 +42,29 @@ pub struct Difference {
 /// Whether it had to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ensured {
-    Created,
+    /// It was not there; and what became of its lifecycle.
+    Created(Kept),
     /// It exists, with what differs; nothing was changed.
     Existed(Vec<Difference>),
 }
 
+/// What became of a lifecycle.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// The repository has one, or is somebody else's.
+    AsItIs,
+    /// It had none, and has one now.
+    Put,
+    /// It has none, and we may not give it one.
+    Refused(Error),
+}
+
+/// How a repository says that we made it.
+const TAG: (&str, &str) = ("managed-by", "rtcctl");
+
 impl Ecr {
     /// Creates the repository where there is none. One that exists is left as it is, and told about: Terraform, or
-    /// somebody, made it so.
+    /// somebody, made it so. That a lifecycle is refused is no reason to be without a repository.
     pub async fn ensure_repository(&self, wanted: &Wanted) -> Result<Ensured> {
         match self.repository(&wanted.name).await {
             Ok(found) => return Ok(Ensured::Existed(self.differences(&found, wanted).await?)),
@@ -74,7 +89,7 @@ impl Ecr {
                 .map_err(|error| Error::new(Kind::Invalid, "ecr:CreateRepository", error.to_string()))?;
             request = request.encryption_configuration(encryption);
         }
-        let tag = Tag::builder().key("managed-by").value("rtcctl").build();
+        let tag = Tag::builder().key(TAG.0).value(TAG.1).build();
         let tag =
             tag.map_err(|error| Error::new(Kind::Invalid, "ecr:CreateRepository", error.to_string()))?;
         match request.tags(tag).send().await.map_err(|error| Error::of("ecr:CreateRepository", error)) {
@@ -86,17 +101,51 @@ impl Ecr {
             }
             Err(error) => return Err(error),
         }
-        if let Some(lifecycle) = &wanted.lifecycle {
-            self.client
-                .put_lifecycle_policy()
-                .set_registry_id(self.account.clone())
-                .repository_name(&wanted.name)
-                .lifecycle_policy_text(lifecycle.policy().to_string())
-                .send()
-                .await
-                .map_err(|error| Error::of("ecr:PutLifecyclePolicy", error))?;
+        match &wanted.lifecycle {
+            Some(lifecycle) => Ok(Ensured::Created(self.put_lifecycle(&wanted.name, lifecycle).await?)),
+            None => Ok(Ensured::Created(Kept::AsItIs)),
         }
-        Ok(Ensured::Created)
+    }
+
+    /// Gives a repository that we made its lifecycle where it has none: it was refused when the repository was made, or
+    /// did not come to it. One that somebody else made is left as it is.
+    pub async fn ensure_lifecycle(&self, repository: &str, lifecycle: &Lifecycle) -> Result<Kept> {
+        if self.lifecycle_policy(repository).await?.is_some() {
+            return Ok(Kept::AsItIs);
+        }
+        let found = self.repository(repository).await?;
+        match self.is_ours(&found).await? {
+            true => self.put_lifecycle(repository, lifecycle).await,
+            false => Ok(Kept::AsItIs),
+        }
+    }
+
+    async fn put_lifecycle(&self, repository: &str, lifecycle: &Lifecycle) -> Result<Kept> {
+        let put = self
+            .client
+            .put_lifecycle_policy()
+            .set_registry_id(self.account.clone())
+            .repository_name(repository)
+            .lifecycle_policy_text(lifecycle.policy().to_string())
+            .send()
+            .await
+            .map_err(|error| Error::of("ecr:PutLifecyclePolicy", error));
+        match put {
+            Ok(_) => Ok(Kept::Put),
+            Err(error) if error.is_passing() => Err(error),
+            Err(error) => Ok(Kept::Refused(error)),
+        }
+    }
+
+    async fn is_ours(&self, repository: &Repository) -> Result<bool> {
+        let answer = self
+            .client
+            .list_tags_for_resource()
+            .set_resource_arn(repository.repository_arn().map(str::to_owned))
+            .send()
+            .await
+            .map_err(|error| Error::of("ecr:ListTagsForResource", error))?;
+        Ok(answer.tags().iter().any(|tag| (tag.key(), tag.value()) == TAG))
     }
 
     async fn repository(&self, name: &str) -> Result<Repository> {

@@ -9,6 +9,7 @@ use oci::{Descriptor, Digest, Layout, Manifest, Platform, media};
 
 use crate::base::{Based, base_for};
 use crate::configuration::{add_layer, annotations, image, owner_on};
+use crate::contents::{Contents, Stamp};
 use crate::elf::{Elf, Linkage};
 use crate::error::{Error, Result};
 use crate::kept::Kept;
@@ -97,6 +98,8 @@ impl BuiltImage {
 /// A binary of which everything is known that can be refused.
 struct Planned<'a> {
     binary: &'a Binary,
+    /// Of the file that was looked at.
+    stamp: Stamp,
     elf: Elf,
     libraries: Libraries,
     base: Option<Based<'a>>,
@@ -106,13 +109,8 @@ struct Planned<'a> {
 ///
 /// Errors: every one of [`Error`] but those of reading layers.
 pub fn build(settings: &Settings, layout: &Layout, tell: &dyn Fn(Event<'_>)) -> Result<Built> {
-    let planned = plan(settings, layout)?;
-    let world = match settings.foundation {
-        Foundation::Minimal => {
-            Some(world(&Sysroot::new(&settings.system), &settings.certificates, &settings.zones)?)
-        }
-        Foundation::Bases(_) => None,
-    };
+    let planned = plan(settings, Some(layout))?;
+    let world = world_of(settings)?;
     let materials = settings.materials.as_ref().map(sbom::crates::read).transpose()?;
     let mut kept = Kept::of(layout);
     let mut ready = Vec::new();
@@ -135,12 +133,77 @@ pub fn build(settings: &Settings, layout: &Layout, tell: &dyn Fn(Event<'_>)) -> 
     Ok(Built { descriptor, images })
 }
 
-fn plan<'a>(settings: &'a Settings, layout: &Layout) -> Result<Vec<Planned<'a>>> {
+/// One image as it would be built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outline {
+    pub platform: Platform,
+    pub binary: PathBuf,
+    pub linkage: Linkage,
+    /// The loader and the libraries, by their paths in the image; nothing on a base.
+    pub libraries: Vec<String>,
+    /// Of the files that would be packed.
+    pub bytes: u64,
+}
+
+/// Finds out what would be built, and refuses what [`build`] would refuse. Nothing is written, and nothing of a base
+/// is read: it need not be here.
+///
+/// Errors: as [`build`], but those of bases and of writing.
+pub fn check(settings: &Settings) -> Result<Vec<Outline>> {
+    let planned = plan(settings, None)?;
+    let world = world_of(settings)?;
+    if let Some(materials) = &settings.materials {
+        sbom::crates::read(materials)?;
+    }
+    annotations(settings, None)?;
+    let mut outlines = Vec::new();
+    for planned in planned {
+        image(settings, &planned.elf.platform, None)?;
+        let trees = match settings.foundation {
+            Foundation::Minimal => trees(settings, &planned, world.as_ref())?,
+            Foundation::Bases(_) => {
+                let mut application = Tree::default();
+                let program = Source::File(planned.binary.path.clone());
+                application.file(&settings.target(), RUN, ROOT, program)?;
+                vec![(Concern::Application, application)]
+            }
+        };
+        for (_, entry) in trees.iter().flat_map(|(_, tree)| tree.iter()) {
+            if let Kind::File(Source::File(path)) = &entry.kind {
+                let unreadable = |source| Error::Unreadable { path: path.clone(), source };
+                std::fs::File::open(path).map_err(unreadable)?;
+            }
+        }
+        let Libraries { loader, libraries, .. } = planned.libraries;
+        outlines.push(Outline {
+            platform: planned.elf.platform,
+            binary: planned.binary.path.clone(),
+            linkage: planned.elf.linkage,
+            libraries: loader.into_iter().chain(libraries).map(|library| library.path).collect(),
+            bytes: trees.iter().map(|(_, tree)| bytes_of(tree)).sum(),
+        });
+    }
+    Ok(outlines)
+}
+
+/// Certificates and time zones, where no base has its own.
+fn world_of(settings: &Settings) -> Result<Option<Tree>> {
+    match settings.foundation {
+        Foundation::Minimal => {
+            world(&Sysroot::new(&settings.system), &settings.certificates, &settings.zones).map(Some)
+        }
+        Foundation::Bases(_) => Ok(None),
+    }
+}
+
+/// Without a layout bases are not looked at.
+fn plan<'a>(settings: &'a Settings, layout: Option<&Layout>) -> Result<Vec<Planned<'a>>> {
     if settings.binaries.is_empty() {
         return Err(Error::NoBinary);
     }
     let mut planned: Vec<Planned<'a>> = Vec::new();
     for binary in &settings.binaries {
+        let stamp = Stamp::at(&binary.path)?;
         let elf = Elf::read(&binary.path)?;
         if elf.linkage == Linkage::Library {
             return Err(Error::NotExecutable { path: binary.path.clone() });
@@ -159,12 +222,13 @@ fn plan<'a>(settings: &'a Settings, layout: &Layout) -> Result<Vec<Planned<'a>>>
                 second: binary.path.clone(),
             });
         }
-        let (libraries, base) = match &settings.foundation {
-            Foundation::Minimal => {
+        let (libraries, base) = match (&settings.foundation, layout) {
+            (Foundation::Minimal, _) => {
                 let sysroot = Sysroot::new(&binary.sysroot);
                 (libraries::resolve(&binary.path, &elf, &settings.target(), &sysroot)?, None)
             }
-            Foundation::Bases(bases) => {
+            (Foundation::Bases(_), None) => (Libraries::default(), None),
+            (Foundation::Bases(bases), Some(layout)) => {
                 let based = base_for(&elf.platform, bases, layout)?;
                 let is_brought =
                     |path: &str| settings.extras.iter().any(|extra| normal(&extra.target) == normal(path));
@@ -174,7 +238,7 @@ fn plan<'a>(settings: &'a Settings, layout: &Layout) -> Result<Vec<Planned<'a>>>
                 (Libraries::default(), Some(based))
             }
         };
-        planned.push(Planned { binary, elf, libraries, base });
+        planned.push(Planned { binary, stamp, elf, libraries, base });
     }
     Ok(planned)
 }
@@ -202,11 +266,16 @@ fn trees(settings: &Settings, planned: &Planned<'_>, world: Option<&Tree>) -> Re
         Some((_, root)) => root.real(path),
         None => Ok(path.to_owned()),
     };
-    let target = real(&settings.target())?;
+    // Above a base it may be what is wanted that a file of the base is replaced.
+    let free = |path: String| match trees.iter().find_map(|(_, tree)| tree.get(&path)) {
+        Some(entry) => Err(Error::Covers { path, below: entry.shown() }),
+        None => Ok(path),
+    };
+    let target = free(real(&settings.target())?)?;
     application.file(&target, RUN, ROOT, Source::File(planned.binary.path.clone()))?;
     for extra in &settings.extras {
         let source = Source::File(extra.source.clone());
-        application.file(&real(&extra.target)?, extra.mode & 0o7777, ROOT, source)?;
+        application.file(&free(real(&extra.target)?)?, extra.mode & 0o7777, ROOT, source)?;
     }
     // A base has its folders already, some of them as links, which a folder of the same name would replace.
     if planned.base.is_none() {
@@ -229,6 +298,7 @@ fn one(
     let platform = planned.elf.platform;
     let mut config = image(settings, &platform, planned.base.as_ref().map(|based| &based.image))?;
     let mut layers = planned.base.as_ref().map(layers_of).unwrap_or_default();
+    let mut contents = Contents::default();
     for (concern, tree) in trees {
         let concern = *concern;
         tell(Event::Begun { platform: &platform, concern, bytes: bytes_of(tree) });
@@ -236,8 +306,10 @@ fn one(
         let layer = pack(tree, settings.packing(), layout, kept, &read)?;
         tell(Event::Done { platform: &platform, concern, layer: &layer });
         add_layer(&mut config, concern, layer.diff_id);
+        contents.extend(&layer.contents);
         layers.push(BuiltLayer { concern: Some(concern), layer });
     }
+    contents.check(&planned.binary.path, &planned.stamp)?;
     let config = layout.put_document(media::CONFIG, &config)?;
     let descriptors = layers.iter().map(|built| built.layer.descriptor.clone()).collect();
     let base = planned.base.as_ref().map(|based| based.base);
@@ -251,6 +323,7 @@ fn one(
                 platform: &platform,
                 manifest: &plain,
                 binary: &planned.binary.path,
+                contents: &contents,
                 crates,
                 libraries: &planned.libraries,
                 sysroot: &Sysroot::new(&planned.binary.sysroot),
@@ -281,7 +354,9 @@ fn layers_of(based: &Based<'_>) -> Vec<BuiltLayer> {
             if descriptor.media_type == media::DOCKER_LAYER {
                 descriptor.media_type = media::LAYER_GZIP.to_owned();
             }
-            BuiltLayer { concern: None, layer: Layer { descriptor, diff_id: *diff_id, origin: Origin::Base } }
+            let layer =
+                Layer { descriptor, diff_id: *diff_id, origin: Origin::Base, contents: Contents::default() };
+            BuiltLayer { concern: None, layer }
         })
         .collect()
 }

@@ -37,6 +37,9 @@ pub enum Error {
 
     #[error("{path} is in the image twice, as {first} and as {second}")]
     Conflict { path: String, first: String, second: String },
+    /// The program, or what comes with it, would hide something that the image needs.
+    #[error("{path} would lie over what the root has there: {below}")]
+    Covers { path: String, below: String },
     #[error("{path} is no path in an image")]
     Path { path: String },
     /// None of the places where systems keep them has certificates.

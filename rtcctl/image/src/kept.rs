@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use oci::{Descriptor, Digest, Hasher, Layout};
 use serde::{Deserialize, Serialize};
 
+use crate::contents::Contents;
 use crate::error::{Error, Result};
 use crate::layer::{Layer, Origin, Packing, packer};
 use crate::tree::{Kind, Source, Tree};
@@ -53,6 +54,11 @@ impl Shape {
     }
 }
 
+/// Whether something was built into a layout here before.
+pub fn are_in(layout: &Layout) -> bool {
+    layout.root().join(NAME).exists()
+}
+
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Note {
     diff_id: Digest,
@@ -83,6 +89,7 @@ impl Kept {
             descriptor: note.descriptor.clone(),
             diff_id: note.diff_id,
             origin: Origin::Kept,
+            contents: Contents::default(),
         }))
     }
 

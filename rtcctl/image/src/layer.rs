@@ -4,7 +4,7 @@
 //! - the same tree gives the same bytes on every machine: sorted, with the owners and modes of the tree and one time,
 //!   without names of users, device numbers and extended attributes;
 //! - a file is read in pieces, so that memory does not grow with it;
-//! - a file that changes while it is read spoils no layer: the build fails;
+//! - a file that changes while it is read spoils no layer: the build fails, and what is told of it is what was read;
 //! - the blob of a layer is what its name says: one that lay there is read before it is believed.
 
 use std::fs::File;
@@ -16,6 +16,7 @@ use oci::media::{self, Compression};
 use oci::{BlobWriter, Descriptor, Digest, Hasher, Layout};
 use tar::{Builder, EntryType, Header};
 
+use crate::contents::{Contents, Stamp};
 use crate::error::{Error, Result};
 use crate::gzip::{self, Gzip};
 use crate::kept::{Kept, Shape};
@@ -44,6 +45,8 @@ pub struct Layer {
     /// Of the tar stream before it is packed.
     pub diff_id: Digest,
     pub origin: Origin,
+    /// What was read for it; nothing for a layer of the base.
+    pub contents: Contents,
 }
 
 /// How layers are made.
@@ -68,10 +71,10 @@ pub fn pack(
     if let Some(known) = kept.find(&shape, layout)? {
         // Only the content can still differ, and reading is much faster than packing.
         let mut hasher = Hashing { hasher: Hasher::default(), to: io::sink() };
-        write_tar(tree, packing.epoch, &mut hasher, read)?;
+        let contents = write_tar(tree, packing.epoch, &mut hasher, read)?;
         if hasher.hasher.finish() == known.diff_id {
             if is_sound(layout, &known.descriptor) {
-                return Ok(Layer { origin: Origin::Kept, ..known });
+                return Ok(Layer { origin: Origin::Kept, contents, ..known });
             }
             remove(layout, &known.descriptor.digest)?;
         }
@@ -111,7 +114,7 @@ enum Place {
 fn write(tree: &Tree, packing: Packing, layout: &Layout, read: &dyn Fn(u64)) -> Result<(Layer, Place)> {
     let packer = Packer::new(layout.write_blob()?, packing.compression).map_err(Error::write)?;
     let mut tar = Hashing { hasher: Hasher::default(), to: packer };
-    write_tar(tree, packing.epoch, &mut tar, read)?;
+    let contents = write_tar(tree, packing.epoch, &mut tar, read)?;
     let diff_id = tar.hasher.finish();
     let media_type = match packing.compression {
         Compression::None => media::LAYER,
@@ -126,7 +129,8 @@ fn write(tree: &Tree, packing: Packing, layout: &Layout, read: &dyn Fn(u64)) -> 
     let written = file(writer.path())?;
     let blob = writer.finish()?;
     let place = if file(&layout.blob_path(&blob.digest))? == written { Place::Free } else { Place::Taken };
-    Ok((Layer { descriptor: blob.descriptor(media_type), diff_id, origin: Origin::Packed }, place))
+    let descriptor = blob.descriptor(media_type);
+    Ok((Layer { descriptor, diff_id, origin: Origin::Packed, contents }, place))
 }
 
 /// All that decides the bytes of a layer beside its tar stream: the compressor, its version, how it is set.
@@ -208,17 +212,19 @@ impl Write for Packer {
     }
 }
 
-/// Writes a tree as a tar stream.
+/// Writes a tree as a tar stream, and gives what was read for it.
 ///
 /// Errors: as [`pack`].
-pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write, read: &dyn Fn(u64)) -> Result<()> {
+pub fn write_tar(tree: &Tree, epoch: u64, to: impl Write, read: &dyn Fn(u64)) -> Result<Contents> {
+    let mut contents = Contents::default();
     let mut tar = Builder::new(BufWriter::with_capacity(BUFFER_BYTES, to));
     for (path, entry) in tree.iter() {
-        append(&mut tar, path, entry, epoch, read)?;
+        append(&mut tar, path, entry, epoch, read, &mut contents)?;
     }
     let finished =
         tar.into_inner().and_then(|buffer| buffer.into_inner().map_err(|error| error.into_error()));
-    finished.map(drop).map_err(Error::write)
+    finished.map_err(Error::write)?;
+    Ok(contents)
 }
 
 fn append<W: Write>(
@@ -227,6 +233,7 @@ fn append<W: Write>(
     entry: &Entry,
     epoch: u64,
     read: &dyn Fn(u64),
+    contents: &mut Contents,
 ) -> Result<()> {
     let mut header = Header::new_gnu();
     header.set_mode(entry.mode);
@@ -257,11 +264,17 @@ fn append<W: Write>(
                 return Err(unreadable(io::Error::other("it is no regular file")));
             }
             header.set_size(metadata.len());
-            let mut reading = Reading { path: source, file, left: metadata.len(), failed: None, read };
+            let before = Stamp::of(&metadata);
+            let hasher = Hasher::default();
+            let mut reading =
+                Reading { path: source, file, left: metadata.len(), failed: None, read, hasher };
             let appended = tar.append_data(&mut header, path, &mut reading);
             match reading.failed {
                 Some(error) => Err(error),
-                None => appended.map_err(Error::write),
+                None => {
+                    appended.map_err(Error::write)?;
+                    contents.note(source, reading.file, before, reading.hasher.finish())
+                }
             }
         }
     }
@@ -275,6 +288,7 @@ struct Reading<'a> {
     left: u64,
     failed: Option<Error>,
     read: &'a dyn Fn(u64),
+    hasher: Hasher,
 }
 
 impl Reading<'_> {
@@ -301,6 +315,7 @@ impl Read for Reading<'_> {
             return Err(self.fail(error));
         }
         self.left -= read as u64;
+        self.hasher.update(&buffer[..read]);
         if read > 0 {
             (self.read)(read as u64);
         }

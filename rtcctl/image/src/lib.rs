@@ -2,7 +2,7 @@
 //!
 //! - [`elf`] reads what a binary says about itself, [`libraries`] finds what it is loaded with, in a [`sysroot`];
 //! - [`root`] makes of them the least that a program needs around it, as a [`tree`] of files;
-//! - [`layer`] packs a tree, [`kept`] knows what was packed already;
+//! - [`layer`] packs a tree, [`kept`] knows what was packed already, [`contents`] what was read for it;
 //! - [`build`](mod@build) joins layers to an image, one for each platform, and an index over them, as the
 //!   [`settings`] want it;
 //! - [`sbom`] says what is in it;
@@ -14,6 +14,7 @@
 mod base;
 pub mod build;
 mod configuration;
+pub mod contents;
 pub mod diff;
 pub mod elf;
 mod error;
@@ -33,6 +34,6 @@ pub mod tree;
 #[cfg(test)]
 mod fixture;
 
-pub use build::{Built, BuiltImage, Event, build};
+pub use build::{Built, BuiltImage, Event, Outline, build, check};
 pub use error::{Error, Result};
 pub use settings::{Base, Binary, Foundation, Settings};

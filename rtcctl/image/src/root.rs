@@ -26,6 +26,15 @@ impl Default for Account {
 }
 
 impl Account {
+    /// Whether a user may be called so in `/etc/passwd`.
+    pub fn may_be_called(name: &str) -> bool {
+        let plain =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        (1..=32).contains(&name.len())
+            && name.bytes().all(plain)
+            && !name.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+    }
+
     pub fn owner(&self) -> Owner {
         Owner { uid: self.uid.into(), gid: self.gid.into() }
     }
@@ -118,9 +127,7 @@ pub fn own(tree: &mut Tree, account: &Account, owned: &[String]) -> Result<()> {
 /// The lines of `/etc/passwd` and of `/etc/group`.
 fn users(account: &Account) -> Result<(String, String)> {
     let name = &account.name;
-    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
-    let fits = !name.is_empty() && name.len() <= 32 && name.bytes().all(plain);
-    if !fits || name.starts_with(|first: char| first.is_ascii_digit() || first == '-') {
+    if !Account::may_be_called(name) {
         return Err(Error::Account { name: name.clone() });
     }
     if account.home.contains([':', '\n']) {

@@ -7,14 +7,14 @@ pub mod crates;
 mod debian;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::File;
 use std::path::Path;
 
-use oci::{Descriptor, Digest, Layout, Manifest, Platform, media};
+use oci::{Descriptor, Layout, Manifest, Platform, media};
 use serde_json::{Value, json};
 
 use crate::configuration::time;
-use crate::error::{Error, Result};
+use crate::contents::Contents;
+use crate::error::Result;
 use crate::libraries::Libraries;
 use crate::root::{Certificates, Zones, certificates_of};
 use crate::settings::{Base, Foundation, Settings};
@@ -34,6 +34,8 @@ pub struct Subject<'a> {
     pub platform: &'a Platform,
     pub manifest: &'a Descriptor,
     pub binary: &'a Path,
+    /// What was packed, of the binary and of what comes with it.
+    pub contents: &'a Contents,
     /// The binary's package first.
     pub crates: &'a [Crate],
     pub libraries: &'a Libraries,
@@ -195,7 +197,7 @@ fn add_crates(bill: &mut Bill, subject: &Subject<'_>) -> Result<String> {
     for (index, krate) in subject.crates.iter().enumerate() {
         let is_program = index == 0;
         let sha256 = match is_program {
-            true => Some(sha256(subject.binary)?),
+            true => Some(subject.contents.sha256(subject.binary)?),
             false => krate.checksum.clone(),
         };
         let (purl, location) = krate.origin();
@@ -245,7 +247,7 @@ fn packages(subject: &Subject<'_>) -> Result<Vec<Package>> {
         for ((source, path), owner) in files.iter().zip(owners) {
             let package = match owner {
                 Some(owner) => owner.package(),
-                None => of_file(Path::new(source), path)?,
+                None => of_file(Path::new(source), path, subject.contents)?,
             };
             found.insert(package.purl.clone(), package);
         }
@@ -276,8 +278,8 @@ impl debian::Owner {
     }
 }
 
-fn of_file(source: &Path, path: &str) -> Result<Package> {
-    let sha256 = sha256(source)?;
+fn of_file(source: &Path, path: &str, contents: &Contents) -> Result<Package> {
+    let sha256 = contents.sha256(source)?;
     let name = path.rsplit('/').next().unwrap_or(path).to_owned();
     Ok(Package {
         version: None,
@@ -290,12 +292,6 @@ fn of_file(source: &Path, path: &str) -> Result<Package> {
         info: None,
         name,
     })
-}
-
-fn sha256(path: &Path) -> Result<String> {
-    let unreadable = |source| Error::Unreadable { path: path.to_owned(), source };
-    let (digest, _) = File::open(path).and_then(Digest::read).map_err(unreadable)?;
-    Ok(digest.hex())
 }
 
 /// As package URLs want it: everything but letters, digits and `.-_~` by its number.

@@ -47,7 +47,7 @@ pub struct Entry {
 }
 
 impl Entry {
-    fn shown(&self) -> String {
+    pub(crate) fn shown(&self) -> String {
         let what = match &self.kind {
             Kind::Directory => "a folder".to_owned(),
             Kind::Link(target) => format!("a link to {target}"),

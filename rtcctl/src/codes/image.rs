@@ -81,6 +81,9 @@ codes! { IMAGE;
     IMG026 (USAGE) "it is not said which image",
         "several are there and none was named, or a name is missing where one is needed",
         "name one: NAME:TAG, HOST/REPOSITORY:TAG or oci:DIR:TAG";
+    IMG027 (REFUSED) "the layout is somebody else's",
+        "--clean deletes what nothing names, and another program put images there",
+        "build into a folder of its own: --layout DIR";
     IMG030 (DONE) "the repository is not as rtc.toml describes it",
         "somebody made or changed it otherwise; nothing was changed",
         "change it with Terraform, or mend rtc.toml";

@@ -1,12 +1,18 @@
 //! `[images.NAME]`: what an image is made of, and the repository that holds it.
 
-use std::collections::BTreeMap;
+mod values;
 
-use serde::de::IntoDeserializer;
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{IntoDeserializer, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
+
+pub use values::platform;
 
 use super::file::Reader;
 use crate::codes;
@@ -32,6 +38,7 @@ const KEYS: [&str; 18] = [
     "workdir",
     "zones",
 ];
+const BINARY_KEYS: [&str; 3] = ["path", "platform", "sysroot"];
 const REPOSITORY_KEYS: [&str; 5] = ["immutable", "kept_releases", "name", "scan_on_push", "untagged_days"];
 
 /// An image as `rtc.toml` describes it. Paths are relative to that file.
@@ -41,7 +48,7 @@ pub struct ImageEntry {
     #[serde(default)]
     pub about: String,
     /// One program a platform.
-    pub binaries: Vec<String>,
+    pub binaries: Vec<BinaryEntry>,
     /// The package in `Cargo.lock` whose dependencies are in the binary; the image's name where it is empty.
     #[serde(default)]
     pub package: String,
@@ -88,6 +95,62 @@ pub struct ImageEntry {
     /// The folder that its paths are relative to.
     #[serde(skip)]
     pub folder: std::path::PathBuf,
+}
+
+/// A program: its path, or a table where there is more to say.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct BinaryEntry {
+    pub path: String,
+    /// What it must be for, `linux/arm64`; what its file says where it is empty.
+    pub platform: String,
+    /// The folder that its libraries are taken from, as they would lie below `/`; this machine where it is empty.
+    pub sysroot: String,
+}
+
+/// The same as a table.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BinaryTable {
+    path: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    platform: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    sysroot: String,
+}
+
+impl<'de> Deserialize<'de> for BinaryEntry {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Either;
+
+        impl<'de> Visitor<'de> for Either {
+            type Value = BinaryEntry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a path, or { path, platform, sysroot }")
+            }
+
+            fn visit_str<E>(self, path: &str) -> Result<BinaryEntry, E> {
+                Ok(BinaryEntry { path: path.to_owned(), ..BinaryEntry::default() })
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<BinaryEntry, A::Error> {
+                let table = BinaryTable::deserialize(MapAccessDeserializer::new(map))?;
+                Ok(BinaryEntry { path: table.path, platform: table.platform, sysroot: table.sysroot })
+            }
+        }
+
+        deserializer.deserialize_any(Either)
+    }
+}
+
+impl Serialize for BinaryEntry {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { path, platform, sysroot } = self.clone();
+        match platform.is_empty() && sysroot.is_empty() {
+            true => serializer.serialize_str(&path),
+            false => BinaryTable { path, platform, sysroot }.serialize(serializer),
+        }
+    }
 }
 
 /// How layers are compressed.
@@ -137,6 +200,14 @@ fn nobody() -> u32 {
 }
 
 impl Reader<'_> {
+    /// A table with no other keys than these.
+    fn known(&self, value: &Spanned<DeValue<'_>>, keys: &[&str]) -> Result<()> {
+        match self.table(value)?.iter().find(|(key, _)| !keys.contains(&key.get_ref().as_ref())) {
+            Some((key, _)) => Err(self.unknown(key.get_ref(), key, keys)),
+            None => Ok(()),
+        }
+    }
+
     /// The table `[images]`, in the order of the file.
     pub(super) fn images(&self, value: &Spanned<DeValue<'_>>) -> Result<Vec<(String, ImageEntry)>> {
         let mut images = Vec::new();
@@ -145,12 +216,15 @@ impl Reader<'_> {
                 if !KEYS.contains(&key.get_ref().as_ref()) {
                     return Err(self.unknown(key.get_ref(), key, &KEYS));
                 }
-                if key.get_ref() == "repository" {
-                    for (key, _) in self.table(value)? {
-                        if !REPOSITORY_KEYS.contains(&key.get_ref().as_ref()) {
-                            return Err(self.unknown(key.get_ref(), key, &REPOSITORY_KEYS));
+                match key.get_ref().as_ref() {
+                    "repository" => self.known(value, &REPOSITORY_KEYS)?,
+                    "binaries" => {
+                        let tables = value.get_ref().as_array().into_iter().flatten();
+                        for table in tables.filter(|value| value.get_ref().is_table()) {
+                            self.known(table, &BINARY_KEYS)?;
                         }
                     }
+                    _ => {}
                 }
             }
             let mut entry = ImageEntry::deserialize(value.clone().into_deserializer()).map_err(|error| {
@@ -163,21 +237,13 @@ impl Reader<'_> {
                 let message = format!("{}: {:?}: {problem}", entry.place, name.get_ref());
                 return Err(Error::new(&codes::CFG004, message).with_hint("use a to z, 0 to 9, - _ and ."));
             }
-            let problem = match &entry {
-                ImageEntry { user: 0, .. } => Some("user = 0 is root, which no image of ours runs as"),
-                ImageEntry { repository: RepositoryEntry { kept_releases: ..5, .. }, .. } => {
-                    Some("kept_releases: at least five images stay, for a rollback needs them")
-                }
-                ImageEntry { repository: RepositoryEntry { untagged_days: 0, .. }, .. } => {
-                    Some("untagged_days: at least one day, which a push may take")
-                }
-                _ => None,
-            };
-            if let Some(problem) = problem {
-                return Err(Error::new(
-                    &codes::CFG004,
-                    format!("{}: images.{}: {problem}", entry.place, name.get_ref()),
-                ));
+            if let Err(wrong) = values::check(&entry) {
+                let top = wrong.key.split(['.', '[']).next().unwrap_or_default();
+                let key = self.table(value)?.iter().find(|(key, _)| key.get_ref() == top);
+                let at = key.map_or(name.span().start, |(key, _)| key.span().start);
+                let place = format!("{}: images.{}.{}", self.place(at), name.get_ref(), wrong.key);
+                let error = Error::new(&codes::CFG004, format!("{place}: {}", wrong.problem));
+                return Err(error.with_hint(wrong.hint));
             }
             entry.folder = self.folder();
             images.push((name.span().start, name.get_ref().to_string(), entry));
@@ -199,7 +265,23 @@ pub(super) fn json_schema() -> Value {
         "required": ["binaries"],
         "properties": {
             "about": text("what is in the image"),
-            "binaries": texts("the program, once for each platform"),
+            "binaries": {
+                "type": "array",
+                "description": "the program, once for each platform",
+                "items": {"anyOf": [
+                    {"type": "string"},
+                    {
+                        "type": "object",
+                        "additionalProperties": false,
+                        "required": ["path"],
+                        "properties": {
+                            "path": text("the program"),
+                            "platform": text("what it must be for, as linux/arm64; what its file says by default"),
+                            "sysroot": text("where its libraries are taken from; / by default"),
+                        },
+                    },
+                ]},
+            },
             "package": text("the package of Cargo.lock that the program is built from; the image's name by default"),
             "base": {
                 "type": "string", "default": "none",

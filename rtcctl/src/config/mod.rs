@@ -12,7 +12,7 @@ mod secret;
 mod spelling;
 
 pub use file::{Entry, File, Service};
-pub use images::{Compression, ImageEntry};
+pub use images::{BinaryEntry, Compression, ImageEntry, RepositoryEntry, platform};
 pub use notices::NoticeEntry;
 pub use objectives::ObjectiveEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};

@@ -1,7 +1,7 @@
 //! ECR's own API, as moto has it: tokens, repositories as they should be, what a lifecycle deletes, findings.
 
 use ecr::scan::State;
-use ecr::{Difference, Ecr, Ensured, Kind, Lifecycle, Scan, Tags, Wanted};
+use ecr::{Difference, Ecr, Ensured, Kept, Kind, Lifecycle, Scan, Tags, Wanted};
 use kernel::Timestamp;
 
 use crate::ground::{told, unique};
@@ -39,7 +39,7 @@ async fn a_token_is_had_and_never_shown() {
 async fn a_repository_is_made_once_and_what_differs_is_told_and_left() {
     let ecr = moto().await;
     let made = wanted(&unique());
-    assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Created);
+    assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Created(Kept::Put));
     assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Existed(Vec::new()));
     let other = Wanted {
         tags: Tags::Mutable,
@@ -54,6 +54,17 @@ async fn a_repository_is_made_once_and_what_differs_is_told_and_left() {
     assert_eq!(what, ["tags", "scan", "lifecycle"]);
     // Nothing was changed by looking.
     assert_eq!(ecr.ensure_repository(&made).await.unwrap(), Ensured::Existed(Vec::new()));
+}
+
+#[tokio::test]
+async fn a_lifecycle_comes_to_a_repository_of_ours_that_has_none() {
+    let ecr = moto().await;
+    let bare = Wanted { lifecycle: None, ..wanted(&unique()) };
+    assert_eq!(ecr.ensure_repository(&bare).await.unwrap(), Ensured::Created(Kept::AsItIs));
+    let lifecycle = Lifecycle { untagged_days: 7, kept: 50 };
+    assert_eq!(ecr.ensure_lifecycle(&bare.name, &lifecycle).await.unwrap(), Kept::Put);
+    assert_eq!(ecr.ensure_lifecycle(&bare.name, &lifecycle).await.unwrap(), Kept::AsItIs);
+    assert!(ecr.lifecycle_policy(&bare.name).await.unwrap().is_some());
 }
 
 #[tokio::test]

@@ -358,6 +358,12 @@ fn every_wrong_input_has_its_own_error_and_nothing_is_packed() {
     assert!(matches!(with(&|settings| settings.target = Some("rtcd".to_owned())), Error::Path { .. }));
     let error = with(&|settings| settings.target = Some("/etc/passwd/x".to_owned()));
     assert!(matches!(error, Error::Conflict { .. }), "{error:?}");
+    for taken in
+        ["/etc/passwd", "/tmp", "/lib64", "/lib64/ld-linux-x86-64.so.2", "/etc/ssl/certs/ca-certificates.crt"]
+    {
+        let error = with(&|settings| settings.target = Some(taken.to_owned()));
+        assert!(matches!(error, Error::Covers { .. }), "{taken}: {error:?}");
+    }
     let lock = folder.path().join("Cargo.lock");
     let error = with(&|settings| {
         settings.materials = Some(Materials { lock: lock.clone(), package: "rtcd".to_owned() });
@@ -407,6 +413,65 @@ fn bills_of_materials_of_an_image_that_lost_its_name_are_listed_no_more() {
     named(b"three", "2");
     assert!(listed().contains(&second), "the other name has its image");
     assert_eq!(listed().len(), 5);
+}
+
+#[test]
+fn what_would_be_built_is_known_before_and_refused_alike() {
+    let (folder, mut settings, _) = prepared();
+    for_arm(folder.path(), &mut settings);
+    let outlines = check(&settings).unwrap();
+    let told: Vec<(String, usize)> =
+        outlines.iter().map(|one| (one.platform.to_string(), one.libraries.len())).collect();
+    assert_eq!(told, [("linux/amd64".to_owned(), 3), ("linux/arm64".to_owned(), 2)]);
+    let length = std::fs::metadata(&settings.binaries[0].path).unwrap().len();
+    assert!(outlines[0].bytes > length, "what comes with it counts too");
+    // On a base only the program is packed, and the base is not asked for.
+    let mut based = settings.clone();
+    based.foundation = Foundation::Bases(Vec::new());
+    let outlines = check(&based).unwrap();
+    assert_eq!((outlines[0].libraries.len(), outlines[0].bytes), (0, length));
+
+    let needy = Made::program(X86_64, LOADER).needs("libabsent.so").write(folder.path().join("needy"));
+    settings.binaries[0].path = needy;
+    assert!(matches!(check(&settings), Err(Error::MissingLibrary { .. })));
+    settings.binaries.remove(0);
+    settings.target = Some("/etc/passwd".to_owned());
+    assert!(matches!(check(&settings), Err(Error::Covers { .. })));
+}
+
+#[test]
+fn what_is_told_of_a_program_is_of_what_was_packed() {
+    let (folder, mut settings, layout) = prepared();
+    settings.materials =
+        Some(Materials { lock: workspace(&folder.path().join("source")), package: "rtcd".to_owned() });
+    let path = settings.binaries[0].path.clone();
+    let packed = Digest::of(&std::fs::read(&path).unwrap());
+    // It is replaced by another of the same length once its layer is packed.
+    let replace = |event: Event<'_>| {
+        if let Event::Done { concern: Concern::Application, .. } = event {
+            recompile(&settings, b"two");
+        }
+    };
+    let built = build(&settings, &layout, &replace).unwrap();
+    let sbom = manifest(&layout, built.images[0].sbom.as_ref().unwrap());
+    let bill = String::from_utf8(layout.read_blob(&sbom.layers[0]).unwrap()).unwrap();
+    assert_ne!(Digest::of(&std::fs::read(&path).unwrap()), packed);
+    assert!(bill.contains(&packed.hex()), "{bill}");
+}
+
+#[test]
+fn a_program_that_is_another_when_it_is_packed_than_when_it_was_looked_at_is_refused() {
+    let (folder, settings, layout) = prepared();
+    let path = settings.binaries[0].path.clone();
+    let other = Made::program(X86_64, LOADER).needs("libm.so.6").needs("libc.so.6").code(b"two");
+    let other = other.write(folder.path().join("build/other"));
+    let replace = |event: Event<'_>| {
+        if let Event::Done { concern: Concern::Root, .. } = event {
+            std::fs::rename(&other, &path).unwrap();
+        }
+    };
+    let refused = build(&settings, &layout, &replace);
+    assert!(matches!(&refused, Err(Error::ChangedMeanwhile { path: told }) if *told == path), "{refused:?}");
 }
 
 #[test]

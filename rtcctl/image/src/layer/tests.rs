@@ -132,6 +132,31 @@ fn a_file_that_shrinks_or_grows_while_it_is_packed_is_found_out() {
 }
 
 #[test]
+fn a_file_that_is_written_while_it_is_packed_is_found_out_at_the_same_length_too() {
+    let (folder, _) = layout();
+    let application = folder.path().join("rtcd");
+    std::fs::write(&application, vec![7; 500_000]).unwrap();
+    // Clocks of files are coarse: what was written at the same moment would look unchanged.
+    let long_ago = std::fs::FileTimes::new().set_modified(std::time::SystemTime::UNIX_EPOCH);
+    let open = || std::fs::OpenOptions::new().write(true).open(&application).unwrap();
+    open().set_times(long_ago).unwrap();
+    let same = write_tar(&tree(&application), 0, io::sink(), &|_| {}).unwrap();
+    assert_eq!(same.sha256(&application).unwrap(), Digest::of(&vec![7; 500_000]).hex());
+
+    // A name more is no other content.
+    let link = Cell::new(0);
+    let name = |_| {
+        link.set(link.get() + 1);
+        std::fs::hard_link(&application, folder.path().join(link.get().to_string())).unwrap();
+    };
+    assert!(write_tar(&tree(&application), 0, io::sink(), &name).is_ok());
+
+    let change = |_| open().write_all(b"8").unwrap();
+    let written = write_tar(&tree(&application), 0, io::sink(), &change);
+    assert!(matches!(&written, Err(Error::ChangedMeanwhile { path }) if *path == application), "{written:?}");
+}
+
+#[test]
 fn a_full_disk_is_told_as_such() {
     let folder = tempfile::tempdir().unwrap();
     let application = folder.path().join("rtcd");

@@ -126,7 +126,10 @@ fn crates_are_those_that_the_package_reaches_without_what_only_tests_need() {
             .unwrap()
     };
     assert_eq!(package("rtcd")["licenseDeclared"], "Apache-2.0", "inherited from the workspace");
-    assert_eq!(package("rtcd")["checksums"][0]["checksumValue"], sha256(&settings.binaries[0].path).unwrap());
+    assert_eq!(
+        package("rtcd")["checksums"][0]["checksumValue"],
+        Contents::default().sha256(&settings.binaries[0].path).unwrap()
+    );
     assert_eq!(package("libc")["downloadLocation"], "https://static.crates.io/crates/libc/libc-0.2.1.crate");
     let depends: Vec<(&str, &str)> = document["relationships"]
         .as_array()
@@ -190,7 +193,8 @@ fn packages_of_debian_are_named_and_other_files_have_their_digest() {
         ]
     );
     let library = root.join("usr/lib/x86_64-linux-gnu/libm.so.6");
-    let expected = format!("pkg:generic/libm.so.6?checksum=sha256:{}", sha256(&library).unwrap());
+    let expected =
+        format!("pkg:generic/libm.so.6?checksum=sha256:{}", Contents::default().sha256(&library).unwrap());
     assert!(references("pkg:generic/").iter().any(|(purl, _)| *purl == expected), "{document:#}");
 }
 

@@ -8,32 +8,57 @@ use kernel::Clock;
 use oci::Reference;
 use oci::credentials::{Credentials, Grant, Login};
 use oci::docker;
-use oci::registry::{Access, Options, Registry, Repository};
+use oci::registry::{Access, Notice, Notices, Options, Registry, Repository};
 
 use super::{failed, subject};
 use crate::context::Context;
 use crate::error::Result;
+use crate::human;
+
+/// Where blobs and manifests of ECR are found instead, on this machine: beside a stand-in of its API, which
+/// `AWS_ENDPOINT_URL_ECR` names.
+const STAND_IN: &str = "RTC_ECR_STAND_IN";
 
 /// The repository of a reference, opened.
 pub fn repository(reference: &Reference, access: Access, context: &Context) -> Result<Repository> {
     let credentials: Arc<dyn Credentials> = match reference.registry().parse::<Host>() {
         Ok(host) => Arc::new(Tokens {
             place: aws::Place { region: Some(host.region.clone()), ..subject::place(context) },
+            profiles: subject::profiles(context),
             host,
             clock: context.clock.clone(),
         }),
         Err(_) => Arc::new(docker::Files::new(files(context))),
     };
-    let registry =
-        Registry::new(reference.registry(), credentials, Options::default()).map_err(failed::of_oci)?;
+    let options = options(reference.registry(), context);
+    let registry = Registry::new(reference.registry(), credentials, options).map_err(failed::of_oci)?;
     registry.repository(reference.repository(), access).map_err(failed::of_oci)
+}
+
+/// What is asked for again, or is not answered for long, is said.
+fn options(host: &str, context: &Context) -> Options {
+    let (progress, name) = (context.progress.clone(), host.to_owned());
+    let notices = Notices::new(move |notice| match notice {
+        Notice::Silent { what, waited } => {
+            progress.say(format!("{name}: no answer to {what} for {}", human::duration(waited)));
+        }
+        Notice::Again { what, retry } => {
+            progress.say(format!(
+                "{name}: {what} again in {}: {}",
+                human::duration(retry.wait),
+                retry.reason
+            ));
+        }
+    });
+    let stand_in = context.config.variable(STAND_IN).filter(|_| host.parse::<Host>().is_ok());
+    Options { notices, stand_in: stand_in.map(str::to_owned), ..Options::default() }
 }
 
 /// ECR's own API for a reference; `None` where the registry is another.
 pub async fn ecr(reference: &Reference, context: &Context) -> Result<Option<Ecr>> {
     let Ok(host) = reference.registry().parse::<Host>() else { return Ok(None) };
     let place = aws::Place { region: Some(host.region.clone()), ..subject::place(context) };
-    let config = aws::configure(&place).await.map_err(failed::of_aws)?;
+    let config = subject::configure(&place, context).await.map_err(failed::of_aws)?;
     Ok(Some(Ecr::new(&config, Some(host.account))))
 }
 
@@ -51,6 +76,7 @@ fn files(context: &Context) -> Vec<PathBuf> {
 /// Tokens of ECR. The registry asks for one when it needs it, and never twice at the same time.
 struct Tokens {
     place: aws::Place,
+    profiles: Option<PathBuf>,
     host: Host,
     clock: Arc<dyn Clock>,
 }
@@ -58,11 +84,16 @@ struct Tokens {
 #[async_trait::async_trait]
 impl Credentials for Tokens {
     async fn login(&self, registry: &str) -> oci::Result<Grant> {
-        let failed = |error: aws::Error| oci::Error::Credentials {
-            registry: registry.to_owned(),
-            reason: error.to_string(),
+        let failed = |error: aws::Error| match error.is_passing() {
+            true => oci::Error::Unavailable {
+                registry: registry.to_owned(),
+                what: "a token of ECR".to_owned(),
+                attempts: 1,
+                reason: error.to_string(),
+            },
+            false => oci::Error::Credentials { registry: registry.to_owned(), reason: error.to_string() },
         };
-        let config = aws::configure(&self.place).await.map_err(failed)?;
+        let config = aws::configure_from(&self.place, self.profiles.as_deref()).await.map_err(failed)?;
         let token = Ecr::new(&config, Some(self.host.account.clone())).token().await.map_err(failed)?;
         let ready = token.header().trim_start_matches("Basic ").to_owned();
         Ok(Grant { login: Login::Ready(ready), valid_for: Some(token.expires_at.since(self.clock.now())) })

@@ -4,24 +4,26 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use image::elf::Elf;
+use image::root::Account;
 use image::settings::{Base, Binary, Foundation, Materials};
 use image::{Built, Event, Settings};
 use kernel::Timestamp;
-use oci::registry::Access;
-use oci::{Layout, Reference, archive, media, transfer};
+use oci::layout::Swept;
+use oci::registry::{Access, Repository};
+use oci::{Digest, Layout, Platform, Reference, archive, media, transfer};
 use serde_json::{Value, json};
 
 use super::revision::{self, Revision};
-use super::{access, failed, push, subject};
+use super::{access, binaries, failed, planned, push, subject};
 use crate::codes;
 use crate::config::{Compression, ImageEntry};
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
-use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::progress::Task;
+use crate::{exit, human};
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Default, clap::Args)]
 #[command(
     after_help = "The same program gives the same digest, whatever the folder, the user and the time. A layer \
                         that did not change is neither packed nor uploaded again."
@@ -31,87 +33,176 @@ pub struct Args {
     #[arg(value_name = "IMAGE")]
     name: Option<String>,
     /// The program, once for each platform [default: binaries of rtc.toml]
-    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    binary: Vec<PathBuf>,
+    #[arg(long, value_name = "FILE[=PLATFORM]", value_hint = clap::ValueHint::FilePath)]
+    pub(super) binary: Vec<String>,
+    /// Where the libraries of programs are taken from [default: sysroot of rtc.toml, else this machine]
+    #[arg(long, value_name = "[PLATFORM=]DIR", value_hint = clap::ValueHint::DirPath)]
+    pub(super) sysroot: Vec<String>,
     /// A base by its digest, or none
     #[arg(long, value_name = "REFERENCE")]
-    base: Option<String>,
+    pub(super) base: Option<String>,
     /// A tag; may be given several times [default: the commit]
     #[arg(long, value_name = "TAG")]
-    tag: Vec<String>,
+    pub(super) tag: Vec<String>,
     /// The commit that the image names [default: what git says]
     #[arg(long, value_name = "COMMIT")]
-    revision: Option<String>,
+    pub(super) revision: Option<String>,
     /// The version that the image names
     #[arg(long, value_name = "VERSION")]
-    version_label: Option<String>,
+    pub(super) version_label: Option<String>,
     /// gzip or zstd
     #[arg(long, value_name = "HOW")]
-    compression: Option<String>,
+    pub(super) compression: Option<String>,
     /// Make no bill of materials
     #[arg(long)]
-    no_sbom: bool,
+    pub(super) no_sbom: bool,
     /// Where the image is written, as an OCI layout [default: target/images/IMAGE]
     #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    layout: Option<PathBuf>,
+    pub(super) layout: Option<PathBuf>,
     /// Write it as one file too
     #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
-    tarball: Option<PathBuf>,
+    pub(super) tarball: Option<PathBuf>,
     /// Push it to the environment's registry
     #[arg(long)]
-    push: bool,
+    pub(super) push: bool,
+    /// Forget the other images of the layout, and delete what is of no use any more
+    #[arg(long)]
+    pub(super) clean: bool,
+}
+
+impl Args {
+    /// An image as rtc.toml describes it.
+    pub fn of(name: &str) -> Self {
+        Self { name: Some(name.to_owned()), ..Self::default() }
+    }
+}
+
+/// What was built, and where it lies.
+pub struct Made<'a> {
+    pub name: &'a str,
+    pub entry: &'a ImageEntry,
+    pub built: Built,
+    pub layout: Layout,
+    pub tags: Vec<String>,
+    /// As the image names it.
+    pub commit: Option<String>,
+    revision: Option<Revision>,
+}
+
+impl Made<'_> {
+    pub fn findings(&self) -> Vec<Finding> {
+        let mut findings: Vec<Finding> =
+            self.revision.as_ref().and_then(Revision::finding).into_iter().collect();
+        if self.commit.is_none() {
+            findings.push(Finding::new(&codes::IMG032, Severity::Info, "the image names no commit"));
+        }
+        findings
+    }
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    let (name, entry) = subject::described(args.name.as_deref(), context)?;
-    let revision = match &args.revision {
-        // Its time is that of the image, wherever it is built.
-        Some(commit) => revision::named(&entry.folder, commit)?,
-        None => revision::of(&entry.folder)?,
+    if context.effect == Effect::Described {
+        let (name, entry) = subject::described(args.name.as_deref(), context)?;
+        let folder = folder_of(name, entry, &args, context);
+        let tags = tags(&args, source_of(entry, &args)?.as_ref())?;
+        let settings = settings(name, entry, &args, context)?;
+        let base = args.base.as_deref().unwrap_or(&entry.base);
+        return planned::look(name, settings, (base, &folder, &tags), context).await;
+    }
+    if args.clean {
+        let (name, entry) = subject::described(args.name.as_deref(), context)?;
+        check_is_ours(&folder_of(name, entry, &args, context))?;
+    }
+    let made = make(&args, context).await?;
+    let Made { name, entry, built, layout, tags, commit, .. } = &made;
+    if let Some(file) = &args.tarball {
+        save(layout, built, tags, &context.current_dir.join(file))?;
+    }
+    let mut data = document(name, built, tags, layout.root());
+    data["revision"] = json!(commit);
+    let mut report = screen(data, built);
+    report.findings.extend(made.findings());
+    report = match args.push {
+        true => {
+            let pushed = push::built((name, entry), layout, &built.descriptor, tags, context).await?;
+            report.data["push"] = pushed.document();
+            pushed.with(report)
+        }
+        false => report.with_text(built.digest().to_string()).with_names([built.digest().to_string()]),
     };
+    if args.clean {
+        let swept = clean(layout, built)?;
+        match swept {
+            Some(swept) => context.progress.say(format!(
+                "{} blobs that nothing needs any more deleted, {}",
+                swept.blobs,
+                human::bytes(swept.bytes)
+            )),
+            None => context.progress.say("nothing deleted: somebody else is at work in this layout"),
+        }
+        report.data["deleted"] =
+            json!(swept.map(|swept| json!({"blobs": swept.blobs, "bytes": swept.bytes})));
+    }
+    Ok(report)
+}
+
+/// What others put into a layout is not ours to delete.
+fn check_is_ours(folder: &Path) -> Result<()> {
+    match Layout::open(folder) {
+        Ok(layout) if !image::kept::are_in(&layout) => {
+            let message = format!("{} holds images that rtcctl did not build", folder.display());
+            Err(Error::new(&codes::IMG027, message).with_hint(codes::IMG027.action))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Leaves the image that was built with what refers to it, under its names.
+fn clean(layout: &Layout, built: &Built) -> Result<Option<Swept>> {
+    let sboms = built.images.iter().filter_map(|image| image.sbom.as_ref()).map(|sbom| sbom.digest);
+    let wanted: Vec<Digest> = std::iter::once(built.digest()).chain(sboms).collect();
+    layout.keep_only(&wanted).and_then(|()| layout.sweep()).map_err(failed::of_oci)
+}
+
+fn folder_of(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> PathBuf {
+    args.layout.as_ref().map_or_else(|| layout_of(name, entry), |folder| context.current_dir.join(folder))
+}
+
+fn source_of(entry: &ImageEntry, args: &Args) -> Result<Option<Revision>> {
+    match &args.revision {
+        // Its time is that of the image, wherever it is built.
+        Some(commit) => revision::named(&entry.folder, commit),
+        None => revision::of(&entry.folder),
+    }
+}
+
+/// Builds into the layout, whatever else is only described: nothing leaves this machine.
+pub async fn make<'a>(args: &Args, context: &'a Context) -> Result<Made<'a>> {
+    let (name, entry) = subject::described(args.name.as_deref(), context)?;
+    let revision = source_of(entry, args)?;
     let commit = revision.as_ref().map(Revision::text).or_else(|| args.revision.clone());
-    let tags = tags(&args, revision.as_ref())?;
-    let folder = args
-        .layout
-        .as_ref()
-        .map_or_else(|| layout_of(name, entry), |folder| context.current_dir.join(folder));
-    let mut settings = settings(name, entry, &args, context)?;
+    let tags = tags(args, revision.as_ref())?;
+    let folder = folder_of(name, entry, args, context);
+    let mut settings = settings(name, entry, args, context)?;
     settings.revision = commit.clone();
     if let Some(at) = revision.as_ref().and_then(|revision| text_of(revision.committed_at_s)) {
         // The commit's time is said, and not that of the files: layers would change with every commit.
         settings.annotations.insert("org.opencontainers.image.created".to_owned(), at);
     }
-    if context.effect == Effect::Described {
-        let what = format!("{} would be built into {}", name, folder.display());
-        return Ok(Report::new("image/build", json!({"image": name, "layout": folder, "tags": tags}))
-            .with_text(what));
-    }
     let layout = Layout::create(&folder).map_err(failed::of_oci)?;
+    // Until they are named, nobody else knows what the blobs are for.
+    let _busy = layout.busy().map_err(failed::of_oci)?;
     let base = args.base.as_deref().unwrap_or(&entry.base);
     settings.foundation = foundation(base, &settings.binaries, &layout, context).await?;
     let built = build(settings, &layout, name, context).await?;
     for tag in &tags {
         built.name(&layout, tag).map_err(failed::of_build)?;
     }
-    if let Some(file) = &args.tarball {
-        save(&layout, &built, &tags, &context.current_dir.join(file))?;
-    }
-    let mut data = document(name, &built, &tags, &folder);
-    data["revision"] = json!(commit);
-    let mut report = screen(data, &built);
-    report.findings.extend(revision.as_ref().and_then(Revision::finding));
-    if commit.is_none() {
-        report.findings.push(Finding::new(&codes::IMG032, Severity::Info, "the image names no commit"));
-    }
-    match args.push {
-        true => {
-            let pushed = push::built((name, entry), &layout, &built.descriptor, &tags, context).await?;
-            report.data["push"] = pushed.document();
-            Ok(pushed.with(report))
-        }
-        false => Ok(report.with_text(built.digest().to_string()).with_names([built.digest().to_string()])),
-    }
+    Ok(Made { name, entry, built, layout, tags, commit, revision })
 }
+
+/// What `base` says where there is none.
+pub const NO_BASE: &str = "none";
 
 /// Where an image is kept between builds.
 pub fn layout_of(name: &str, entry: &ImageEntry) -> PathBuf {
@@ -134,23 +225,17 @@ fn tags(args: &Args, revision: Option<&Revision>) -> Result<Vec<String>> {
 /// What rtc.toml and the flags want, as the builder wants it.
 fn settings(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> Result<Settings> {
     let wrong = |problem: String| Error::new(&codes::IMG002, format!("{}: {problem}", entry.place));
-    let binaries: Vec<PathBuf> = match args.binary.as_slice() {
-        [] => entry.binaries.iter().map(|path| entry.folder.join(path)).collect(),
-        given => given.iter().map(|path| context.current_dir.join(path)).collect(),
+    let binaries = binaries::find(entry, &args.binary, &args.sysroot, context)?;
+    let Some(first) = binaries.first() else {
+        let error = wrong("binaries names no program".to_owned());
+        return Err(error.with_hint(format!("name one in images.{name}.binaries, or pass --binary FILE")));
     };
-    for path in &binaries {
-        // What is there and no file would be read for ever, or not at all.
-        if std::fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-            let message = format!("{} is no file", path.display());
-            return Err(Error::new(&codes::IMG003, message).with_hint(codes::IMG003.action));
-        }
-    }
-    let Some(first) = binaries.first() else { return Err(wrong("binaries names no program".to_owned())) };
-    let mut settings = Settings::new(name, first);
-    settings.binaries = binaries.into_iter().map(Binary::new).collect();
+    let mut settings = Settings::new(name, &first.path);
+    settings.binaries = binaries;
     settings.target = some(&entry.path);
-    settings.account = Some(image::root::Account {
-        name: name.to_owned(),
+    settings.account = Some(Account {
+        // An image may have a name that no user has.
+        name: if Account::may_be_called(name) { name.to_owned() } else { Account::default().name },
         uid: entry.user,
         gid: entry.user,
         home: some(&entry.workdir).unwrap_or_else(|| format!("/home/{name}")),
@@ -202,17 +287,31 @@ async fn foundation(
     layout: &Layout,
     context: &Context,
 ) -> Result<Foundation> {
-    if base == "none" {
+    if base == NO_BASE {
         return Ok(Foundation::Minimal);
     }
-    let refused = |problem: String| Error::new(&codes::IMG007, problem);
+    let (reference, repository, images) = bases(base, binaries, context).await?;
+    let mut fetched = Vec::new();
+    for (platform, digest) in images {
+        let manifest = push::pull(&repository, &digest.to_string(), layout, context).await;
+        let manifest = manifest.map_err(|error| without_base(base, &platform, error))?;
+        fetched.push(Base { name: reference.to_string(), manifest });
+    }
+    Ok(Foundation::Bases(fetched))
+}
+
+/// Which image of a base each program stands on. Only documents are fetched for it.
+pub async fn bases(
+    base: &str,
+    binaries: &[Binary],
+    context: &Context,
+) -> Result<(Reference, Repository, Vec<(Platform, Digest)>)> {
     // Without a host it is Docker Hub's, as everywhere: the environment's registry holds what is built.
     let reference: Reference = base.parse().map_err(failed::of_oci)?;
     let Some(digest) = reference.digest() else {
-        return Err(refused(format!(
-            "the base {base} is named by a tag, which may be another image tomorrow"
-        ))
-        .with_hint(format!("rtcctl image inspect {base} shows its digest")));
+        let message = format!("the base {base} is named by a tag, which may be another image tomorrow");
+        return Err(Error::new(&codes::IMG007, message)
+            .with_hint(format!("rtcctl image inspect {base} shows its digest")));
     };
     // What is no program is told before anything is fetched for it.
     let mut platforms = Vec::new();
@@ -220,28 +319,57 @@ async fn foundation(
         platforms.push(Elf::read(&binary.path).map_err(failed::of_build)?.platform);
     }
     let repository = access::repository(&reference, Access::Pull, context)?;
-    let mut bases = Vec::new();
+    let mut images = Vec::new();
     for platform in platforms {
-        let fetched = async {
-            let chosen = transfer::choose(&repository, &digest.to_string(), &platform).await?;
-            push::pull(&repository, &chosen.descriptor.digest.to_string(), layout, context).await
-        };
-        let manifest = fetched.await.map_err(|error| {
-            let told = failed::of_oci(error);
-            refused(format!("the base {base} cannot be had for {platform}"))
-                .with_cause(told.message())
-                .with_exit(told.exit())
-        })?;
-        bases.push(Base { name: reference.to_string(), manifest });
+        let chosen = transfer::choose(&repository, &digest.to_string(), &platform).await;
+        let chosen = chosen.map_err(|error| without_base(base, &platform, error))?;
+        images.push((platform, chosen.descriptor.digest));
     }
-    Ok(Foundation::Bases(bases))
+    Ok((reference, repository, images))
+}
+
+fn without_base(base: &str, platform: &Platform, error: oci::Error) -> Error {
+    let told = failed::of_oci(error);
+    // Nothing was pushed.
+    let exit = if told.exit() == exit::PUSH_FAILED { exit::BUILD_FAILED } else { told.exit() };
+    let message = format!("the base {base} cannot be had for {platform}");
+    let error = Error::new(&codes::IMG007, message).with_cause(told.message());
+    let error = told.causes().iter().fold(error, |error, cause| error.with_cause(cause));
+    error.with_exit(exit).with_hint(codes::IMG007.action)
+}
+
+pub fn programs(settings: &Settings) -> Vec<PathBuf> {
+    settings.binaries.iter().map(|binary| binary.path.clone()).collect()
+}
+
+/// Why an image is not built, with what to do about it in `rtc.toml`.
+pub fn refused(error: image::Error, name: &str, programs: &[PathBuf]) -> Error {
+    use image::Error as E;
+    let hint = match &error {
+        E::Unreadable { path, source }
+            if source.kind() == std::io::ErrorKind::NotFound && programs.contains(path) =>
+        {
+            Some("is it built? cargo build --release".to_owned())
+        }
+        E::Covers { .. } => {
+            Some(format!("choose another images.{name}.path; /usr/local/bin/{name} is the default"))
+        }
+        E::UnknownZone { .. } => Some(format!("mend images.{name}.zones")),
+        E::Conflict { .. } => Some(format!("mend images.{name}.path, .folders or .workdir")),
+        _ => None,
+    };
+    let told = failed::of_build(error);
+    match hint {
+        Some(hint) => told.with_hint(hint),
+        None => told,
+    }
 }
 
 async fn build(settings: Settings, layout: &Layout, name: &str, context: &Context) -> Result<Built> {
     let task = context.progress.task("build", format!("building {name}"));
     let shown = Arc::new(Shown { task, state: Default::default() });
     let (seen, layout) = (shown.clone(), layout.clone());
-    let programs: Vec<PathBuf> = settings.binaries.iter().map(|binary| binary.path.clone()).collect();
+    let programs = programs(&settings);
     let working =
         tokio::task::spawn_blocking(move || image::build(&settings, &layout, &|event| seen.saw(&event)));
     let built = working.await.map_err(|error| Error::internal("the build broke off").with_source(&error))?;
@@ -255,10 +383,7 @@ async fn build(settings: Settings, layout: &Layout, name: &str, context: &Contex
         }
         Err(error) => {
             task.fail("not built");
-            let is_absent = matches!(&error, image::Error::Unreadable { path, source }
-                if source.kind() == std::io::ErrorKind::NotFound && programs.contains(path));
-            let told = failed::of_build(error);
-            Err(if is_absent { told.with_hint("is it built? cargo build --release") } else { told })
+            Err(refused(error, name, &programs))
         }
     }
 }

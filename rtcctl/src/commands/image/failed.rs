@@ -49,6 +49,7 @@ pub fn of_build(error: image::Error) -> Error {
         | E::Layer { .. } => &codes::IMG006,
         E::WrongPlatform { .. } | E::NoBase { .. } | E::Base { .. } => &codes::IMG007,
         E::Conflict { .. }
+        | E::Covers { .. }
         | E::Path { .. }
         | E::UnknownZone { .. }
         | E::Account { .. }

@@ -1,7 +1,7 @@
 //! `rtcctl image inspect`: what an image is made of, what it runs, and what refers to it.
 
 use oci::registry::{Access, Repository};
-use oci::{Descriptor, Digest, Document, Image, Layout, Platform, document, layout};
+use oci::{Descriptor, Digest, Document, Image, Layout, Platform, document, layout, media, transfer};
 use serde_json::{Value, json};
 
 use super::subject::Subject;
@@ -11,6 +11,9 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
+
+/// By what builders mark what they say about an image.
+const REFERENCE_TYPE: &str = "vnd.docker.reference.type";
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -77,17 +80,18 @@ impl Place {
         document::read(&what, &bytes).map_err(failed::of_oci)
     }
 
-    /// What an image is for: the index says it, or its configuration. `None` for what is no image.
-    async fn platform_of(&self, manifest: &Descriptor) -> Result<Option<Platform>> {
-        if let Some(platform) = &manifest.platform {
-            return Ok(Some(platform.clone()));
-        }
-        match self.document(manifest).await? {
-            Document::Manifest(parts) if parts.artifact_type.is_none() => {
-                Ok(Some(self.image(&parts.config).await?.platform))
+    /// The entries of a document: those of an index, or itself, with what its configuration says that it is for.
+    pub async fn entries(&self, top: &Descriptor) -> Result<Vec<Descriptor>> {
+        Ok(match self.document(top).await? {
+            Document::Index(index) => index.manifests,
+            Document::Manifest(parts) => {
+                let mut top = top.clone();
+                if top.platform.is_none() && is_image(&parts) {
+                    top.platform = Some(self.image(&parts.config).await?.platform);
+                }
+                vec![top]
             }
-            _ => Ok(None),
-        }
+        })
     }
 
     async fn referrers(&self, digest: &Digest) -> Result<Vec<Descriptor>> {
@@ -99,79 +103,142 @@ impl Place {
     }
 }
 
+/// Whether a manifest is of an image; those of artifacts have another configuration, or none.
+fn is_image(parts: &oci::Manifest) -> bool {
+    parts.artifact_type.is_none()
+        && matches!(parts.config.media_type.as_str(), media::CONFIG | media::DOCKER_CONFIG)
+}
+
+/// The entry for a platform.
+pub fn chosen(entries: &[Descriptor], platform: &Platform, name: &str) -> Result<Descriptor> {
+    transfer::of_platform(entries, platform).cloned().ok_or_else(|| {
+        let all: Vec<String> =
+            entries.iter().filter_map(|one| Some(one.platform.as_ref()?.to_string())).collect();
+        let error = Error::new(&codes::IMG009, format!("{name} has no image for {platform}"));
+        error.with_hint(format!("it has {}", if all.is_empty() { "none".to_owned() } else { all.join(", ") }))
+    })
+}
+
+/// Reads what an operator calls a platform.
+pub fn platform(text: &str) -> Result<Platform> {
+    Platform::parse(text).map_err(|error| Error::new(&codes::USE001, error.to_string()))
+}
+
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let wanted = args.platform.as_deref().map(platform).transpose()?;
     let subject = Subject::find(&args.image, context).await?;
     let (place, top) = Place::open(&subject, context).await?;
-    let images = match place.document(&top).await? {
-        Document::Manifest(_) => vec![top.clone()],
-        Document::Index(index) => index.manifests,
-    };
-    let images = chosen(images, args.platform.as_deref(), &args.image, &place).await?;
+    let mut entries = place.entries(&top).await?;
+    if let Some(wanted) = wanted {
+        entries = vec![chosen(&entries, &wanted, &args.image)?];
+    }
     let mut report = Report::new("image/inspect", Value::Null);
     let mut told = Vec::new();
-    for manifest in &images {
-        let Document::Manifest(parts) = place.document(manifest).await? else { continue };
-        // An artifact has no configuration of an image.
-        let image = match parts.artifact_type.is_none() {
-            true => Some(place.image(&parts.config).await?),
-            false => None,
+    for entry in &entries {
+        let found = match look(&place, entry).await {
+            Ok(found) => found,
+            // In an index it hides none of the others; alone it is all that was asked for.
+            Err(error) if entry.digest != top.digest && is_of_content(&error) => {
+                Found { problem: Some(error.message().to_owned()), ..Found::default() }
+            }
+            Err(error) => return Err(error),
         };
-        let referrers = place.referrers(&manifest.digest).await?;
-        report = screen(report, manifest, &parts, image.as_ref(), &referrers);
-        told.push(json!({
-            "digest": manifest.digest,
-            "platform": image.as_ref().map(|image| image.platform.to_string()),
-            "artifact_type": parts.artifact_type,
-            "layers": parts.layers.iter().map(|layer| json!({
-                "digest": layer.digest, "bytes": layer.size, "media_type": layer.media_type,
-            })).collect::<Vec<_>>(),
-            "bytes": parts.layers.iter().map(|layer| layer.size).sum::<u64>(),
-            "configuration": image.as_ref().and_then(|image| serde_json::to_value(&image.config).ok()),
-            "created": image.as_ref().and_then(|image| image.created.clone()),
-            "annotations": parts.annotations,
-            "referrers": referrers.iter().map(|one| json!({
-                "digest": one.digest, "artifact_type": one.artifact_type,
-            })).collect::<Vec<_>>(),
-        }));
+        told.push(found.document(entry));
+        report = found.screen(report, entry);
     }
     report.data =
         json!({"image": args.image, "digest": top.digest, "media_type": top.media_type, "images": told});
     Ok(report.with_names([top.digest.to_string()]))
 }
 
-/// The images for a platform; a variant is compared where it is asked for.
-async fn chosen(
-    images: Vec<Descriptor>,
-    platform: Option<&str>,
-    name: &str,
-    place: &Place,
-) -> Result<Vec<Descriptor>> {
-    let Some(wanted) = platform else { return Ok(images) };
-    let parsed = Platform::parse(wanted).map_err(|error| Error::new(&codes::USE001, error.to_string()))?;
-    let (mut all, mut found) = (Vec::new(), Vec::new());
-    for one in images {
-        let Some(has) = place.platform_of(&one).await? else { continue };
-        all.push(has.to_string());
-        if serves(&has, &parsed) {
-            found.push(one);
-        }
-    }
-    match found.is_empty() {
-        true => Err(Error::new(&codes::IMG009, format!("{name} has no image for {wanted}"))
-            .with_hint(format!("it has {}", all.join(", ")))),
-        false => Ok(found),
-    }
+/// Whether it is what lies there that is wrong, and not the way to it.
+fn is_of_content(error: &Error) -> bool {
+    [&codes::IMG009, &codes::IMG016, &codes::IMG025].iter().any(|code| error.code().id == code.id)
 }
 
-/// Whether an image for one platform is what somebody means who asks for another, who may not say the variant.
-pub fn serves(has: &Platform, wanted: &Platform) -> bool {
-    (&has.os, &has.architecture) == (&wanted.os, &wanted.architecture)
-        && (wanted.variant.is_none() || has.variant == wanted.variant)
+/// One entry of an index, as far as it can be understood.
+#[derive(Default)]
+struct Found {
+    parts: Option<oci::Manifest>,
+    image: Option<Image>,
+    referrers: Vec<Descriptor>,
+    problem: Option<String>,
+}
+
+async fn look(place: &Place, entry: &Descriptor) -> Result<Found> {
+    if !media::is_manifest(&entry.media_type) {
+        // Another index, or what only its maker knows.
+        return Ok(Found::default());
+    }
+    let Document::Manifest(parts) = place.document(entry).await? else { return Ok(Found::default()) };
+    let image = match is_image(&parts) {
+        true => Some(place.image(&parts.config).await?),
+        false => None,
+    };
+    let referrers = place.referrers(&entry.digest).await?;
+    Ok(Found { parts: Some(parts), image, referrers, problem: None })
+}
+
+impl Found {
+    /// Proofs of who built an image stand in its index as images for no platform.
+    fn kind(&self, entry: &Descriptor) -> &'static str {
+        match (&self.image, &self.parts) {
+            _ if entry.annotation(REFERENCE_TYPE).is_some() => "attestation",
+            (Some(_), _) => "image",
+            (None, Some(_)) => "artifact",
+            (None, None) if self.problem.is_some() => "unreadable",
+            (None, None) if media::is_index(&entry.media_type) => "index",
+            (None, None) => "unknown",
+        }
+    }
+
+    fn document(&self, entry: &Descriptor) -> Value {
+        let parts = self.parts.as_ref();
+        let layers = parts.map(|parts| parts.layers.as_slice()).unwrap_or_default();
+        let platform = self.image.as_ref().map(|image| &image.platform).or(entry.platform.as_ref());
+        json!({
+            "digest": entry.digest,
+            "kind": self.kind(entry),
+            "media_type": entry.media_type,
+            "platform": platform.map(ToString::to_string),
+            "artifact_type": parts.and_then(|parts| parts.artifact_type.clone()).or_else(|| entry.artifact_type.clone()),
+            "layers": layers.iter().map(|layer| json!({
+                "digest": layer.digest, "bytes": layer.size, "media_type": layer.media_type,
+            })).collect::<Vec<_>>(),
+            "bytes": layers.iter().map(|layer| layer.size).sum::<u64>(),
+            "configuration": self.image.as_ref().and_then(|image| serde_json::to_value(&image.config).ok()),
+            "created": self.image.as_ref().and_then(|image| image.created.clone()),
+            "annotations": parts.and_then(|parts| parts.annotations.clone()),
+            "referrers": self.referrers.iter().map(|one| json!({
+                "digest": one.digest, "artifact_type": one.artifact_type,
+            })).collect::<Vec<_>>(),
+            "problem": self.problem,
+        })
+    }
+
+    fn screen(&self, report: Report, entry: &Descriptor) -> Report {
+        match &self.parts {
+            Some(parts) => {
+                screen(report, (entry, self.kind(entry)), parts, self.image.as_ref(), &self.referrers)
+            }
+            None => {
+                let mut pairs = vec![
+                    ("digest".to_owned(), entry.digest.to_string()),
+                    ("kind".to_owned(), format!("{}, {}", self.kind(entry), entry.media_type)),
+                ];
+                pairs.extend(
+                    entry.platform.iter().map(|platform| ("platform".to_owned(), platform.to_string())),
+                );
+                pairs.extend(self.problem.iter().map(|problem| ("problem".to_owned(), problem.clone())));
+                report.with_pairs(pairs)
+            }
+        }
+    }
 }
 
 fn screen(
     report: Report,
-    manifest: &Descriptor,
+    (manifest, kind): (&Descriptor, &'static str),
     parts: &oci::Manifest,
     image: Option<&Image>,
     referrers: &[Descriptor],
@@ -180,6 +247,7 @@ fn screen(
     let mut say = |key: &str, value: Option<String>| {
         pairs.extend(value.filter(|value| !value.is_empty()).map(|value| (key.to_owned(), value)));
     };
+    say("kind", Some(kind.to_owned()).filter(|kind| kind != "image"));
     say("artifact", parts.artifact_type.clone());
     if let Some(image) = image {
         say("platform", Some(image.platform.to_string()));

@@ -1,5 +1,6 @@
 //! `rtcctl image ls`: what a repository holds, the last pushed first.
 
+use futures_util::{StreamExt as _, stream};
 use kernel::Timestamp;
 use oci::media;
 use oci::registry::Access;
@@ -12,6 +13,9 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::human;
 use crate::output::{Column, Report, Table};
+
+/// So many tags are asked for at the same time.
+const QUESTIONS: usize = 8;
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -73,12 +77,16 @@ async fn in_registry(reference: &Reference, context: &Context) -> Result<Vec<Row
     }
     let repository = access::repository(reference, Access::Pull, context)?;
     let mut rows: Vec<Row> = Vec::new();
-    for tag in repository.tags().await.map_err(failed::of_oci)? {
-        // What refers to an image is tagged by its digest where a registry has no better way.
-        if tag.starts_with("sha256-") {
-            continue;
-        }
-        let fetched = match repository.get_manifest(&tag).await {
+    let mut tags = repository.tags().await.map_err(failed::of_oci)?;
+    // What refers to an image is tagged by its digest where a registry has no better way.
+    tags.retain(|tag| !tag.starts_with("sha256-"));
+    let asking = stream::iter(tags).map(|tag| {
+        let repository = &repository;
+        async move { (repository.get_manifest(&tag).await, tag) }
+    });
+    let mut answers = std::pin::pin!(asking.buffered(QUESTIONS));
+    while let Some((answer, tag)) = answers.next().await {
+        let fetched = match answer {
             Ok(fetched) => fetched,
             // Somebody deleted it since the tags were listed.
             Err(oci::Error::NotFound { .. }) => continue,

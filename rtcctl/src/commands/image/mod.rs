@@ -3,18 +3,21 @@
 //! Invariants: the same program gives the same digest on every machine; what a registry has is not sent again; a tag
 //! of an immutable repository never moves; what was pushed, promoted or deleted is in the journal.
 
-mod access;
+pub(in crate::commands) mod access;
+mod binaries;
 mod build;
 mod diff;
-mod failed;
+pub(in crate::commands) mod failed;
 mod inspect;
 mod ls;
+mod planned;
 mod promote;
 mod prune;
 mod push;
 mod revision;
 mod scan;
-mod subject;
+pub(in crate::commands) mod steps;
+pub(in crate::commands) mod subject;
 
 use crate::cli::Stopping;
 use crate::context::Context;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::{access, failed, subject};
 use crate::codes;
-use crate::context::{Context, Effect};
+use crate::context::{Consent, Context, Effect};
 use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
@@ -67,7 +67,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         let text = format!("{} of {} images would go, {}", expired.len(), images.len(), human::bytes(bytes));
         return Ok(Report::new("image/prune", data).with_table(table).with_text(text).with_names(names));
     }
-    context.progress.write(&format!("{}\n", table.to_text(context.width)));
+    let shown = table.to_text(context.width);
+    match context.consent {
+        // Who is asked sees what it is about; who said yes before, under -q too, need not.
+        Consent::Ask => context.progress.write(&format!("{shown}\n")),
+        Consent::Given | Consent::Absent => context.progress.say(shown),
+    }
     let what = format!("delete {} of {} images of {}", expired.len(), images.len(), target.name());
     match context.config.text("protected") {
         Some("yes") => context.confirm_by_name(&what, context.config.env(), args.confirm.as_deref())?,

@@ -4,16 +4,16 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use ecr::{Difference, Ensured, Lifecycle, Scan, Tags, Wanted};
+use ecr::{Difference, Ensured, Kept, Lifecycle, Scan, Tags, Wanted};
 use oci::registry::{Access, Repository, Tagging};
 use oci::transfer::{self, Options, Referrers, Summary, Transfer};
-use oci::{Descriptor, Digest, Document, Layout, Reference};
+use oci::{Descriptor, Digest, Layout, Reference};
 use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{access, build, failed, subject};
 use crate::codes;
-use crate::config::ImageEntry;
+use crate::config::{ImageEntry, RepositoryEntry};
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::human;
@@ -187,6 +187,7 @@ async fn sending(
     context: &Context,
 ) -> Result<()> {
     let repository = access::repository(&pushed.target, Access::Push, context)?;
+    let _busy = layout.busy().map_err(failed::of_oci)?;
     let is_immutable = entry.is_none_or(|entry| entry.repository.immutable);
     let tagging = if is_immutable { Tagging::Immutable } else { Tagging::Movable };
     if is_immutable && pushed.tags.len() > 1 {
@@ -204,13 +205,45 @@ async fn sending(
         if let Err(oci::Error::NameUnknown { .. }) = &sent
             && let Some(made) = make_repository(&pushed.target, entry, context).await?
         {
-            pushed.has_made_repository = made == Ensured::Created;
+            pushed.has_made_repository = matches!(made, Ensured::Created(_));
             pushed.findings = findings(&pushed.target, made);
             sent = transfer::push(layout, image, &repository, tag, &options).await;
         }
         pushed.summaries.push(sent.map_err(failed::of_oci)?);
     }
+    let has_sent = pushed.summaries.iter().any(|summary| !summary.is_unchanged);
+    if let Some(entry) = entry.filter(|_| has_sent && !pushed.has_made_repository) {
+        pushed.findings.extend(give_lifecycle(&pushed.target, entry, context).await);
+    }
     Ok(())
+}
+
+/// Gives a repository of ours its lifecycle, where that was refused when it was made. That it cannot be given, or looked
+/// at, is no reason for a push to fail.
+async fn give_lifecycle(target: &Reference, entry: &ImageEntry, context: &Context) -> Option<Finding> {
+    let ecr = access::ecr(target, context).await.ok()??;
+    match ecr.ensure_lifecycle(target.repository(), &lifecycle_of(&entry.repository)).await {
+        Ok(Kept::AsItIs) => None,
+        Ok(Kept::Put) => {
+            context.progress.say(format!("gave the repository {} its lifecycle", target.name()));
+            None
+        }
+        Ok(Kept::Refused(error)) => Some(without_lifecycle(target, &error)),
+        Err(error) => {
+            context.progress.detail(format!("the lifecycle of {} was not looked at: {error}", target.name()));
+            None
+        }
+    }
+}
+
+fn lifecycle_of(described: &RepositoryEntry) -> Lifecycle {
+    Lifecycle { untagged_days: described.untagged_days, kept: described.kept_releases }
+}
+
+fn without_lifecycle(target: &Reference, error: &ecr::Error) -> Finding {
+    let message = format!("{}: lifecycle is none, and rtc.toml says a policy: {error}", target.name());
+    Finding::new(&codes::IMG030, Severity::Warning, message)
+        .with_hint("allow ecr:PutLifecyclePolicy; the next push gives it its lifecycle")
 }
 
 /// Of several tags none is moved where one of them cannot be.
@@ -246,19 +279,23 @@ pub async fn make_repository(
         name: target.repository().to_owned(),
         tags: if described.immutable { Tags::Immutable } else { Tags::Mutable },
         scan: if described.scan_on_push { Scan::OnPush } else { Scan::OnRequest },
-        lifecycle: Some(Lifecycle { untagged_days: described.untagged_days, kept: described.kept_releases }),
+        lifecycle: Some(lifecycle_of(&described)),
         key: None,
     };
     let made = ecr.ensure_repository(&wanted).await.map_err(failed::of_aws)?;
-    if made == Ensured::Created {
+    if matches!(made, Ensured::Created(_)) {
         context.progress.say(format!("made the repository {}", target.name()));
     }
     Ok(Some(made))
 }
 
-/// Of a repository that somebody else made between our look and our wish.
+/// Of a repository that is not as it should be, made by us or by somebody else between our look and our wish.
 fn findings(target: &Reference, made: Ensured) -> Vec<Finding> {
-    let Ensured::Existed(differences) = made else { return Vec::new() };
+    let differences = match made {
+        Ensured::Created(Kept::Refused(error)) => return vec![without_lifecycle(target, &error)],
+        Ensured::Created(_) => return Vec::new(),
+        Ensured::Existed(differences) => differences,
+    };
     let finding = |one: Difference| {
         let message =
             format!("{}: {} is {}, and rtc.toml says {}", target.name(), one.what, one.is, one.wanted);
@@ -395,14 +432,6 @@ pub async fn pull(
     let events = Show::new(&context.progress, FETCHING).events();
     let options = Options { referrers: Referrers::Without, events, ..Options::default() };
     Ok(transfer::pull(from, reference, layout, None, &options).await?.image)
-}
-
-/// The images of a document: itself, or one for each platform.
-pub fn images_of(layout: &Layout, top: &Descriptor) -> oci::Result<Vec<Descriptor>> {
-    Ok(match layout.document(top)? {
-        Document::Manifest(_) => vec![top.clone()],
-        Document::Index(index) => index.manifests.into_iter().filter(|one| one.platform.is_some()).collect(),
-    })
 }
 
 /// Where images are kept that are only looked at.

@@ -120,7 +120,7 @@ pub async fn registry(context: &Context) -> Result<String> {
     if said != OWN {
         return Ok(said.trim_end_matches('/').to_owned());
     }
-    let config = aws::configure(&place(context)).await.map_err(|error| {
+    let config = configure(&place(context), context).await.map_err(|error| {
         Error::new(&codes::IMG023, "the environment's registry is ECR, of no known region")
             .with_source(&error)
             .with_hint("name the whole reference, or set registry = \"HOST\" in rtc.toml")
@@ -128,6 +128,16 @@ pub async fn registry(context: &Context) -> Result<String> {
     // Whoever may push may ask for a token, and it says whose registry it opens.
     let token = Ecr::new(&config, None).token().await.map_err(failed::of_aws)?;
     Ok(token.host.to_string())
+}
+
+/// AWS as the variables of this process have it.
+pub async fn configure(place: &Place, context: &Context) -> aws::Result<aws::SdkConfig> {
+    aws::configure_from(place, profiles(context).as_deref()).await
+}
+
+/// The file of profiles that is named, if it is there.
+pub fn profiles(context: &Context) -> Option<PathBuf> {
+    context.config.variable("AWS_CONFIG_FILE").map(PathBuf::from).filter(|file| file.is_file())
 }
 
 /// Which AWS the environment is in.
