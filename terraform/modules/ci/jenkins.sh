@@ -18,12 +18,15 @@ REPO
 dnf install -y java-21-amazon-corretto-headless fontconfig git jq jenkins
 chown jenkins: /var/lib/jenkins
 
-# Only this machine may connect; a forwarded port of Session Manager is this machine.
+# Who may connect is the security group's: agents in the cluster, and nobody from outside; a forwarded port of Session Manager is
+# this machine. casc.env says where Jenkins as code is, once somebody has laid it there (docs/PIPELINES.md); until then Jenkins
+# asks for its first password.
 mkdir -p /etc/systemd/system/jenkins.service.d
 cat > /etc/systemd/system/jenkins.service.d/listen.conf <<'UNIT'
 [Service]
-Environment="JENKINS_LISTEN_ADDRESS=127.0.0.1"
+Environment="JENKINS_LISTEN_ADDRESS=0.0.0.0"
 Environment="JENKINS_PORT=8080"
+EnvironmentFile=-/var/lib/jenkins/casc.env
 UNIT
 
 systemctl daemon-reload

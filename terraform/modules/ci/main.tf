@@ -1,4 +1,5 @@
-# Jenkins on a machine that nothing can connect to: operators come by Session Manager, to the shell or by a forwarded port.
+# Jenkins on a machine that agents in the cluster alone can connect to: operators come by Session Manager, to the shell or by a
+# forwarded port.
 #
 # What it may do in AWS is to push images and to ask for the cluster; what it may do in the cluster is the access entry's.
 

@@ -25,7 +25,7 @@ variable "availability_zone" {
 }
 
 variable "security_group_id" {
-  description = "Security group of the machine: no way in."
+  description = "Security group of the machine: no way in but that of agents."
   type        = string
 }
 

@@ -36,6 +36,7 @@ locals {
     "nodes to files"             = { from = "nodes", to = "files", ports = [2049, 2049] }
     "nodes to endpoints"         = { from = "nodes", to = "endpoints", ports = [443, 443] }
     "events to endpoints"        = { from = "events", to = "endpoints", ports = [443, 443] }
+    "agents to ci"               = { from = "nodes", to = "ci", ports = [8080, 8080] }
     "ci to endpoints"            = { from = "ci", to = "endpoints", ports = [443, 443] }
     "nodes through nat"          = { from = "nodes", to = "nat", ports = [443, 443] }
     "mail of nodes through nat"  = { from = "nodes", to = "nat", ports = [587, 587] }
