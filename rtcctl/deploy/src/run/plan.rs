@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::gate::Gate;
-use crate::manifest::Manifest;
+use crate::manifest::{Id, Manifest};
 
 /// What is done to the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -67,6 +67,9 @@ pub struct Plan {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gate: Option<Gate>,
     pub on_failure: OnFailure,
+    /// Objects that go when everything else stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub removes: Vec<Id>,
     /// Whether fields of others are taken.
     pub takes_fields: bool,
     /// What is asked for when evidence is collected.

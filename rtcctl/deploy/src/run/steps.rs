@@ -342,8 +342,12 @@ impl<'a> Session<'a, '_> {
     }
 
     pub(super) async fn end(&mut self) -> Result<Came> {
-        let gone = self.end_canary().await?;
-        Ok(Came::with(Trigger::Ended, counted(Step::End, "canaries", gone)))
+        let mut gone = self.end_canary().await?;
+        for id in self.book.plan().removes.clone().iter().filter(|id| apply::may_go(id)) {
+            self.delete(id).await?;
+            gone += 1;
+        }
+        Ok(Came::with(Trigger::Ended, counted(Step::End, "deleted", gone)))
     }
 
     pub(super) async fn roll_back(&mut self) -> Result<Came> {
