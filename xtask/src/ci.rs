@@ -2,7 +2,7 @@
 
 use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
-use crate::{codegen, engines, fuzz, image, infra, manifests, suites, tidy};
+use crate::{codegen, engines, fuzz, image, infra, manifests, pipelines, suites, tidy};
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -34,6 +34,7 @@ fn all(parts: &mut Parts) -> Outcome {
     parts.part("reference is up to date", || codegen::run(codegen::Mode::Check))?;
     parts.part("test", || suites::embedded(suites::Extent::Bounded))?;
     manifests::all(parts)?;
+    pipelines::all(parts)?;
     live::all(parts)?;
     engines::all(parts, suites::Extent::Bounded)?;
     image::all(parts)?;

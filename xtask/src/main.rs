@@ -18,6 +18,7 @@ mod infra;
 mod infra_bench;
 mod manifests;
 mod metrics_page;
+mod pipelines;
 mod platform;
 mod prometheus;
 mod run;
@@ -34,6 +35,7 @@ Tasks of the RTC workspace
   cargo xtask test image         images of rtcd, read by skopeo and umoci, run, and moved through a registry
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
+  cargo xtask test pipelines     Jenkinsfiles by a real parser; agents, Jenkins as code and CodeBuild by schemas
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
   cargo xtask test metrics burning
                                  of it, that budgets which burn are told in time
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
         ["test", "manifests"] => manifests::run(),
+        ["test", "pipelines"] => pipelines::run(),
         ["chart"] => manifests::chart(codegen::Mode::Write),
         ["chart", "--check"] => manifests::chart(codegen::Mode::Check),
         ["test", "metrics"] => prometheus::live::run(),
