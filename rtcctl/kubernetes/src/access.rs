@@ -23,7 +23,7 @@ pub trait Tokens: Send + Sync + 'static {
     async fn token(&self) -> Result<String, NoToken>;
 
     /// The API did not accept this one; the next has to be another.
-    fn refused(&self, _token: &str) {}
+    async fn refused(&self, _token: &str) {}
 }
 
 /// A way to an API server.

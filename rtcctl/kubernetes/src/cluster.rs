@@ -234,7 +234,7 @@ impl Cluster {
         let (Some(tokens), Some(token)) = (&self.inner.tokens, token) else {
             return self.success(call, first).await;
         };
-        tokens.refused(&token);
+        tokens.refused(&token).await;
         let (second, _) = self.once(call).await?;
         self.success(call, second).await
     }

@@ -14,6 +14,10 @@ mod error;
 pub mod kinds;
 mod lines;
 pub mod read;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 pub mod watch;
 pub mod write;
 
