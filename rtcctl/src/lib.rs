@@ -256,4 +256,6 @@ impl Errors {
 }
 
 #[cfg(test)]
+mod pipelines_tests;
+#[cfg(test)]
 mod tests;
