@@ -44,8 +44,13 @@ pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("metrics: build", || Profile::Dev.build())?;
     parts.part("metrics: every expression has an answer", || answers(&tools))?;
     parts.part("metrics: a budget that burns is told in time", || burning::run(&tools))?;
-    let rtcctl = ["test", "--locked", "-p", "rtcctl", "--test", "metrics"];
+    let rtcctl = ["test", "--workspace", "--locked", "--test", "metrics"];
     parts.part("metrics: rtcctl beside a server and in a terminal", || check(command("cargo", &rtcctl)))
+}
+
+/// The server's program.
+pub fn program() -> Result<PathBuf, String> {
+    Tools::find().map(Tools::server)
 }
 
 pub(super) struct Tools {
@@ -63,6 +68,11 @@ impl Tools {
             found.ok_or_else(|| format!("{name} is not there: scripts/engines install prometheus"))
         };
         Ok(Self { prometheus: find("prometheus")?, promtool: find("promtool")? })
+    }
+
+    /// Where the server is.
+    fn server(self) -> PathBuf {
+        self.prometheus
     }
 
     fn promtool(&self, arguments: &[&str]) -> Command {
