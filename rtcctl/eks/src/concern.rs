@@ -60,7 +60,7 @@ impl Concern {
     }
 
     /// From a question that was refused.
-    pub(crate) fn not_seen(error: &aws::Error) -> Self {
+    pub fn not_seen(error: &aws::Error) -> Self {
         let concern = Self::new(What::NotSeen, Severity::Warning, format!("not looked at: {error}"));
         match error.kind {
             aws::Kind::Denied => concern.hint(format!("allow {} to whoever looks", error.operation)),
