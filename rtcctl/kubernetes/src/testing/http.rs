@@ -332,10 +332,12 @@ impl<'a> Asking<'a> {
                 }
                 other => Err(Refusal::new(415, "UnsupportedMediaType", format!("no patch of type {other}"))),
             },
-            ("DELETE", _, _) => match store.delete(resource, namespace, name, &parsed()?, self.keep())? {
-                Some(object) => Ok(document(200, &object)),
-                None => Ok(success()),
-            },
+            ("DELETE", _, _) => {
+                let options = parsed()?;
+                let keep = if options["dryRun"].is_array() { Keep::Dry } else { self.keep() };
+                let left = store.delete(resource, namespace, name, &options, keep)?;
+                Ok(left.map_or_else(success, |object| document(200, &object)))
+            }
             (method, ..) => {
                 Err(Refusal::new(405, "MethodNotAllowed", format!("{method} is not allowed here")))
             }

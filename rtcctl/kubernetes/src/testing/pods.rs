@@ -285,9 +285,11 @@ fn run(store: &mut Store, pod: &Json, age: u32, rules: &[Rule]) {
                 .map(|(.., said)| said.status.clone())
                 .collect()
         };
-        let own = of("containerStatuses");
-        let init = of("initContainerStatuses");
+        let mut own = of("containerStatuses");
+        let mut init = of("initContainerStatuses");
         let status = &mut pod["status"];
+        keep_times(&status["containerStatuses"], &mut own);
+        keep_times(&status["initContainerStatuses"], &mut init);
         let ended = |code_is_nought: bool| {
             own.iter().all(|one| {
                 one["state"]["terminated"]["exitCode"]
@@ -315,6 +317,22 @@ fn run(store: &mut Store, pod: &Json, age: u32, rules: &[Rule]) {
         condition(status, "ContainersReady", state, reason, "", &time, Update::OnChange);
         condition(status, "Ready", state, reason, "", &time, Update::OnChange);
     });
+}
+
+/// What has not changed began when it began.
+fn keep_times(before: &Json, now: &mut [Json]) {
+    for status in now {
+        let known = before.as_array().and_then(|all| all.iter().find(|one| one["name"] == status["name"]));
+        let Some(known) = known else { continue };
+        for (place, state) in [("state", "running"), ("state", "terminated"), ("lastState", "terminated")] {
+            let (old, new) = (&known[place][state], &status[place][state]);
+            let is_same_life = old["containerID"] == new["containerID"]
+                && (state == "terminated" || known["restartCount"] == status["restartCount"]);
+            if old.is_object() && new.is_object() && is_same_life {
+                status[place][state] = old.clone();
+            }
+        }
+    }
 }
 
 fn blank(container: &Json) -> Json {

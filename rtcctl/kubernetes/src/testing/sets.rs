@@ -15,9 +15,9 @@ fn pods_of(store: &Store, set: &Json) -> Vec<Arc<Json>> {
     store.all("Pod").into_iter().filter(|pod| is_owned_by(pod, uid)).collect()
 }
 
-/// Makes a pod of a template; what refuses it is told as an event.
-fn create(store: &mut Store, set: &Json, name: Option<String>, hash: Option<(&str, &str)>) -> bool {
-    let Some(resource) = store.of_kind("Pod") else { return false };
+/// Makes a pod of a template; what refuses it is told as an event and given.
+fn create(store: &mut Store, set: &Json, name: Option<String>, hash: Option<(&str, &str)>) -> Option<String> {
+    let resource = store.of_kind("Pod")?;
     let template = &set["spec"]["template"];
     let mut metadata = json!({
         "labels": template["metadata"]["labels"], "annotations": template["metadata"]["annotations"],
@@ -33,13 +33,13 @@ fn create(store: &mut Store, set: &Json, name: Option<String>, hash: Option<(&st
     let pod = json!({ "metadata": metadata, "spec": template["spec"] });
     let namespace = text(set, "namespace");
     match store.create(&resource, namespace, pod, "kube-controller-manager", Keep::Yes) {
-        Ok(_) => true,
+        Ok(_) => None,
         Err(refusal) => {
             let message = format!("Error creating: {}", refusal.message);
             let kind = set["kind"].as_str().unwrap_or_default();
             let reporter = format!("{}-controller", kind.to_lowercase());
             store.event(set, "Warning", "FailedCreate", &message, &reporter, "");
-            false
+            Some(refusal.message)
         }
     }
 }
@@ -64,8 +64,8 @@ pub fn replica_sets(store: &mut Store) {
         let mut refused = None;
         if active.len() < wanted {
             for _ in active.len()..wanted {
-                if !create(store, &set, None, None) {
-                    refused = Some("FailedCreate");
+                refused = create(store, &set, None, None);
+                if refused.is_some() {
                     break;
                 }
             }
@@ -88,17 +88,10 @@ pub fn replica_sets(store: &mut Store) {
             status["readyReplicas"] = ready.into();
             status["availableReplicas"] = available.into();
             status["observedGeneration"] = generation.into();
-            match refused {
-                Some(reason) => {
-                    condition(
-                        status,
-                        "ReplicaFailure",
-                        "True",
-                        reason,
-                        "pods are refused",
-                        &time,
-                        Update::OnChange,
-                    );
+            match &refused {
+                Some(message) => {
+                    let reason = "FailedCreate";
+                    condition(status, "ReplicaFailure", "True", reason, message, &time, Update::OnChange);
                 }
                 None => {
                     if let Some(status) = status.as_object_mut() {
@@ -130,9 +123,8 @@ pub fn stateful_sets(store: &mut Store) {
         let missing = (0..wanted).find(|at| find(*at).is_none());
         let all_ready = pods.iter().all(|pod| is_ready(pod) && !is_leaving(pod));
         let is_parallel = set["spec"]["podManagementPolicy"] == "Parallel";
-        let surplus = pods
-            .iter()
-            .rfind(|pod| (0..wanted).all(|at| text(pod, "name") != format!("{name}-{at}")));
+        let surplus =
+            pods.iter().rfind(|pod| (0..wanted).all(|at| text(pod, "name") != format!("{name}-{at}")));
         if let Some(at) = missing.filter(|_| all_ready || is_parallel) {
             create(store, &set, Some(format!("{name}-{at}")), Some((REVISION, &revision)));
         } else if let Some(pod) = surplus.filter(|pod| !is_leaving(pod)) {
