@@ -125,6 +125,8 @@ pub enum Command {
     /// Plan and change the infrastructure of an environment
     #[command(subcommand)]
     Infra(commands::infra::Command),
+    /// Look at clusters of EKS, and sign in to them
+    Cluster(commands::cluster::Args),
     /// Build images without a daemon, push them, look at them
     #[command(subcommand)]
     Image(commands::image::Command),
@@ -185,6 +187,9 @@ impl Cli {
             flags.push(("port", args.port.map(|port| port.to_string())));
             flags.push(("admin_port", args.admin_port.map(|port| port.to_string())));
             flags.push(("seed", word(args.seed)));
+        }
+        if let Command::Cluster(args) = &self.command {
+            flags.extend(args.flags());
         }
         flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }

@@ -2,7 +2,7 @@
 
 use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
-use crate::{codegen, engines, fuzz, image, infra, manifests, pipelines, suites, tidy};
+use crate::{cluster, codegen, engines, fuzz, image, infra, manifests, pipelines, suites, tidy};
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -37,6 +37,7 @@ fn all(parts: &mut Parts) -> Outcome {
     pipelines::all(parts)?;
     live::all(parts)?;
     engines::all(parts, suites::Extent::Bounded)?;
+    cluster::all(parts)?;
     image::all(parts)?;
     infra::all(parts, suites::Extent::Bounded)?;
     parts.part("fuzz", || fuzz::run(&[]))

@@ -6,6 +6,7 @@ mod analytics_bench;
 mod bench;
 mod bench_engines;
 mod ci;
+mod cluster;
 mod codegen;
 mod compare;
 mod conformance;
@@ -32,6 +33,7 @@ Tasks of the RTC workspace
 
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
+  cargo xtask test cluster       rtcctl cluster run by the real kubectl for its tokens, and asking moto
   cargo xtask test image         images of rtcd, read by skopeo and umoci, run, and moved through a registry
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
@@ -64,6 +66,7 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         ["ci"] => ci::run(),
         ["test"] => suites::embedded(suites::Extent::Bounded),
+        ["test", "cluster"] => cluster::run(),
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
         ["test", "image"] => image::run(),

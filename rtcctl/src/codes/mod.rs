@@ -4,6 +4,7 @@
 //! and is never given to something else. One file an area; [`all`] joins them.
 
 mod api;
+mod cluster;
 mod config;
 mod doctor;
 mod events;
@@ -20,6 +21,7 @@ mod run;
 mod status;
 
 pub use api::*;
+pub use cluster::*;
 pub use config::*;
 pub use doctor::*;
 pub use events::*;
@@ -87,6 +89,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         journal::JOURNAL,
         infra::INFRA,
         image::IMAGE,
+        cluster::CLUSTER,
         notices::NOTICES,
     ]
     .into_iter()

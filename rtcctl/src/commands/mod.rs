@@ -1,5 +1,6 @@
 //! One command a file: its arguments and `run`.
 
+pub mod cluster;
 pub mod completions;
 pub mod config;
 pub mod doctor;
@@ -38,6 +39,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Doctor(args) => Box::pin(doctor::run(args, context)).await,
         Command::Config(command) => config::run(command, context),
         Command::Events(command) => Box::pin(events::run(command, context)).await,
+        Command::Cluster(args) => Box::pin(cluster::run(args, context)).await,
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Infra(command) => Box::pin(infra::run(command, context)).await,
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,

@@ -238,6 +238,7 @@ pub static SETTINGS: &[Setting] = &[
         Shape::Text,
         "the region of AWS; AWS_REGION or the profile says it otherwise",
     )
+    .flag("--region")
     .variable("RTCCTL_REGION"),
     setting(
         "aws_profile",
@@ -245,6 +246,7 @@ pub static SETTINGS: &[Setting] = &[
         Shape::Text,
         "the profile of the AWS files; AWS_PROFILE says it otherwise",
     )
+    .flag("--aws-profile")
     .variable("RTCCTL_AWS_PROFILE"),
     setting(
         "registry",
@@ -257,6 +259,17 @@ pub static SETTINGS: &[Setting] = &[
     setting("image_prefix", Environment, Shape::Text, "what the names of repositories begin with")
         .variable("RTCCTL_IMAGE_PREFIX")
         .default("rtc"),
+    setting("cluster", Environment, Shape::Text, "the cluster of EKS, by its name")
+        .flag("--cluster")
+        .variable("RTCCTL_CLUSTER"),
+    setting(
+        "kubeconfig",
+        Environment,
+        Shape::Path,
+        "the kubeconfig; $KUBECONFIG, then ~/.kube/config by default",
+    )
+    .flag("--kubeconfig")
+    .variable("RTCCTL_KUBECONFIG"),
     setting("terraform", Environment, Shape::Path, "the Terraform folder of the environment"),
     setting("terraform_binary", Environment, Shape::Text, "the terraform to run: a path, or a name on PATH")
         .variable("RTCCTL_TERRAFORM_BINARY")

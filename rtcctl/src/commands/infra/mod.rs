@@ -11,7 +11,7 @@ mod drift;
 mod failed;
 mod following;
 mod locks;
-mod outputs;
+pub(in crate::commands) mod outputs;
 mod plan;
 mod planning;
 mod screen;

@@ -32,6 +32,19 @@ struct Output {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let outputs = read(context).await?;
+    match &args.name {
+        Some(name) => one(name, args.reveal, &outputs),
+        None => Ok(all(&outputs)),
+    }
+}
+
+/// What other commands read: the output `rtc`, if anything has been applied.
+pub async fn rtc(context: &Context) -> Result<Option<Value>> {
+    Ok(read(context).await?.remove("rtc").map(|output| output.value))
+}
+
+async fn read(context: &Context) -> Result<BTreeMap<String, Output>> {
     let site = Site::open(context)?;
     site.initialise_once().await?;
     let shown = site.output(&["output", "-json", "-no-color"]).await?;
@@ -39,12 +52,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         site.refuse_what_is_no_terraform().await?;
         return Err(failed::of_text("terraform output failed", &String::from_utf8_lossy(&shown.stderr)));
     }
-    let outputs: BTreeMap<String, Output> = serde_json::from_slice(&shown.stdout)
-        .map_err(|error| Error::new(&codes::INF017, "the outputs cannot be read").with_source(&error))?;
-    match &args.name {
-        Some(name) => one(name, args.reveal, &outputs),
-        None => Ok(all(&outputs)),
-    }
+    serde_json::from_slice(&shown.stdout)
+        .map_err(|error| Error::new(&codes::INF017, "the outputs cannot be read").with_source(&error))
 }
 
 fn one(name: &str, reveal: bool, outputs: &BTreeMap<String, Output>) -> Result<Report> {
