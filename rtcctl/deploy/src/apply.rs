@@ -22,7 +22,7 @@ use crate::port::Port;
 const REPLICAS_MANAGER: &str = "rtcctl-replicas";
 
 /// Kinds that a release may consist of: where to look for what is left over.
-pub const KINDS: [(&str, &str); 22] = [
+pub const KINDS: [(&str, &str); 28] = [
     ("v1", "Namespace"),
     ("v1", "PersistentVolume"),
     ("v1", "PersistentVolumeClaim"),
@@ -42,6 +42,12 @@ pub const KINDS: [(&str, &str); 22] = [
     ("elbv2.k8s.aws/v1beta1", "TargetGroupBinding"),
     ("gateway.networking.k8s.io/v1", "Gateway"),
     ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+    ("gateway.k8s.aws/v1beta1", "LoadBalancerConfiguration"),
+    ("gateway.k8s.aws/v1beta1", "TargetGroupConfiguration"),
+    ("security.istio.io/v1", "PeerAuthentication"),
+    ("security.istio.io/v1", "AuthorizationPolicy"),
+    ("networking.istio.io/v1", "DestinationRule"),
+    ("networking.istio.io/v1", "VirtualService"),
     ("monitoring.coreos.com/v1", "ServiceMonitor"),
     ("monitoring.coreos.com/v1", "PodMonitor"),
     ("monitoring.coreos.com/v1", "PrometheusRule"),

@@ -1,4 +1,9 @@
-//! Tests of the crate.
+//! Tests of the crate: a cluster that is played in a time that stands still between two of its turns.
 
+mod applying;
+mod canaries;
 mod describing;
 mod forms;
+mod ground;
+mod killed;
+mod rolling;

@@ -141,7 +141,7 @@ impl Session<'_, '_> {
     /// Measures until that is final, and not before the time is over where it is good.
     async fn analyse(&mut self, step: usize, until: Timestamp) -> Result<Trigger> {
         let applied = self.book.applied(&during(step)).unwrap_or_default().to_vec();
-        let mut watch = match self.watch.take() {
+        let mut watch = match self.watch.take().filter(|watch| watch.follows(&applied)) {
             Some(watch) => watch,
             None => self.new_watch(&applied),
         };

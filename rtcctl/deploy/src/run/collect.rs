@@ -28,7 +28,7 @@ impl Session<'_, '_> {
             .find_map(|during| self.book.applied(during))
             .unwrap_or_default()
             .to_vec();
-        let mut watch = match self.watch.take() {
+        let mut watch = match self.watch.take().filter(|watch| watch.follows(&applied)) {
             Some(watch) => watch,
             None => self.new_watch(&applied),
         };

@@ -16,6 +16,7 @@ mod steps;
 mod watch;
 
 pub use book::{Book, Recorded};
+pub use canary::pods_beside;
 pub use drive::{Driver, End, News, Word};
 pub use plan::{Action, Migration, Plan, Strategy};
 

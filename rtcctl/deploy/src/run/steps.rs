@@ -278,7 +278,8 @@ impl<'a> Session<'a, '_> {
     /// What was applied by this run, and who follows it.
     fn followed(&mut self) -> (Vec<Applied>, Watch<'a>) {
         let applied = self.book.applied("apply").unwrap_or_default().to_vec();
-        let watch = match self.watch.take() {
+        // A canary's pods are others.
+        let watch = match self.watch.take().filter(|watch| watch.follows(&applied)) {
             Some(watch) => watch,
             None => self.new_watch(&applied),
         };

@@ -44,6 +44,11 @@ impl<'a> Watch<'a> {
         Self { port, clock, targets, following, world, read: BTreeSet::new() }
     }
 
+    /// Whether all of them are followed.
+    pub fn follows(&self, applied: &[Applied]) -> bool {
+        applied.iter().all(|one| self.targets.contains(&one.target))
+    }
+
     /// Judges at every change, and tells what is new.
     pub async fn until(
         &mut self,

@@ -1,0 +1,166 @@
+//! A second version beside the first, promoted, taken back, standing still, and taken up by another process.
+
+use std::time::Duration;
+
+use kubernetes::testing::behaviour::Behaviour;
+use manifests::{Release, examples};
+use rollout::canary::analysis::Measurement::{self, Bad, Good, Unknown};
+use rollout::canary::{Approval, By, Pause, Step};
+use rollout::lifecycle::{Failure, State};
+use serde_json::Value as Json;
+
+use super::ground::{Ground, Moment, Mortal, Rolled, Told, plan};
+use crate::gate::Gate;
+use crate::manifest::Manifest;
+use crate::run::{Book, End, Migration, Plan, Strategy, Word, pods_beside};
+
+const OTHER: &str = examples::OTHER_IMAGE;
+
+/// The small environment, with an image.
+fn whole(image: Option<&str>) -> Plan {
+    let mut description = examples::dev().unwrap();
+    if let Some(image) = image {
+        description.image = image.to_owned();
+    }
+    let json = serde_json::to_value(&description).unwrap();
+    let image = description.image.clone();
+    let namespace = description.namespace.clone();
+    let manifest = Manifest::of(&Release::of(description).unwrap());
+    // Settings and secrets come from elsewhere; here nothing fetches them.
+    let migration = Migration::Skip;
+    Plan { image, namespace, description: json, migration, ..plan(1, manifest) }
+}
+
+fn beside(approval: Approval) -> Plan {
+    let step = |weight| Step { weight, hold: Duration::from_secs(30), approval };
+    let gate = "interval_s = 5\n[[check]]\nname = \"errors\"\nexpr = \"x{pod=~\\\"$pods\\\"}\"\nmax = 1\n";
+    Plan {
+        strategy: Strategy::Canary {
+            targets: vec!["gateway".to_owned()],
+            by: By::Replicas { total: 1 },
+            steps: vec![step(20), step(50)],
+        },
+        gate: Some(Gate::read(gate).unwrap()),
+        ..whole(Some(OTHER))
+    }
+}
+
+async fn stable() -> Ground {
+    let ground = Ground::new();
+    let rolled = ground.roll(whole(None)).await;
+    assert_eq!(rolled.exit(), 0, "{:?}", rolled.book.causes());
+    ground
+}
+
+fn image_of(ground: &Ground, name: &str) -> Option<Json> {
+    let found = ground.api.object("Deployment", "rtc", name)?;
+    Some(found["spec"]["template"]["spec"]["containers"][0]["image"].clone())
+}
+
+async fn go(ground: &Ground, plan: Plan, looks: &[Measurement]) -> Rolled {
+    ground.gated(plan, &Told::new(looks)).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_that_is_good_takes_over_and_leaves_nothing_beside() {
+    let ground = stable().await;
+    let rolled = go(&ground, beside(Approval::Analysis), &[Good]).await;
+    assert_eq!(rolled.exit(), 0, "{:?} {:?}", rolled.book.causes(), rolled.book.said());
+    assert_eq!(image_of(&ground, "gateway"), Some(OTHER.into()));
+    assert_eq!(image_of(&ground, "shop"), Some(OTHER.into()));
+    assert_eq!(image_of(&ground, "gateway-canary"), None);
+    assert_eq!(rolled.book.canary().unwrap().state, rollout::canary::State::Promoted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_that_is_bad_goes_and_the_stable_version_was_never_touched() {
+    let ground = stable().await;
+    let before = ground.api.object("Deployment", "rtc", "gateway").unwrap();
+    let rolled = go(&ground, beside(Approval::Analysis), &[Good, Good, Bad]).await;
+    let End::Over { state: State::RolledBack { why: Failure::Gate }, exit: 24 } = rolled.end else {
+        panic!("{:?}", rolled.end)
+    };
+    assert_eq!(image_of(&ground, "gateway-canary"), None);
+    let after = ground.api.object("Deployment", "rtc", "gateway").unwrap();
+    assert_eq!(after["metadata"]["generation"], before["metadata"]["generation"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_whose_pods_fail_goes_with_their_code() {
+    let ground = stable().await;
+    ground.api.behave(OTHER, Behaviour::ImageMissing);
+    let rolled = go(&ground, beside(Approval::Analysis), &[Good]).await;
+    assert_eq!((rolled.exit(), rolled.code()), (24, "ROL001"));
+    assert_eq!(image_of(&ground, "gateway-canary"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_waits_for_a_word_and_another_process_takes_it_up() {
+    let ground = stable().await;
+    let Rolled { book, end } = go(&ground, beside(Approval::Operator), &[Good]).await;
+    assert_eq!(end, End::Paused { step: 0, why: Pause::Approval });
+    assert!(image_of(&ground, "gateway-canary").is_some());
+    let id = book.id();
+    drop(book);
+    let mut book = Book::resume(&ground.journal(), &id, "another").unwrap();
+    let told = Told::new(&[Good]);
+    let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::Approve).await.unwrap();
+    assert_eq!(end, End::Paused { step: 1, why: Pause::Approval });
+    let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::Promote).await.unwrap();
+    assert_eq!(end, End::Over { state: State::Done, exit: 0 });
+    assert_eq!(image_of(&ground, "gateway-canary"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_that_nobody_can_judge_stands_still_until_it_is_taken_back() {
+    let ground = stable().await;
+    let Rolled { mut book, end } = go(&ground, beside(Approval::Analysis), &[Unknown]).await;
+    assert_eq!(end, End::Paused { step: 0, why: Pause::Inconclusive });
+    let told = Told::new(&[Unknown]);
+    let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::Abort).await.unwrap();
+    assert_eq!(end, End::Over { state: State::RolledBack { why: Failure::Asked }, exit: 24 });
+    assert_eq!(image_of(&ground, "gateway-canary"), None);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_whose_process_is_killed_goes_on() {
+    // Before, while and after its weights are set; every request would take minutes.
+    for at in [1, 40, 77, 85, 120, 135, 150, 170, 200] {
+        let ground = stable().await;
+        let told = Told::new(&[Good]);
+        let mortal = Mortal::new(ground.api.cluster(), at, Moment::After);
+        let mut book = ground.begin(beside(Approval::Analysis));
+        let id = book.id();
+        tokio::select! {
+            end = ground.drive(&mut book, &mortal, Some(&told), Word::GoOn) => {
+                assert_eq!(end.unwrap(), End::Over { state: State::Done, exit: 0 });
+            }
+            () = mortal.died.notified() => {
+                drop(book);
+                let mut book = Book::resume(&ground.journal(), &id, "another").unwrap();
+                let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::GoOn).await;
+                assert_eq!(end.unwrap(), End::Over { state: State::Done, exit: 0 }, "{at}");
+            }
+        }
+        assert_eq!(image_of(&ground, "gateway"), Some(OTHER.into()), "{at}");
+        assert_eq!(image_of(&ground, "gateway-canary"), None, "{at}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_stands_beside_nothing() {
+    let ground = Ground::new();
+    let mut book = ground.begin(beside(Approval::Analysis));
+    let refused = ground.drive(&mut book, &ground.api.cluster(), None, Word::GoOn).await.unwrap_err();
+    assert!(matches!(refused, crate::run::Error::NothingStable), "{refused}");
+    assert!(ground.api.objects("Deployment", "rtc").is_empty());
+}
+
+#[test]
+fn pods_beside_make_the_share_as_near_as_whole_ones_can() {
+    for (stable, weight, beside) in
+        [(1, 50, 1), (3, 25, 1), (9, 10, 1), (10, 50, 10), (20, 20, 5), (1, 10, 1)]
+    {
+        assert_eq!(pods_beside(stable, weight), beside, "{stable} {weight}");
+    }
+}
