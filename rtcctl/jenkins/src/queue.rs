@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::client::Body;
 use crate::name::item_of;
-use crate::{Client, Error, JobName, Result, check};
+use crate::{Client, Error, Job, JobName, Result, check};
 
 /// A wish to build that Jenkins has taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,12 +78,18 @@ struct OfQueue {
 }
 
 impl Client {
+    /// Looks at a job and asks for a build of it.
+    pub async fn run(&self, name: &JobName, given: &[(String, String)]) -> Result<Queued> {
+        self.ask(&self.job(name).await?, given).await
+    }
+
     /// Asks for a build, without the quiet period. Parameters are compared with the job's own first.
     ///
     /// # Errors
-    /// [`Error::Parameters`], [`Error::NotBuildable`], [`Error::Refused`].
-    pub async fn run(&self, name: &JobName, given: &[(String, String)]) -> Result<Queued> {
-        let job = self.job(name).await?;
+    /// [`Error::Parameters`], [`Error::NotBuildable`], [`Error::Refused`]. After [`Error::Unreachable`] nobody knows
+    /// whether the wish was heard.
+    pub async fn ask(&self, job: &Job, given: &[(String, String)]) -> Result<Queued> {
+        let name = &job.name;
         let problems = check(&job.parameters, given);
         if !problems.is_empty() {
             return Err(Error::Parameters { job: name.to_string(), problems });

@@ -98,6 +98,8 @@ pub enum Wish {
     Refused,
     /// Somebody has just taken its parameters away.
     Unparameterized,
+    /// Somebody has just disabled it: 409.
+    JustDisabled,
 }
 
 /// How a build goes.

@@ -108,6 +108,9 @@ async fn each_answer_to_a_wish_is_an_outcome_of_its_own() {
     assert!(client.run(&name("shop"), &[]).await.unwrap().joined);
     standin.world().jobs.get_mut("shop").unwrap().wish = Wish::Refused;
     assert!(matches!(client.run(&name("shop"), &[]).await, Err(Error::Refused { .. })));
+    // 409 also where it was still enabled when we looked.
+    standin.world().jobs.get_mut("shop").unwrap().wish = Wish::JustDisabled;
+    assert!(matches!(client.run(&name("shop"), &[]).await, Err(Error::NotBuildable { .. })));
     standin.world().jobs.get_mut("shop").unwrap().is_disabled = true;
     assert!(matches!(client.run(&name("shop"), &[]).await, Err(Error::NotBuildable { .. })));
     assert!(

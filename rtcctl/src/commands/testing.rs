@@ -1,6 +1,7 @@
 //! Commands as they are typed, run in this process against a platform that a test makes up.
 
 use std::convert::Infallible;
+use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -82,12 +83,31 @@ impl Typed {
 
     /// Runs a command; `signal` says when and how it is asked to stop.
     pub(crate) async fn run_until(&self, words: &[&str], signal: impl Future<Output = Signal>) -> Came {
+        self.run_with(words, None, signal).await
+    }
+
+    /// The same before a keyboard on which `typed` is typed.
+    pub(crate) async fn run_asking(
+        &self,
+        words: &[&str],
+        typed: &str,
+        signal: impl Future<Output = Signal>,
+    ) -> Came {
+        self.run_with(words, Some(typed), signal).await
+    }
+
+    async fn run_with(
+        &self,
+        words: &[&str],
+        typed: Option<&str>,
+        signal: impl Future<Output = Signal>,
+    ) -> Came {
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let io = Io {
-            stdin: Box::new(std::io::empty()),
+            stdin: Box::new(Cursor::new(typed.unwrap_or_default().to_owned())),
             stdout: Sink::new(stdout.clone()),
             stderr: Sink::new(stderr.clone()),
-            stdin_is_terminal: false,
+            stdin_is_terminal: typed.is_some(),
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             width: None,

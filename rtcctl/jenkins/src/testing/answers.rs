@@ -198,13 +198,13 @@ impl World {
 
     fn wish(&mut self, name: &str, body: &[u8]) -> Response {
         let Some(job) = self.jobs.get(name) else { return StatusCode::NOT_FOUND.into_response() };
-        if job.is_disabled {
+        if job.is_disabled || job.wish == Wish::JustDisabled {
             return page(StatusCode::CONFLICT, "<html>is not buildable</html>");
         }
         let (status, item) = match job.wish {
             Wish::Refused => return (StatusCode::FOUND, [(header::LOCATION, ".")]).into_response(),
             Wish::Joins => (StatusCode::SEE_OTHER, self.queue.keys().next_back().copied()),
-            Wish::Queued | Wish::Unparameterized => (StatusCode::CREATED, None),
+            Wish::Queued | Wish::Unparameterized | Wish::JustDisabled => (StatusCode::CREATED, None),
         };
         let item = item.unwrap_or_else(|| {
             let defined = |name: &str| job.parameters.iter().any(|parameter| parameter["name"] == name);
