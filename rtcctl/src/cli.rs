@@ -130,6 +130,9 @@ pub enum Command {
     /// Build images without a daemon, push them, look at them
     #[command(subcommand)]
     Image(commands::image::Command),
+    /// Start, watch, answer and stop pipelines in Jenkins, and keep its jobs as code
+    #[command(subcommand)]
+    Pipeline(commands::pipeline::Command),
     /// Show what was changed from this machine, and how it went
     #[command(subcommand)]
     Runs(commands::runs::Command),
@@ -161,6 +164,7 @@ impl Command {
             Command::Events(command) => command.stopping(),
             Command::Metrics(command) => command.stopping(),
             Command::Image(command) => command.stopping(),
+            Command::Pipeline(command) => command.stopping(),
             Command::Infra(command) => command.stopping(),
             _ => Stopping::Dropped,
         }

@@ -63,7 +63,7 @@ pub struct Context {
     pub current_dir: PathBuf,
     /// The path of this program.
     pub executable: Option<PathBuf>,
-    pub(crate) stdin: Mutex<Box<dyn Read + Send>>,
+    pub(crate) stdin: Arc<Mutex<Box<dyn Read + Send>>>,
     pub(crate) stdout: Sink,
 }
 

@@ -170,7 +170,7 @@ fn prepare(
         },
         current_dir: io.current_dir,
         executable: io.executable,
-        stdin: Mutex::new(io.stdin),
+        stdin: Arc::new(Mutex::new(io.stdin)),
         stdout: io.stdout,
         config,
         progress,

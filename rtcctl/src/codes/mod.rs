@@ -15,6 +15,7 @@ mod journal;
 mod load;
 mod metrics;
 mod notices;
+mod pipeline;
 mod replay;
 mod rtcd;
 mod run;
@@ -32,6 +33,7 @@ pub use journal::*;
 pub use load::*;
 pub use metrics::*;
 pub use notices::*;
+pub use pipeline::*;
 pub use replay::*;
 pub use rtcd::*;
 pub use run::*;
@@ -91,6 +93,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         image::IMAGE,
         cluster::CLUSTER,
         notices::NOTICES,
+        pipeline::PIPELINE,
     ]
     .into_iter()
     .flatten()

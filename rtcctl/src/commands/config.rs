@@ -53,6 +53,7 @@ fn show(context: &Context) -> Report {
             "place": match setting.place {
                 Place::Defaults => "defaults".to_owned(),
                 Place::Environment => format!("environments.{}", config.env()),
+                Place::Jenkins => "jenkins".to_owned(),
             },
             "about": setting.about,
         }));

@@ -12,6 +12,7 @@ pub mod infra;
 pub mod load;
 pub mod metrics;
 pub mod open;
+pub mod pipeline;
 pub mod replay;
 pub mod restart;
 pub mod runs;
@@ -43,6 +44,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Infra(command) => Box::pin(infra::run(command, context)).await,
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,
+        Command::Pipeline(command) => Box::pin(pipeline::run(command, context)).await,
         Command::Metrics(command) => Box::pin(metrics::run(command, context)).await,
         Command::Explain(args) => explain::run(args),
         Command::Completions(args) => completions::run(args, context),

@@ -13,6 +13,7 @@ use super::images::ImageEntry;
 use super::nearest;
 use super::notices::NoticeEntry;
 use super::objectives::ObjectiveEntry;
+use super::pipeline::PipelineEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
 use crate::codes;
 use crate::error::{Error, Result};
@@ -51,7 +52,11 @@ pub struct File {
     pub images: Vec<(String, ImageEntry)>,
     /// Who is told, in the order of the file.
     pub notices: Vec<(String, NoticeEntry)>,
+    /// What `[pipelines]` says, by name.
+    pub pipelines: BTreeMap<String, PipelineEntry>,
     defaults: BTreeMap<&'static str, Entry>,
+    /// What `[jenkins]` says.
+    jenkins: BTreeMap<&'static str, Entry>,
 }
 
 impl File {
@@ -80,7 +85,9 @@ impl File {
             objectives: BTreeMap::new(),
             images: Vec::new(),
             notices: Vec::new(),
+            pipelines: BTreeMap::new(),
             defaults: BTreeMap::new(),
+            jenkins: BTreeMap::new(),
         };
         for (key, value) in root.get_ref() {
             match key.get_ref().as_ref() {
@@ -103,9 +110,11 @@ impl File {
                 }
                 "metrics" => file.objectives = reader.objectives(value)?,
                 "images" => file.images = reader.images(value)?,
+                "jenkins" => file.jenkins = reader.settings(value, Place::Jenkins, &[])?.0,
                 "notices" => file.notices = reader.notices(value)?,
+                "pipelines" => file.pipelines = reader.pipelines(value)?,
                 other => {
-                    let known = ["defaults", "environments", "images", "metrics", "notices", "services"];
+                    let known = ["defaults", "environments", "images", "jenkins", "metrics", "notices", "pipelines", "services"];
                     return Err(reader.unknown(other, key, &known));
                 }
             }
@@ -118,6 +127,11 @@ impl File {
         match setting.place {
             Place::Defaults => self.defaults.get(setting.key),
             Place::Environment => self.environments.get(env)?.entries.get(setting.key),
+            Place::Jenkins => {
+                let environment = self.environments.get(env);
+                let own = environment.and_then(|environment| environment.entries.get(setting.key));
+                own.or_else(|| self.jenkins.get(setting.key))
+            }
         }
     }
 }
@@ -171,7 +185,7 @@ impl Reader<'_> {
         let (mut entries, mut others) = (BTreeMap::new(), BTreeMap::new());
         for (key, value) in self.table(value)? {
             let name = key.get_ref().as_ref();
-            if let Some(setting) = settings_of(place).find(|setting| setting.key == name) {
+            if let Some(setting) = settings_of(place).find(|setting| setting.key_in(place) == name) {
                 let text = self.scalar(value, setting)?;
                 entries.insert(setting.key, Entry { text, line: self.line(value.span().start) });
             } else if let Some(other) = extra.iter().find(|other| **other == name) {
@@ -180,7 +194,7 @@ impl Reader<'_> {
                 others.insert(*other, Entry { text: text.to_owned(), line: self.line(value.span().start) });
             } else {
                 let known: Vec<&str> =
-                    settings_of(place).map(|setting| setting.key).chain(extra.iter().copied()).collect();
+                    settings_of(place).map(|setting| setting.key_in(place)).chain(extra.iter().copied()).collect();
                 return Err(self.unknown(name, key, &known));
             }
         }

@@ -7,6 +7,7 @@ mod file;
 mod images;
 mod notices;
 mod objectives;
+mod pipeline;
 mod schema;
 mod secret;
 mod spelling;
@@ -15,6 +16,7 @@ pub use file::{Entry, File, Service};
 pub use images::{BinaryEntry, Compression, ImageEntry, RepositoryEntry, platform};
 pub use notices::NoticeEntry;
 pub use objectives::ObjectiveEntry;
+pub use pipeline::PipelineEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
 pub use secret::{Secret, masked};
 pub use spelling::nearest;
@@ -75,6 +77,8 @@ pub struct Config {
     pub images: Vec<(String, ImageEntry)>,
     /// Who is told what a release came to, in the order of `rtc.toml`.
     pub notices: Vec<(String, NoticeEntry)>,
+    /// Jobs of Jenkins by short names.
+    pub pipelines: BTreeMap<String, PipelineEntry>,
     /// The files that were read, in the order of their precedence.
     pub files: Vec<PathBuf>,
     current_dir: PathBuf,
@@ -109,6 +113,7 @@ impl Config {
             objectives: BTreeMap::new(),
             images: Vec::new(),
             notices: Vec::new(),
+            pipelines: BTreeMap::new(),
             files: Vec::new(),
             current_dir: io.current_dir.clone(),
             variables: Variables(io.variables.clone()),
@@ -120,6 +125,7 @@ impl Config {
             config.services.append(&mut file.services);
             config.objectives.append(&mut file.objectives);
             config.images.append(&mut file.images);
+            config.pipelines.append(&mut file.pipelines);
             // The project's say goes before the user's.
             config.notices.retain(|(name, _)| file.notices.iter().all(|(other, _)| other != name));
             config.notices.append(&mut file.notices);
@@ -267,6 +273,11 @@ impl Config {
     /// The secret behind a reference that stands in a table of a file, relative to the file's folder.
     pub fn referred(&self, reference: &str, folder: &Path) -> Result<Secret> {
         secret::resolve(reference, folder, &self.variables.0)
+    }
+
+    /// The secret behind a reference that stands on the command line.
+    pub fn secret_of(&self, reference: &str) -> Result<Secret> {
+        secret::resolve(reference, &self.current_dir, &self.variables.0)
     }
 
     /// Every setting with its value and origin, in the order of the schema.

@@ -9,6 +9,8 @@ pub enum Place {
     Defaults,
     /// `[environments.NAME]`
     Environment,
+    /// `[jenkins]`, and over it `[environments.NAME]` under a longer name.
+    Jenkins,
 }
 
 /// What a value must look like.
@@ -108,6 +110,15 @@ const fn setting(key: &'static str, place: Place, shape: Shape, about: &'static 
 }
 
 impl Setting {
+    /// What it is called in a part of a file: `jenkins_user` of an environment is `user` in `[jenkins]`.
+    pub fn key_in(&self, place: Place) -> &'static str {
+        match (place, self.key) {
+            (Place::Jenkins, "jenkins") => "url",
+            (Place::Jenkins, key) => key.strip_prefix("jenkins_").unwrap_or(key),
+            (Place::Defaults | Place::Environment, key) => key,
+        }
+    }
+
     const fn flag(mut self, flag: &'static str) -> Self {
         self.flag = Some(flag);
         self
@@ -124,7 +135,7 @@ impl Setting {
     }
 }
 
-use Place::{Defaults, Environment};
+use Place::{Defaults, Environment, Jenkins};
 
 /// Every setting, in the order in which they are shown.
 pub static SETTINGS: &[Setting] = &[
@@ -283,11 +294,69 @@ pub static SETTINGS: &[Setting] = &[
     .variable("RTCCTL_TERRAFORM_BACKEND"),
     setting("terraform_variables", Environment, Shape::Path, "a file of variables (terraform -var-file)")
         .variable("RTCCTL_TERRAFORM_VARIABLES"),
+    setting("jenkins", Jenkins, Shape::Url, "the address of Jenkins; url in [jenkins]")
+        .variable("RTCCTL_JENKINS"),
+    setting("jenkins_user", Jenkins, Shape::Text, "who we are in Jenkins").variable("RTCCTL_JENKINS_USER"),
+    setting("jenkins_token", Jenkins, Shape::Reference, "a reference to an API token of that user")
+        .variable("RTCCTL_JENKINS_TOKEN"),
+    setting(
+        "jenkins_on_interrupt",
+        Jenkins,
+        Shape::Choice(&["ask", "stop", "detach"]),
+        "what Ctrl-C does with a build that is followed; where nobody can be asked, ask is detach",
+    )
+    .variable("RTCCTL_JENKINS_ON_INTERRUPT")
+    .default("ask"),
+    setting(
+        "jenkins_poll",
+        Jenkins,
+        Shape::Duration,
+        "how often Jenkins is asked while something is followed",
+    )
+    .variable("RTCCTL_JENKINS_POLL")
+    .default("1s"),
+    setting(
+        "jenkins_patience",
+        Jenkins,
+        Shape::Duration,
+        "how long Jenkins may be away while something is followed",
+    )
+    .variable("RTCCTL_JENKINS_PATIENCE")
+    .default("5m"),
+    setting(
+        "jenkins_jobs",
+        Jenkins,
+        Shape::Path,
+        "the folder of the jobs as code, beside rtc.toml by default",
+    )
+    .default("pipelines/jenkins/jobs"),
+    setting(
+        "jenkins_owner",
+        Jenkins,
+        Shape::Text,
+        "what marks our jobs in Jenkins; pipeline sync deletes no others",
+    )
+    .default("rtc"),
+    setting(
+        "jenkins_repository",
+        Jenkins,
+        Shape::Text,
+        "where jobs as code have their source where they do not say it",
+    )
+    .variable("RTCCTL_JENKINS_REPOSITORY"),
+    setting(
+        "jenkins_credentials",
+        Jenkins,
+        Shape::Text,
+        "the id of the credentials in Jenkins that read it, where jobs as code do not say it",
+    ),
 ];
 
-/// The settings of one part of a file.
+/// The settings that may stand in one part of a file.
 pub fn settings_of(place: Place) -> impl Iterator<Item = &'static Setting> {
-    SETTINGS.iter().filter(move |setting| setting.place == place)
+    SETTINGS
+        .iter()
+        .filter(move |setting| setting.place == place || (place, setting.place) == (Environment, Jenkins))
 }
 
 /// The JSON Schema of `rtc.toml` and of the user's file, for editors.
@@ -302,7 +371,7 @@ pub fn json_schema() -> Value {
                         _ => default.into(),
                     };
                 }
-                (setting.key.to_owned(), schema)
+                (setting.key_in(place).to_owned(), schema)
             })
             .collect::<serde_json::Map<_, _>>()
             .into()
@@ -335,6 +404,17 @@ pub fn json_schema() -> Value {
                         "additionalProperties": super::objectives::json_schema(),
                     },
                 },
+            },
+            "jenkins": {
+                "type": "object",
+                "additionalProperties": false,
+                "description": "the Jenkins of every environment that does not say otherwise",
+                "properties": properties(Jenkins),
+            },
+            "pipelines": {
+                "type": "object",
+                "description": "jobs of Jenkins by short names",
+                "additionalProperties": super::pipeline::json_schema(),
             },
             "images": {
                 "type": "object",

@@ -169,7 +169,9 @@ fn the_schema_knows_every_setting_once() {
     for setting in SETTINGS {
         let part = match setting.place {
             super::Place::Defaults => &schema["properties"]["defaults"],
-            super::Place::Environment => &schema["properties"]["environments"]["additionalProperties"],
+            super::Place::Environment | super::Place::Jenkins => {
+                &schema["properties"]["environments"]["additionalProperties"]
+            }
         };
         assert!(part["properties"][setting.key].is_object(), "{}", setting.key);
         assert_eq!(SETTINGS.iter().filter(|other| other.key == setting.key).count(), 1);
