@@ -127,6 +127,8 @@ pub enum Command {
     Infra(commands::infra::Command),
     /// Look at clusters of EKS, and sign in to them
     Cluster(commands::cluster::Args),
+    /// Put versions on a cluster, look at them, say why they do not run
+    Deploy(commands::deploy::Args),
     /// Build images without a daemon, push them, look at them
     #[command(subcommand)]
     Image(commands::image::Command),
@@ -163,6 +165,7 @@ impl Command {
             | Command::Replay(_) => Stopping::Itself,
             Command::Events(command) => command.stopping(),
             Command::Metrics(command) => command.stopping(),
+            Command::Deploy(args) => args.command.stopping(),
             Command::Image(command) => command.stopping(),
             Command::Pipeline(command) => command.stopping(),
             Command::Infra(command) => command.stopping(),
@@ -194,6 +197,9 @@ impl Cli {
         }
         if let Command::Cluster(args) = &self.command {
             flags.extend(args.flags());
+        }
+        if let Command::Deploy(args) = &self.command {
+            flags.extend(args.access.flags());
         }
         flags.into_iter().filter_map(|(key, value)| Some((key, value?))).collect()
     }

@@ -12,11 +12,13 @@ mod general;
 mod image;
 mod infra;
 mod journal;
+mod kubernetes;
 mod load;
 mod metrics;
 mod notices;
 mod pipeline;
 mod replay;
+mod rollout;
 mod rtcd;
 mod run;
 mod status;
@@ -30,11 +32,13 @@ pub use general::*;
 pub use image::*;
 pub use infra::*;
 pub use journal::*;
+pub use kubernetes::*;
 pub use load::*;
 pub use metrics::*;
 pub use notices::*;
 pub use pipeline::*;
 pub use replay::*;
+pub use rollout::*;
 pub use rtcd::*;
 pub use run::*;
 pub use status::*;
@@ -91,6 +95,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         journal::JOURNAL,
         infra::INFRA,
         image::IMAGE,
+        kubernetes::KUBERNETES,
         cluster::CLUSTER,
         notices::NOTICES,
         pipeline::PIPELINE,
@@ -98,6 +103,7 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
     .into_iter()
     .flatten()
     .copied()
+    .chain(rollout::all())
 }
 
 /// The code with this id, in any case.

@@ -58,6 +58,8 @@ fn every_code_is_used_and_every_used_code_is_documented() {
     let rtcd = Path::new(env!("CARGO_MANIFEST_DIR")).join("../services/platform/host/src/error.rs");
     let said = std::fs::read_to_string(rtcd).unwrap();
     used.extend(said.split('"').filter(|word| word.len() == 6 && word.starts_with("RTD")).map(str::to_owned));
+    // Those of a rollout are used where it is judged, and none of them is missing here.
+    used.extend(::rollout::code::Code::ALL.iter().map(|code| code.id().to_owned()));
     let unused: Vec<_> = all().map(|code| code.id).filter(|id| !used.contains(*id)).collect();
     assert!(unused.is_empty(), "documented and never used: {unused:?}");
     let areas: BTreeSet<&str> = all().map(|code| &code.id[..3]).collect();
@@ -66,4 +68,13 @@ fn every_code_is_used_and_every_used_code_is_documented() {
         .filter(|id| areas.contains(&id[..3]) && find(id).is_none() && !id.ends_with("999"))
         .collect();
     assert!(unknown.is_empty(), "used and not documented: {unknown:?}");
+}
+
+#[test]
+fn every_code_of_a_rollout_is_explained_in_its_own_words() {
+    for code in ::rollout::code::Code::ALL {
+        let documented = find(code.id()).unwrap_or_else(|| panic!("{code} is not explained"));
+        assert_eq!((documented.summary, documented.action), (code.summary(), code.action()));
+        assert_eq!(of_rollout(*code), documented);
+    }
 }

@@ -3,6 +3,7 @@
 pub mod cluster;
 pub mod completions;
 pub mod config;
+pub mod deploy;
 pub mod doctor;
 pub mod down;
 pub mod events;
@@ -39,6 +40,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Replay(args) => Box::pin(replay::run(args, context)).await,
         Command::Doctor(args) => Box::pin(doctor::run(args, context)).await,
         Command::Config(command) => config::run(command, context),
+        Command::Deploy(args) => Box::pin(deploy::run(args, context)).await,
         Command::Events(command) => Box::pin(events::run(command, context)).await,
         Command::Cluster(args) => Box::pin(cluster::run(args, context)).await,
         Command::Image(command) => Box::pin(image::run(command, context)).await,

@@ -281,6 +281,17 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--kubeconfig")
     .variable("RTCCTL_KUBECONFIG"),
+    setting(
+        "context",
+        Environment,
+        Shape::Text,
+        "the context of the kubeconfig, instead of a cluster of EKS",
+    )
+    .flag("--context")
+    .variable("RTCCTL_CONTEXT"),
+    setting("namespace", Environment, Shape::Text, "the namespace of the platform in its cluster")
+        .flag("--namespace")
+        .variable("RTCCTL_NAMESPACE"),
     setting("terraform", Environment, Shape::Path, "the Terraform folder of the environment"),
     setting("terraform_binary", Environment, Shape::Text, "the terraform to run: a path, or a name on PATH")
         .variable("RTCCTL_TERRAFORM_BINARY")
