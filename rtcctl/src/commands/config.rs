@@ -62,14 +62,23 @@ fn show(context: &Context) -> Report {
         config.environments.iter().map(|(name, about)| json!({"name": name, "about": about})).collect();
     let files: Vec<String> = config.files.iter().map(|path| path.display().to_string()).collect();
     let services: Vec<&str> = config.services.iter().map(|service| service.name.as_str()).collect();
+    let names = |names: Vec<&str>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+    let images: Vec<&str> = config.images.iter().map(|(name, _)| name.as_str()).collect();
+    // Addresses are references here, and those are no secrets.
+    let notices: Vec<_> =
+        config.notices.iter().map(|(name, entry)| json!({"name": name, "notice": entry})).collect();
+    let receivers: Vec<&str> = config.notices.iter().map(|(name, _)| name.as_str()).collect();
     let data = json!({
-        "settings": settings, "environments": environments, "services": config.services, "files": files,
+        "settings": settings, "environments": environments, "services": config.services, "images": images,
+        "notices": notices, "files": files,
     });
     Report::new("config/show", data)
         .with_pairs([
             ("files", if files.is_empty() { "none".to_owned() } else { files.join(", ") }),
             ("environments", config.environments.keys().cloned().collect::<Vec<_>>().join(", ")),
             ("services", if services.is_empty() { "none named".to_owned() } else { services.join(", ") }),
+            ("images", names(images.clone())),
+            ("notices", names(receivers)),
         ])
         .with_table(table)
         .with_names(SETTINGS.iter().map(|setting| setting.key))
