@@ -158,6 +158,10 @@ impl Engine for SteppingEngine {
         self.engine.write_lazily(self.stepping(job));
     }
 
+    fn turn(&self, asker: db::Asker) -> db::Waiting<'_> {
+        self.engine.turn(asker)
+    }
+
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), db::Error> {
         self.engine.read(query)
     }

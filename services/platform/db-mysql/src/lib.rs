@@ -7,7 +7,8 @@
 //!   under way it is [`db::Error::OutcomeUnknown`];
 //! - commands that wait together share a transaction and a commit; where one of them cannot be kept, or the transaction
 //!   fails, each runs in one of its own; one that waits for a lock holds up the others for a second and no longer;
-//! - a query is one snapshot.
+//! - a query is one snapshot; it takes a thread once there is a connection for it, and those who ask from outside never have all
+//!   connections.
 
 mod address;
 mod commands;
@@ -20,16 +21,18 @@ mod session;
 mod sql;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 use std::sync::Arc;
 
-use db::{Connection, Db, Dialect, Engine, Error, Job, Migrations, Stats};
+use db::{Asker, Connection, Db, Dialect, Engine, Error, Job, Migrations, Stats, Turn, Waiting};
 use mysql::prelude::Queryable;
 
 use address::Address;
 use commands::Commands;
 use connect::{Connector, Flavour, Purpose};
 use queries::{Queries, View};
+use turns::Turns;
 
 /// Answers the password of the moment.
 pub type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
@@ -52,6 +55,7 @@ pub fn open(url: &str, options: Options) -> Result<Db, Error> {
     let engine = MySql {
         commands: Commands::new(connector.clone()),
         queries: Queries::new(connector.clone()),
+        turns: Turns::new(connector.address.pool),
         connector,
     };
     Ok(Db::with_engine(Arc::new(engine)))
@@ -69,6 +73,7 @@ struct MySql {
     connector: Arc<Connector>,
     commands: Arc<Commands>,
     queries: Queries,
+    turns: Arc<Turns>,
 }
 
 impl Engine for MySql {
@@ -78,6 +83,10 @@ impl Engine for MySql {
 
     fn write_lazily(&self, job: Box<dyn Job>) {
         self.commands.take_lazily(job);
+    }
+
+    fn turn(&self, asker: Asker) -> Waiting<'_> {
+        Box::pin(async move { self.turns.take(asker).await.map(Turn::of) })
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {

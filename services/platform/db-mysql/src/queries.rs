@@ -1,9 +1,8 @@
 //! Queries: a bounded pool of connections, each query on one snapshot or, where it only looks by key, on none.
 //!
-//! Invariant: nobody waits for a connection longer than [`WAIT_MAX`].
+//! Invariant: nobody waits for a connection longer than [`WAIT_MAX`]. Who has taken a [turn](crate::turns) finds one free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
 use db::{Connection, Error};
 use tokio::runtime::{Handle, RuntimeFlavor};
@@ -11,9 +10,7 @@ use tokio::time::Instant;
 
 use crate::connect::{Connector, Purpose};
 use crate::session::Session;
-
-/// How long a query waits for a connection: beyond it the server, or who holds its connections, is too slow to be of use.
-const WAIT_MAX: Duration = Duration::from_secs(5);
+use crate::turns::HOUSE_WAIT_MAX as WAIT_MAX;
 
 /// What a query sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,6 +1,6 @@
 //! What a database engine must be able to do. SQLite is here; MySQL is an adapter that only the binary links.
 
-use crate::{Error, Migrations, Param, Row, Wish, Work};
+use crate::{Asker, Error, Migrations, Param, Row, Turn, Waiting, Wish, Work};
 
 /// What becomes of the rows that a command reads, where several commands run at once. With one writer it makes no
 /// difference, and in a query nothing is ever locked.
@@ -93,6 +93,11 @@ pub trait Engine: Send + Sync {
     fn write(&self, job: Box<dyn Job>);
 
     fn write_lazily(&self, job: Box<dyn Job>);
+
+    /// Waits until a query may be run, and holds no thread meanwhile. What it answers is kept until the query has ended.
+    fn turn(&self, _asker: Asker) -> Waiting<'_> {
+        Box::pin(std::future::ready(Ok(Turn::default())))
+    }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error>;
 

@@ -23,6 +23,7 @@ mod migrate;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod turn;
 mod value;
 
 use std::path::Path;
@@ -36,6 +37,7 @@ pub use error::Error;
 pub use kept::Kept;
 pub use late::{End, Late, Work};
 pub use migrate::{Migration, Migrations};
+pub use turn::{Asker, Turn, Waiting};
 pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
 
 /// Gives parameters to a statement: `params![id.to_string(), amount, now]`.
@@ -153,11 +155,7 @@ impl Db {
         if self.engine.reads_inline() {
             return self.read_now(query);
         }
-        let db = self.clone();
-        match tokio::task::spawn_blocking(move || db.read_now(query)).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Closed.into()),
-        }
+        self.ask_elsewhere(query, |engine, query| engine.read(query)).await
     }
 
     /// Runs a query that takes microseconds where the database is in this process: at once there, and on a thread of
@@ -171,9 +169,24 @@ impl Db {
         if self.engine.is_commit_ordered() {
             return self.read_now(query);
         }
+        self.ask_elsewhere(query, |engine, query| engine.look_up(query)).await
+    }
+
+    /// Asks on a thread of its own, which is taken when there is a connection to ask by: whoever waits holds none.
+    async fn ask_elsewhere<T, E, F>(&self, query: F, way: Way) -> Result<T, E>
+    where
+        F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let turn = self.engine.turn(Asker::current()).await?;
         let db = self.clone();
-        match tokio::task::spawn_blocking(move || db.ask(query, |engine, query| engine.look_up(query))).await
-        {
+        let asking = move || {
+            let answer = db.ask(query, way);
+            drop(turn);
+            answer
+        };
+        match tokio::task::spawn_blocking(asking).await {
             Ok(result) => result,
             Err(_) => Err(Error::Closed.into()),
         }

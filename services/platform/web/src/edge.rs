@@ -10,6 +10,7 @@ use std::time::Duration;
 use axum::extract::{ConnectInfo, Request};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
+use db::Asker;
 use futures_util::FutureExt;
 use kernel::{Clock, Error, IdSource, Kind};
 use tokio::time::Instant;
@@ -161,6 +162,13 @@ impl Edge {
         self.settings().config.trusted_proxies.contains(&peer.to_canonical())
     }
 
+    /// What yields to a pressure is refused before the gate: it is no work that was done, nor any that waits for somebody.
+    fn refuses(&self, guard: &Guard) -> Option<Response> {
+        let error = self.gate.check_pressure(guard.yields_to?).err()?;
+        self.metrics.shed(guard.service, Shed::Pressure);
+        Some(Problem(error).into_response())
+    }
+
     /// The gate that every request passes. Its [`run`](Gate::run) has to go on while requests are served.
     pub fn admission(&self) -> &Arc<Gate> {
         &self.gate
@@ -305,29 +313,15 @@ pub(crate) async fn guard(
     let hop = if is_from_house { Hop::Inner } else { Hop::Entry };
     let underway =
         Underway { edge: &edge, guard, method: &method, hop, started, spot: spot.clone(), answered: false };
-    let mut response = match edge.gate.enter(guard.priority).await {
-        Ok(_permit) => match edge.gate.workers() {
-            None => spot.within(admit(&edge, guard, started, request, next)).await,
-            Some(workers) => {
-                let (over_there, there) = (edge.clone(), spot.clone());
-                let work =
-                    async move { there.within(admit(&over_there, guard, started, request, next)).await };
-                workers.work(guard.priority, work).await.unwrap_or_else(|why| match why {
-                    NotDone::NotBegun => {
-                        edge.gate.turned_away();
-                        edge.metrics.shed(guard.service, Shed::Overloaded);
-                        Problem(overloaded()).into_response()
-                    }
-                    NotDone::Panicked => {
-                        Problem(Error::internal("what a request stands on panicked")).into_response()
-                    }
-                })
+    let mut response = match edge.refuses(&guard) {
+        Some(refusal) => refusal,
+        None => match edge.gate.enter(guard.priority).await {
+            Ok(_permit) => work(&edge, guard, started, request, next, &spot).await,
+            Err(error) => {
+                edge.metrics.shed(guard.service, Shed::Overloaded);
+                Problem(error).into_response()
             }
         },
-        Err(error) => {
-            edge.metrics.shed(guard.service, Shed::Overloaded);
-            Problem(error).into_response()
-        }
     };
     drop(active);
     if response.status().as_u16() >= 400 && response.extensions().get::<Forwarded>().is_none() {
@@ -343,6 +337,30 @@ pub(crate) async fn guard(
     }
     underway.answered(status);
     response
+}
+
+/// Does what was let in: here, or under overload where nobody who is refused waits behind it.
+async fn work(
+    edge: &Arc<Edge>,
+    guard: Guard,
+    started: Instant,
+    request: Request,
+    next: axum::middleware::Next,
+    spot: &Spot,
+) -> Response {
+    let Some(workers) = edge.gate.workers() else {
+        return spot.within(admit(edge, guard, started, request, next)).await;
+    };
+    let (over_there, there) = (edge.clone(), spot.clone());
+    let work = async move { there.within(admit(&over_there, guard, started, request, next)).await };
+    workers.work(guard.priority, work).await.unwrap_or_else(|why| match why {
+        NotDone::NotBegun => {
+            edge.gate.turned_away();
+            edge.metrics.shed(guard.service, Shed::Overloaded);
+            Problem(overloaded()).into_response()
+        }
+        NotDone::Panicked => Problem(Error::internal("what a request stands on panicked")).into_response(),
+    })
 }
 
 fn span_of(guard: &Guard, request: &Request, caller: Caller) -> Spot {
@@ -377,10 +395,6 @@ async fn admit(
         edge.metrics.shed(guard.service, Shed::Deadline);
         return Problem(too_late()).into_response();
     }
-    if let Some(Err(error)) = guard.yields_to.map(|pressure| edge.gate.check_pressure(pressure)) {
-        edge.metrics.shed(guard.service, Shed::Pressure);
-        return Problem(error).into_response();
-    }
     let caller = match guard.policy {
         Policy::Service if edge.is_from_house(request.headers()) => Ok(None),
         Policy::Service => Err(Error::not_found("no_such_route", "there is nothing under this address")),
@@ -410,7 +424,7 @@ async fn admit(
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
-    let handler = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    let handler = std::panic::AssertUnwindSafe(Asker::Guest.scope(next.run(request))).catch_unwind();
     let mut response = match tokio::time::timeout_at(deadline.0, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),

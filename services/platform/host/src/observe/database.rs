@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use db::{Connection, Dialect, Engine, Error, Job, Migrations, Stats, Verdict};
+use db::{Asker, Connection, Dialect, Engine, Error, Job, Migrations, Stats, Verdict, Waiting};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
@@ -116,6 +116,10 @@ impl Engine for Measured {
 
     fn write_lazily(&self, job: Box<dyn Job>) {
         self.inner.write_lazily(self.job(job));
+    }
+
+    fn turn(&self, asker: Asker) -> Waiting<'_> {
+        self.inner.turn(asker)
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {

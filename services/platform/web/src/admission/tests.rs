@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use super::*;
 use crate::{
-    DEADLINE_HEADER, Deadline, Edge, EdgeConfig, HttpMetrics, Limits, Op, Pages, Policy, Routes,
+    DEADLINE_HEADER, Deadline, Edge, EdgeConfig, HttpMetrics, Limit, Limits, Op, Pages, Policy, Routes,
     TokenVerifier,
 };
 
@@ -246,11 +246,16 @@ pub(super) fn edge(work_max: usize) -> Arc<Edge> {
 }
 
 fn measured_edge(work_max: usize, registry: &mut Registry) -> Arc<Edge> {
+    limiting_edge(work_max, registry, Arc::new(ManualClock::at(Timestamp::EPOCH)))
+}
+
+/// Its limits go by a clock of their own.
+fn limiting_edge(work_max: usize, registry: &mut Registry, of_limits: Arc<dyn Clock>) -> Arc<Edge> {
     let clock: Arc<dyn Clock> = Arc::new(ManualClock::at(Timestamp::EPOCH));
     let verifier = Arc::new(TokenVerifier::new(clock.clone(), Arc::default()));
     Arc::new(Edge::new(
         verifier,
-        Limits::new(clock.clone(), HashMap::new()),
+        Limits::new(of_limits, HashMap::new()),
         HttpMetrics::register(registry),
         Pages::new(b"key"),
         clock.clone(),
@@ -261,21 +266,86 @@ fn measured_edge(work_max: usize, registry: &mut Registry) -> Arc<Edge> {
 
 /// An edge under overload: one hired thread works for those who were let in.
 fn overloaded_edge(registry: &mut Registry) -> Arc<Edge> {
-    let edge = measured_edge(4_096, registry);
+    overloaded(measured_edge(4_096, registry))
+}
+
+fn overloaded(edge: Arc<Edge>) -> Arc<Edge> {
     edge.admission().hire(Some(1)).unwrap();
     edge.admission().work_there.store(true, Ordering::Relaxed);
     edge
 }
 
+/// A defect of what requests stand on.
+#[derive(Debug)]
+struct Broken;
+
+impl Clock for Broken {
+    fn now(&self) -> Timestamp {
+        panic!("a defect")
+    }
+}
+
 #[tokio::test]
 async fn work_that_panics_over_there_is_a_defect_and_no_overload() {
-    let edge = overloaded_edge(&mut Registry::default());
-    edge.admission().set_pressure("broken", Arc::new(|| panic!("a defect")));
-    let op = Op::new("Fails").answers::<String>(200, "Done").yields_to("broken");
+    let edge = overloaded(limiting_edge(4_096, &mut Registry::default(), Arc::new(Broken)));
+    let op = Op::new("Fails").answers::<String>(200, "Done").limit(Limit::per_address("broken", 1, 1));
     let routes = Routes::new("things").get("/a", Policy::Public, op, async || "done");
     let request = Request::get("/a").body(axum::body::Body::empty()).unwrap();
     assert_eq!(routes.into_router(&edge, ()).oneshot(request).await.unwrap().status(), 500);
     assert_eq!(work(edge.admission().state.load(Ordering::SeqCst)), 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_yields_to_a_pressure_waits_for_nobody_and_is_no_work_that_was_done() {
+    let mut registry = Registry::default();
+    let edge = overloaded_edge(&mut registry);
+    edge.admission().set_pressure("full", Arc::new(|| 1.0));
+    let (begun, begins) = std::sync::mpsc::channel();
+    let (ends, may_end) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(may_end));
+    let busy = move || {
+        let _ = begun.send(());
+        let _ = held.lock().unwrap().recv();
+        std::future::ready("done")
+    };
+    let op = || Op::new("Works").answers::<String>(200, "Done");
+    let routes = Routes::new("things").get("/busy", Policy::Public, op(), busy).get(
+        "/yields",
+        Policy::Public,
+        op().yields_to("full"),
+        async || "done",
+    );
+    let router = routes.into_router(&edge, ());
+    let ask = |path: &str| {
+        let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+        tokio::spawn(router.clone().oneshot(request))
+    };
+    let first = ask("/busy");
+    tokio::task::spawn_blocking(move || begins.recv()).await.unwrap().unwrap();
+    // The only hired thread is busy until it is told to end.
+    for _ in 0..300 {
+        assert_eq!(ask("/yields").await.unwrap().unwrap().status(), 503);
+    }
+    let offered: u32 = edge.admission().offered.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+    assert_eq!(offered, 1, "the gate steers by what is work");
+    ends.send(()).unwrap();
+    assert_eq!(first.await.unwrap().unwrap().status(), 200);
+    let page = crate::metrics::encode(&registry);
+    assert!(page.contains("rtc_http_shed_total{service=\"things\",reason=\"pressure\"} 300"), "{page}");
+}
+
+#[tokio::test]
+async fn who_asks_through_the_door_is_a_guest_wherever_it_is_worked_for_him() {
+    let asker = async || if db::Asker::current() == db::Asker::Guest { "guest" } else { "house" };
+    let op = Op::new("Asks").answers::<String>(200, "Who");
+    for edge in [edge(8), overloaded_edge(&mut Registry::default())] {
+        let router =
+            Routes::new("things").get("/a", Policy::Public, op.clone(), asker).into_router(&edge, ());
+        let request = Request::get("/a").body(axum::body::Body::empty()).unwrap();
+        let body = router.oneshot(request).await.unwrap().into_body();
+        assert_eq!(axum::body::to_bytes(body, 100).await.unwrap(), "guest");
+    }
+    assert_eq!(asker().await, "house");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
