@@ -54,7 +54,11 @@ impl Error {
     {
         if let SdkError::ServiceError(answer) = &error {
             let answer = answer.err();
-            let code = answer.code().unwrap_or("unknown").to_owned();
+            let Some(code) = answer.code().map(str::to_owned) else {
+                // AWS names each of its errors: a proxy or another server answered.
+                let message = "the answer is none of AWS: it has no code".to_owned();
+                return Self { kind: Kind::Unreachable, operation, message, code: None };
+            };
             let message = answer.message().unwrap_or("no message").to_owned();
             return Self {
                 kind: kind_of(&code),

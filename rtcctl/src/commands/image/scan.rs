@@ -49,7 +49,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let found = wait(&ecr, &reference, &digest, context).await?;
     if let State::Impossible { status, reason } = &found.state {
         return Err(Error::new(&codes::IMG019, format!("{} cannot be scanned: {status}", args.image))
-            .with_cause(reason));
+            .with_cause(reason)
+            .with_hint(
+                "the scanner does not read images of this kind; enhanced scanning reads more of them",
+            ));
     }
     Ok(report(&args, &reference, &digest, &found, context))
 }

@@ -1,5 +1,10 @@
 //! Commands of images as they are typed, against a registry that a test makes up.
 
+mod ecr;
+mod inputs;
+mod layouts;
+mod platforms;
+
 use std::path::Path;
 
 use oci::testing::{Guard, Rules, Server};
@@ -21,6 +26,22 @@ fn typed(registry: &str) -> Typed {
     let journal = typed.path("journal").display().to_string();
     typed.set("RTCCTL_JOURNAL", &journal);
     typed
+}
+
+/// Whether the message or one of the causes says it.
+#[track_caller]
+fn says(error: &Value, words: &str) {
+    let causes = error["causes"].as_array().unwrap().iter();
+    let said =
+        std::iter::once(&error["message"]).chain(causes).any(|said| said.as_str().unwrap().contains(words));
+    assert!(said, "{words:?} is not in {error}");
+}
+
+#[track_caller]
+fn hints(error: &Value, words: &str) {
+    let is_hinted =
+        error["hints"].as_array().unwrap().iter().any(|hint| hint.as_str().unwrap().contains(words));
+    assert!(is_hinted, "{words:?} is in no hint of {error}");
 }
 
 #[track_caller]
@@ -94,10 +115,8 @@ async fn what_was_built_is_looked_at_compared_and_promoted_by_its_digest() {
     let differ = typed.run(&["image", "diff", "shop:v1", "shop:v2", "--exit-code", "-o", "json"]).await;
     let found = differ.json()["data"].clone();
     assert_eq!((differ.exit, found["added_bytes"].as_u64()), (10, Some(0)));
-    assert!(
-        found["configuration"].as_array().unwrap().iter().any(|fact| fact["name"] == "env MODE"),
-        "{found}"
-    );
+    let facts = found["platforms"][0]["configuration"].as_array().unwrap();
+    assert!(facts.iter().any(|fact| fact["name"] == "env MODE"), "{found}");
 
     let promoted = typed.run(&["image", "promote", "shop:v1", "prod/shop:v1", "-o", "json"]).await.json();
     assert_eq!(
@@ -223,7 +242,8 @@ async fn a_dry_run_says_what_would_be_done_and_does_nothing() {
     let server = Server::start(Rules::default()).await;
     let typed = typed(&server.host());
     let came = typed.run(&["image", "build", "--tag", "v1", "--dry-run"]).await;
-    assert!(came.stdout.contains("would be built"), "{}", came.stdout);
+    assert!(came.stdout.contains("shop would be built into "), "{}", came.stdout);
+    assert!(came.stdout.contains(PROGRAM) && came.stdout.contains("dynamic"), "{}", came.stdout);
     assert!(!typed.path("target/images").exists());
     assert!(server.take_requests().is_empty());
 }
