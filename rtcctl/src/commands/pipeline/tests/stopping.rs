@@ -54,17 +54,15 @@ async fn whoever_wants_it_stopped_has_it_stopped_in_the_queue_and_as_a_build() {
 
 #[tokio::test]
 async fn whoever_can_be_asked_is_asked() {
-    for (keys, is_stopped) in [("later\nstop\n", true), ("later\n\n", false), ("later\n", false)] {
-        let (standin, typed) = with(asking).await;
-        let came = typed
-            .run_asking(&["pipeline", "run", "shop"], keys, async {
-                // The second look: by then the question of the build has been answered with later.
-                standin.asked("pendingInputActions").await;
-                standin.asked("pendingInputActions").await;
-                standin.asked("pendingInputActions").await;
-                Signal::Interrupt
-            })
-            .await;
+    for (keys, is_stopped) in [("stop\n", true), ("\n", false), ("", false)] {
+        // Where questions are not told, the keyboard is for this one alone.
+        let (standin, typed) = with(|world| {
+            asking(world);
+            world.lacks_stages = true;
+        })
+        .await;
+        let words = ["pipeline", "run", "shop"];
+        let came = typed.run_asking(&words, keys, interrupt(&standin, "progressiveText")).await;
         assert_eq!(came.exit, 130, "{}", came.stderr);
         assert!(came.stderr.contains("Stop it, or leave it running?"), "{}", came.stderr);
         assert_eq!(posts(&standin).len() == 2, is_stopped, "{:?}", posts(&standin));
