@@ -37,7 +37,7 @@ pub fn run(words: &[&str]) -> Outcome {
         [rounds] => rounds.parse().map_err(|_| format!("{rounds:?} is no number of rounds"))?,
         _ => return Err("cargo xtask bench image [ROUNDS]".to_owned()),
     };
-    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcctl"]))?;
+    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcd", "-p", "rtcctl"]))?;
     check(script(&["install", "registry"]))?;
     let work = root().join("target/image-bench");
     let _ = std::fs::remove_dir_all(&work);

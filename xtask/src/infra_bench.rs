@@ -33,7 +33,7 @@ pub fn run(words: &[&str]) -> Outcome {
         [rounds] => rounds.parse().map_err(|_| format!("{rounds:?} is no number of rounds"))?,
         _ => return Err("cargo xtask bench infra [ROUNDS]".to_owned()),
     };
-    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcctl"]))?;
+    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcd", "-p", "rtcctl"]))?;
     let work = root().join("target/infra-bench");
     let _ = std::fs::remove_dir_all(&work);
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
