@@ -3,8 +3,8 @@
 //! Sources: "Amazon EKS recommended maximum Pods for each Amazon EC2 instance type", "Increase the available IP addresses
 //! for your nodes with prefixes", and the formula of the plugin vpc-cni.
 //!
-//! Invariant: how many pods run is not known here; addresses that the plugin holds are counted as used, so what is called
-//! free is free.
+//! Invariant: what is called free is free. How many pods run is known to the cluster alone; where it was not asked, addresses that
+//! the plugin holds are counted as used.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,6 +46,9 @@ pub enum Interfaces {
     /// Pods are in subnets of their own, and the first interface is the node's (custom networking).
     AllButFirst,
 }
+
+/// How many pods run on each node, by the node's name; all are counted that have not ended.
+pub type Pods = BTreeMap<String, u32>;
 
 /// What an instance type can do.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -110,7 +113,7 @@ pub struct Room {
     pub nodes: u32,
     pub pods_per_node: u32,
     pub pods_max: u32,
-    /// Pods that certainly still fit: addresses that are held for pods are counted as used.
+    /// Pods that certainly still fit.
     pub pods_free: u32,
 }
 
@@ -142,6 +145,8 @@ pub struct Capacity {
     /// What says so.
     pub addressing_from: &'static str,
     pub ip_family: String,
+    /// Whether the cluster said how many pods run; otherwise addresses that are held for pods are counted as used.
+    pub are_pods_counted: bool,
     pub types: Vec<Room>,
     pub growth: Vec<Growth>,
     pub subnets: Vec<Subnet>,
@@ -150,8 +155,13 @@ pub struct Capacity {
 }
 
 impl Eks {
-    /// What still fits into a cluster. `addressing` overrules what is found out about it.
-    pub async fn capacity(&self, name: &str, addressing: Option<Addressing>) -> Result<Capacity> {
+    /// What still fits into a cluster. `addressing` overrules what is found out about it; `running` is what the cluster says.
+    pub async fn capacity(
+        &self,
+        name: &str,
+        addressing: Option<Addressing>,
+        running: Option<&Pods>,
+    ) -> Result<Capacity> {
         let network = self.addon(name, NETWORK.to_owned());
         let (cluster, groups, instances, network) =
             tokio::join!(self.cluster(name), self.groups(name), self.instances(name), network);
@@ -205,7 +215,8 @@ impl Eks {
             interfaces,
             addressing_from,
             ip_family: cluster.ip_family,
-            types: rooms(&limits, &instances, pods),
+            are_pods_counted: running.is_some(),
+            types: rooms(&limits, &instances, running, pods),
             growth: growth(&groups, &limits, pods),
             subnets,
             missing,
@@ -270,7 +281,12 @@ impl Eks {
     }
 }
 
-fn rooms(limits: &[Limits], instances: &[Instance], pods: impl Fn(&Limits) -> u32) -> Vec<Room> {
+fn rooms(
+    limits: &[Limits],
+    instances: &[Instance],
+    running: Option<&Pods>,
+    pods: impl Fn(&Limits) -> u32,
+) -> Vec<Room> {
     let mut by_type: BTreeMap<&str, Vec<&Instance>> = BTreeMap::new();
     for instance in instances.iter().filter(|instance| instance.is_running()) {
         by_type.entry(instance.instance_type.as_str()).or_default().push(instance);
@@ -282,7 +298,11 @@ fn rooms(limits: &[Limits], instances: &[Instance], pods: impl Fn(&Limits) -> u3
         let free = own.iter().map(|one| {
             let held =
                 one.addresses.saturating_add(one.prefixes.saturating_mul(PREFIX)).saturating_add(ON_THE_HOST);
-            pods_per_node.saturating_sub(held)
+            let used = match running {
+                Some(running) => running.get(&one.dns_name).copied().unwrap_or(0),
+                None => held,
+            };
+            pods_per_node.saturating_sub(used)
         });
         Room {
             limits: limits.clone(),
@@ -384,7 +404,10 @@ impl Capacity {
         }
         let nodes: u32 = self.types.iter().map(|room| room.nodes).sum();
         if nodes > 0 && self.pods_free() == 0 {
-            let message = format!("every address that the {nodes} nodes may have is held already");
+            let message = match self.are_pods_counted {
+                true => format!("each of the {nodes} nodes has as many pods as it may"),
+                false => format!("every address that the {nodes} nodes may have is held already"),
+            };
             concerns.push(Concern::new(What::NoFreePods, Severity::Warning, message));
         }
         if let Some(surge) = surge {

@@ -172,6 +172,36 @@ fn without_credentials_it_is_said_at_once_what_to_do() {
     assert_eq!((exit, error["code"].as_str()), (Some(3), Some("CLU008")), "{error}");
 }
 
+/// Whose key signed what `rtcctl cluster token` prints.
+fn signer(ground: &Ground, words: &[&str], variables: &[(&str, &str)]) -> String {
+    const READ: &str = "import base64, sys, urllib.parse\n\
+        text = sys.argv[1].split('.', 1)[1]\n\
+        url = base64.urlsafe_b64decode(text + '=' * (-len(text) % 4)).decode()\n\
+        print(urllib.parse.parse_qs(url.split('?')[1])['X-Amz-Credential'][0].split('/')[0])";
+    let mut rtcctl = ground.command(std::path::Path::new(env!("CARGO_BIN_EXE_rtcctl")));
+    rtcctl
+        .args(["cluster", "token", "--raw", "--cluster", "rtc"])
+        .args(words)
+        .envs(variables.iter().copied());
+    let token = printed(&mut rtcctl);
+    printed(ground.command(&program("python3")).args(["-c", READ, token.trim()])).trim().to_owned()
+}
+
+#[test]
+fn a_profile_that_is_named_is_meant_whatever_keys_are_in_variables() {
+    let ground = Ground::on("http://127.0.0.1:1");
+    let mut config = std::fs::read_to_string(ground.path("aws")).unwrap();
+    config.push_str(
+        "[profile shop]\nregion = ap-northeast-2\naws_access_key_id = AKIDSHOP\naws_secret_access_key = x\n",
+    );
+    std::fs::write(ground.path("aws"), config).unwrap();
+    let variables = [("AWS_ACCESS_KEY_ID", "AKIDVARIABLE"), ("AWS_SECRET_ACCESS_KEY", "y")];
+    assert_eq!(signer(&ground, &[], &[]), "AKIDEXAMPLE");
+    assert_eq!(signer(&ground, &[], &variables), "AKIDVARIABLE");
+    assert_eq!(signer(&ground, &["--aws-profile", "shop"], &variables), "AKIDSHOP");
+    assert_eq!(signer(&ground, &["--aws-profile", "shop"], &[]), "AKIDSHOP");
+}
+
 #[test]
 fn an_aws_that_is_not_there_is_told() {
     let ground = Ground::on("http://127.0.0.1:1");

@@ -47,6 +47,7 @@ fn capacity(nodes: u32, free: u32, growth: u32, addresses: u32) -> Capacity {
         interfaces: Interfaces::All,
         addressing_from: "a test",
         ip_family: "ipv4".to_owned(),
+        are_pods_counted: false,
         types: vec![Room {
             limits: limits("m5.large", 2, 3, 10),
             nodes,
@@ -105,7 +106,7 @@ fn what_does_not_fit_is_a_concern() {
 #[tokio::test]
 async fn capacity_is_read_from_interfaces_types_and_subnets() {
     let aws = Aws::start().await;
-    let capacity = aws.eks().capacity(CLUSTER, None).await.unwrap();
+    let capacity = aws.eks().capacity(CLUSTER, None, None).await.unwrap();
     assert_eq!(
         (capacity.addressing, capacity.addressing_from),
         (Addressing::Secondary, "nothing says otherwise")
@@ -137,7 +138,7 @@ async fn prefixes_are_known_by_settings_by_interfaces_and_by_the_operator() {
         .to_string()
         .into();
     });
-    let capacity = aws.eks().capacity(CLUSTER, None).await.unwrap();
+    let capacity = aws.eks().capacity(CLUSTER, None, None).await.unwrap();
     assert_eq!((capacity.addressing, capacity.interfaces), (Addressing::Prefixes, Interfaces::AllButFirst));
 
     let aws = Aws::start().await;
@@ -147,14 +148,14 @@ async fn prefixes_are_known_by_settings_by_interfaces_and_by_the_operator() {
     let content =
         format!("<reservationSet><item><instancesSet>{nodes}</instancesSet></item></reservationSet>");
     aws.ec2_answers("DescribeInstances", &content);
-    let capacity = aws.eks().capacity(CLUSTER, None).await.unwrap();
+    let capacity = aws.eks().capacity(CLUSTER, None, None).await.unwrap();
     assert_eq!(
         (capacity.addressing, capacity.addressing_from),
         (Addressing::Prefixes, "the interfaces of nodes")
     );
     assert!(capacity.missing.is_empty());
     assert_eq!((capacity.pods_max(), capacity.pods_free()), (110, 110 - 32 - 2));
-    let capacity = aws.eks().capacity(CLUSTER, Some(Addressing::Secondary)).await.unwrap();
+    let capacity = aws.eks().capacity(CLUSTER, Some(Addressing::Secondary), None).await.unwrap();
     assert_eq!((capacity.addressing, capacity.pods_max()), (Addressing::Secondary, 29));
 }
 
@@ -164,7 +165,16 @@ async fn where_nodes_may_not_be_seen_nothing_is_said_of_a_surge() {
     for action in ["DescribeInstances", "DescribeInstanceTypes", "DescribeSubnets"] {
         aws.refuse(&format!("ec2 {action}"), 403, "UnauthorizedOperation", "you are not authorized");
     }
-    let capacity = aws.eks().capacity(CLUSTER, None).await.unwrap();
+    let capacity = aws.eks().capacity(CLUSTER, None, None).await.unwrap();
     assert_eq!((capacity.missing.len(), capacity.fit(5)), (3, Fit::Unknown));
     assert!(capacity.concerns(Some(5)).iter().all(|concern| concern.what == What::NotSeen));
+}
+
+#[tokio::test]
+async fn where_the_cluster_says_how_many_pods_run_they_are_counted() {
+    let aws = Aws::start().await;
+    let name = |index: usize| format!("ip-10-0-0-{index}.ap-northeast-2.compute.internal");
+    let running = [(name(0), 29), (name(1), 4), ("another".to_owned(), 50)].into();
+    let capacity = aws.eks().capacity(CLUSTER, None, Some(&running)).await.unwrap();
+    assert_eq!((capacity.are_pods_counted, capacity.pods_free()), (true, 25 + 29));
 }

@@ -3,17 +3,21 @@
 use eks::Capacity;
 use eks::capacity::{Addressing, Fit, Interfaces};
 
-use super::{access, told};
+use super::{access, pods, told};
+use crate::codes;
 use crate::context::Context;
 use crate::error::Result;
 use crate::exit;
-use crate::output::{Column, Report, Table};
+use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// How many pods a rollout wants beside those that run: exit 30 where they do not fit
     #[arg(long, value_name = "PODS")]
     surge: Option<u32>,
+    /// Ask the cluster how many pods run; otherwise addresses that are held for pods count as used
+    #[arg(long)]
+    pods: bool,
     /// How pods get their addresses, where it cannot be seen
     #[arg(long, value_name = "HOW")]
     addresses: Option<How>,
@@ -33,14 +37,24 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         How::Secondary => Addressing::Secondary,
         How::Prefixes => Addressing::Prefixes,
     });
-    let capacity = match target.eks.capacity(&target.name, addressing).await {
+    let counted = match args.pods {
+        true => Some(pods::running(&target, context).await),
+        false => None,
+    };
+    let running = counted.as_ref().and_then(|counted| counted.as_ref().ok());
+    let capacity = match target.eks.capacity(&target.name, addressing, running).await {
         Ok(capacity) => capacity,
         Err(error) => return Err(target.told(error, context).await),
     };
     let report = Report::new("cluster/capacity", &capacity).with_pairs(pairs(&capacity, args.surge));
     let report = tables(report, &capacity)
         .with_names(capacity.types.iter().map(|room| room.limits.instance_type.clone()));
-    let report = told::with_concerns(report, capacity.concerns(args.surge));
+    let mut report = told::with_concerns(report, capacity.concerns(args.surge));
+    if let Some(Err(error)) = counted {
+        let message = format!("the pods could not be counted, held addresses are: {error}");
+        report = report
+            .with_finding(Finding::new(&codes::CLU020, Severity::Warning, message).with_hint(error.hint()));
+    }
     Ok(match args.surge.map(|surge| capacity.fit(surge)) {
         Some(Fit::TooMany(_) | Fit::NoAddresses(_)) => report.with_status("too_small", exit::BREACHED),
         Some(Fit::Unknown) => report.with_status("inconclusive", exit::INCONCLUSIVE),
@@ -55,10 +69,11 @@ fn pairs(capacity: &Capacity, surge: Option<u32>) -> Vec<(&'static str, String)>
         (Addressing::Prefixes, Interfaces::All) => "prefixes of 16",
         (Addressing::Prefixes, Interfaces::AllButFirst) => "prefixes of 16, in subnets of their own",
     };
+    let free = if capacity.are_pods_counted { "free" } else { "certainly free" };
     let mut pairs = vec![
         ("cluster", capacity.cluster.clone()),
         ("pods get", format!("{how} ({})", capacity.addressing_from)),
-        ("pods", format!("{} of {} certainly free", capacity.pods_free(), capacity.pods_max())),
+        ("pods", format!("{} of {} {free}", capacity.pods_free(), capacity.pods_max())),
     ];
     if let Some(surge) = surge {
         let fits = match capacity.fit(surge) {

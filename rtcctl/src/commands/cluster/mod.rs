@@ -10,6 +10,7 @@ mod info;
 mod kubeconfig;
 mod list;
 mod nodes;
+mod pods;
 mod token;
 mod told;
 

@@ -89,6 +89,37 @@ async fn a_cluster_its_nodes_and_its_room_are_shown() {
 }
 
 #[tokio::test]
+async fn pods_are_counted_where_the_cluster_is_asked() {
+    let (aws, api) = (Aws::start().await, kubernetes::testing::Api::new());
+    let address = api.serve().await.unwrap();
+    aws.change(&format!("GET /clusters/{CLUSTER}"), |body| {
+        body["cluster"]["endpoint"] = format!("http://{address}").into();
+    });
+    for (name, node, phase) in
+        [("a", 0, "Running"), ("b", 0, "Pending"), ("c", 1, "Running"), ("d", 1, "Succeeded")]
+    {
+        let node = format!("ip-10-0-0-{node}.{REGION}.compute.internal");
+        api.given(&json!({
+            "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "default"},
+            "spec": {"nodeName": node, "containers": [{"name": "c", "image": "i"}]}, "status": {"phase": phase},
+        }));
+    }
+    let typed = typed(&aws);
+    let counted = typed.run(&["cluster", "capacity", "--pods", "-o", "json"]).await.json();
+    assert_eq!((codes(&counted), &counted["data"]["types"][1]["pods_free"]), (vec![], &json!(87 - 3)));
+    assert!(
+        api.asked()
+            .iter()
+            .all(|asked| asked.token.as_deref().is_some_and(|token| token.starts_with("k8s-aws-v1.")))
+    );
+    // Where it does not let us, what AWS says is told.
+    api.forbid("list", "pods");
+    let came = typed.run(&["cluster", "capacity", "--pods", "-o", "json"]).await;
+    assert_eq!((came.exit, codes(&came.json())), (0, vec!["CLU020"]));
+    assert_eq!(came.json()["data"]["types"][1]["pods_free"], 66);
+}
+
+#[tokio::test]
 async fn a_surge_without_room_is_a_breach_and_one_that_nobody_can_judge_is_inconclusive() {
     let aws = Aws::start().await;
     let typed = typed(&aws);
