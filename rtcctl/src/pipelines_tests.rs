@@ -223,3 +223,45 @@ fn pipelines_tell_by_the_references_that_rtc_toml_has() {
         }
     }
 }
+
+#[test]
+fn every_job_is_described_and_what_its_jenkinsfile_asks_for_is_among_its_parameters() {
+    let filled = jenkins::Filled {
+        repository: Some("https://git.example/rtc.git".to_owned()),
+        credentials: Some("github".to_owned()),
+    };
+    for path in files("jenkins/jobs", ".toml") {
+        let name = path.display().to_string();
+        let job =
+            jenkins::Description::parse(&name, &std::fs::read_to_string(&path).unwrap(), &filled).unwrap();
+        let Some(script) = &job.script else { continue };
+        let text = std::fs::read_to_string(pipelines().join("..").join(script)).unwrap();
+        let asked: BTreeSet<&str> = text
+            .match_indices("params.")
+            .map(|(at, found)| {
+                let rest = &text[at + found.len()..];
+                &rest[..rest
+                    .find(|letter: char| !letter.is_ascii_alphanumeric() && letter != '_')
+                    .unwrap_or(rest.len())]
+            })
+            .collect();
+        let has: BTreeSet<&str> =
+            job.parameters.iter().flatten().map(|parameter| parameter.name.as_str()).collect();
+        assert_eq!(asked, has, "{name}");
+    }
+}
+
+#[test]
+fn pipelines_by_short_name_are_jobs_that_are_described() {
+    let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rtc.toml");
+    let file = crate::config::File::read(&project).unwrap();
+    let described: Vec<String> = files("jenkins/jobs", ".toml")
+        .iter()
+        .map(|path| std::fs::read_to_string(path).unwrap())
+        .map(|text| toml::from_str::<toml::Table>(&text).unwrap()["name"].as_str().unwrap().to_owned())
+        .collect();
+    assert_eq!(file.pipelines.keys().collect::<Vec<_>>(), ["develop", "main"]);
+    for (name, entry) in &file.pipelines {
+        assert!(described.contains(&entry.job), "{name}: {}", entry.job);
+    }
+}
