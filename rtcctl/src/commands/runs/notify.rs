@@ -193,8 +193,9 @@ pub fn of_record(record: &Record) -> Notice {
     for step in record.steps() {
         match &step.state {
             StepState::Finished { outputs, .. } => {
-                said.value(outputs);
-                notice.changed.push(format!("{}: {}", step.name, scalars(outputs)));
+                said.outputs(outputs);
+                let words = scalars(outputs);
+                notice.changed.push(format!("{}: {words}", step.name));
             }
             StepState::Skipped { reason } => notice.changed.push(format!("{}: skipped, {reason}", step.name)),
             StepState::Failed { code, message } => {
@@ -208,7 +209,7 @@ pub fn of_record(record: &Record) -> Notice {
     }
     for stamped in &record.entries {
         match &stamped.entry {
-            Entry::Noted { data, .. } => said.value(data),
+            Entry::Noted { data, .. } => said.note(data),
             Entry::Ended { exit, summary } if *exit != 0 && notice.why.is_none() => {
                 notice.why = Some(summary.clone());
             }
@@ -224,7 +225,8 @@ pub fn of_record(record: &Record) -> Notice {
     notice
 }
 
-/// The digests that a run speaks of; the last of each stands.
+/// The digests that a run speaks of, where it speaks of what it releases; the last of each stands. What is deeper in a
+/// document, such as an object of Kubernetes, may name any image.
 #[derive(Default)]
 struct Said {
     digest: Option<String>,
@@ -232,18 +234,22 @@ struct Said {
 }
 
 impl Said {
-    fn value(&mut self, value: &Value) {
-        match value {
-            Value::Object(map) => {
-                for (key, value) in map {
-                    match value {
-                        Value::String(text) => self.text(key, text),
-                        other => self.value(other),
-                    }
-                }
+    fn outputs(&mut self, outputs: &Value) {
+        // A step of `ship` says what it gave below `given`.
+        for document in [Some(outputs), outputs.get("given")].into_iter().flatten() {
+            for (key, value) in document.as_object().into_iter().flatten() {
+                self.text(key, value.as_str().unwrap_or_default());
             }
-            Value::Array(items) => items.iter().for_each(|item| self.value(item)),
-            _ => {}
+        }
+    }
+
+    /// `deploy` notes the revision that ran before.
+    fn note(&mut self, data: &Value) {
+        if let Some(image) = data["previous"]["image"].as_str() {
+            self.text("previous_image", image);
+        }
+        if let Some(image) = data["previous_image"].as_str() {
+            self.text("previous_image", image);
         }
     }
 
@@ -251,7 +257,7 @@ impl Said {
         // Also `HOST/NAME@sha256:…`.
         let Some(digest) = text.rfind("sha256:").map(|at| text[at..].to_owned()) else { return };
         match key {
-            "digest" | "image" => self.digest = Some(digest),
+            "digest" | "image" | "reference" => self.digest = Some(digest),
             "previous_digest" | "previous_image" => self.previous = Some(digest),
             _ => {}
         }

@@ -84,8 +84,13 @@ fn ship(typed: &Typed, exit: u8) -> String {
     let outputs = json!({"digest": "sha256:aaaa", "layers": [{"digest": "none"}], "bytes": 12});
     run.append(Entry::Finished { step: "push".to_owned(), outputs, took_ms: 1 }).unwrap();
     run.append(begun("deploy")).unwrap();
-    let data = json!({"previous_image": "host/rtc-dev/rtcd@sha256:bbbb"});
-    run.append(Entry::Noted { kind: "before".to_owned(), data }).unwrap();
+    let manifest = json!({"items": [{"image": "host/sidecar@sha256:cccc"}], "digest": "sha256:cccc"});
+    for (kind, data) in [
+        ("recorded", json!({"previous": {"image": "host/rtc-dev/rtcd@sha256:bbbb", "manifest": manifest}})),
+        ("plan", json!({"manifest": manifest, "image": "host/sidecar@sha256:cccc"})),
+    ] {
+        run.append(Entry::Noted { kind: kind.to_owned(), data }).unwrap();
+    }
     if exit != 0 {
         let (code, message) = ("ROL004".to_owned(), "password=hunter2 was wrong".to_owned());
         run.append(Entry::Failed { step: "deploy".to_owned(), code, message }).unwrap();
@@ -123,6 +128,7 @@ async fn a_release_is_told_with_what_it_changed() {
     {
         assert!(text.contains(part), "{part}: {text}");
     }
+    assert!(!text.contains("sha256:cccc"), "{text}");
 }
 
 #[tokio::test]
