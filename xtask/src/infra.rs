@@ -114,7 +114,7 @@ fn checkov() -> Outcome {
 }
 
 /// A folder of unpacked providers: the one that is named, or one that lies on this machine, or one that Terraform fills.
-fn mirror() -> Result<PathBuf, String> {
+pub fn mirror() -> Result<PathBuf, String> {
     #[expect(clippy::disallowed_methods, reason = "a task is told what it cannot find")]
     let named = std::env::var("RTC_TEST_TERRAFORM_MIRROR").ok().map(PathBuf::from);
     if let Some(found) = named.or_else(|| look_below(Path::new("/"), DEPTH)) {

@@ -32,7 +32,7 @@ pub use given::{
     Planned, PlannedChange, Proved, Pushed, RolledBack,
 };
 pub use left::{Rest, what_is_left};
-pub use release::{End, Fact, Mark, Next, Outcome, Release};
+pub use release::{End, Fact, Mark, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release};
 pub use request::{OnFailure, Pinned, Refusal, Request};
 pub use step::{How, Resume, Row, STEPS, Step};
 pub use story::{Story, Word};

@@ -12,6 +12,11 @@ use crate::given::{Digest, Given, Noticed, Outputs};
 use crate::request::{OnFailure, Request};
 use crate::step::{How, Step};
 
+/// The code of a digest that is not the one before it.
+pub const OTHER_DIGEST: &str = "SHP004";
+/// The code of pods that run another one, or of none.
+pub const OTHER_RUNS: &str = "SHP010";
+
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -333,5 +338,6 @@ impl Release {
 }
 
 fn other(step: Step, exit: u8, message: String) -> Box<Failure> {
-    Box::new(Failure::new(step, exit, "SHP004", message).lasting())
+    let code = if step == Step::Prove { OTHER_RUNS } else { OTHER_DIGEST };
+    Box::new(Failure::new(step, exit, code, message).lasting())
 }

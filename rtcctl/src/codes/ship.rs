@@ -36,12 +36,6 @@ codes! { SHIP;
     SHP011 (TIMED_OUT) "not done in time",
         "the deadline (--timeout) passed",
         "--resume the run; raise --timeout where it needs more";
-    SHP012 (CONFIGURATION) "this environment cannot be released to",
-        "rtc.toml does not say what is deployed there, or with what",
-        "describe it in rtc.toml, or leave the step out";
-    SHP020 (DONE) "somebody was not told",
-        "a receiver of notices does not answer, or refuses",
-        "look at the receiver; the release is not affected";
     SHP021 (DONE) "a step was left out",
         "--skip, or nothing is there for it to do",
         "what it would have shown is not known";

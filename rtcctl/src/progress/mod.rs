@@ -158,6 +158,16 @@ impl Reporter {
         Task { reporter: self.clone(), id, name, bar, finished: false }
     }
 
+    /// A line that stays where it is while tasks come and go below it; nothing where nothing can be redrawn.
+    pub fn line(&self) -> Line {
+        let bar = self.0.bars.as_ref().map(|bars| {
+            let bar = bars.add(ProgressBar::new_spinner());
+            bar.set_style(style("{wide_msg}"));
+            bar
+        });
+        Line(bar)
+    }
+
     /// Says something worth reading, once, whatever the style; silent under `-q`.
     pub fn say(&self, text: impl AsRef<str>) {
         let text = text.as_ref();
@@ -187,6 +197,11 @@ impl Reporter {
     /// Whether there are bars, so that a caller may redraw often.
     pub fn is_live(&self) -> bool {
         self.0.style == Style::Bars
+    }
+
+    /// Whether only what is wrong is to be said.
+    pub fn is_quiet(&self) -> bool {
+        self.0.verbosity == Verbosity::Quiet
     }
 
     /// Whether `--events -` has taken stdout.
@@ -277,6 +292,26 @@ async fn beat(inner: Weak<Inner>) {
 
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner())
+}
+
+/// A line on the terminal. It goes when it is dropped.
+pub struct Line(Option<ProgressBar>);
+
+impl Line {
+    pub fn show(&self, text: impl Into<String>) {
+        if let Some(bar) = &self.0 {
+            bar.set_message(text.into());
+            bar.tick();
+        }
+    }
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        if let Some(bar) = self.0.take() {
+            bar.finish_and_clear();
+        }
+    }
 }
 
 /// Something under way. Dropping it without a word closes it as abandoned.

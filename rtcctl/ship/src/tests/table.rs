@@ -131,7 +131,7 @@ fn what_is_left_standing_says_so() {
 fn pods_that_run_something_else_are_taken_back() {
     let (world, end) = run(&asked(), Weather { runs_another: true, ..fair() });
     assert_eq!((end.exit(), world.runs), (24, Some(digest('f'))));
-    assert_eq!(end.failure().unwrap().code, "SHP004");
+    assert_eq!(end.failure().unwrap().code, crate::OTHER_RUNS);
 }
 
 #[test]

@@ -44,8 +44,15 @@ pub struct Args {
 
 /// What an operator has to say before a plan is carried out.
 pub enum Consent {
-    Yes { what: String },
-    Name { what: String, typed: Option<String> },
+    Yes {
+        what: String,
+    },
+    Name {
+        what: String,
+        typed: Option<String>,
+    },
+    /// Was asked for already, with what else is about to be done.
+    Asked,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -66,7 +73,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 }
 
 /// The error of a plan that was judged and not let.
-fn refuse(judged: &Judgement) -> Error {
+pub fn refuse(judged: &Judgement) -> Error {
     let mut error = match judged.refused.as_slice() {
         [] => Error::new(&codes::INF006, format!("this plan does not destroy {}", judged.idle.join(", "))),
         [one] => Error::new(
@@ -147,6 +154,7 @@ pub async fn carry_out(
         return Ok(report);
     }
     match &consent {
+        Consent::Asked => {}
         Consent::Yes { what } => context.confirm(what)?,
         Consent::Name { what, typed } => context.confirm_by_name(what, &site.env, typed.as_deref())?,
     }

@@ -16,6 +16,7 @@ mod plan;
 mod planning;
 mod screen;
 mod site;
+pub(in crate::commands) mod steps;
 
 use crate::cli::Stopping;
 use crate::context::Context;

@@ -22,25 +22,25 @@ use crate::output::{Column, Finding, Report, Severity, Table};
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// A PromQL expression
-    expr: String,
+    pub(in crate::commands) expr: String,
     /// The least that is allowed
     #[arg(long, value_name = "X", required_unless_present = "max", allow_hyphen_values = true, value_parser = limit)]
-    min: Option<f64>,
+    pub(in crate::commands) min: Option<f64>,
     /// The most that is allowed
     #[arg(long, value_name = "X", allow_hyphen_values = true, value_parser = limit)]
-    max: Option<f64>,
+    pub(in crate::commands) max: Option<f64>,
     /// Judge every value of the last TIME instead of the one of now; the worst decides
     #[arg(long = "for", value_name = "TIME", value_parser = duration)]
-    time: Option<Duration>,
+    pub(in crate::commands) time: Option<Duration>,
     /// How many samples each series must be made of within --for: those that were scraped, however often they are looked at
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=11_000))]
-    min_samples: u32,
+    pub(in crate::commands) min_samples: u32,
     /// What decides when there are several series; without it several are inconclusive
     #[arg(long, value_name = "RULE")]
-    series: Option<Rule>,
+    pub(in crate::commands) series: Option<Rule>,
     /// What no series, or NaN, means
     #[arg(long, value_name = "MEANING", value_enum, default_value_t)]
-    no_data: NoData,
+    pub(in crate::commands) no_data: NoData,
 }
 
 fn limit(text: &str) -> Result<f64, String> {

@@ -57,10 +57,18 @@ pub struct Driver<'a> {
     pub(super) took: Vec<(Step, Duration)>,
     /// What is about to be done, for the question.
     intent: Vec<String>,
+    /// Runs that this one consists of.
+    runs: Vec<(String, String)>,
 }
 
 impl<'a> Driver<'a> {
-    pub fn new(context: &'a Context, run: Run, release: &Release, confirm: Option<String>) -> Self {
+    pub fn new(
+        context: &'a Context,
+        run: Run,
+        runs: Vec<(String, String)>,
+        release: &Release,
+        confirm: Option<String>,
+    ) -> Self {
         let now = Instant::now();
         let mut intent = Vec::new();
         if let Some(plan) = &release.outputs.plan {
@@ -83,6 +91,7 @@ impl<'a> Driver<'a> {
             step_began: now,
             took: Vec::new(),
             intent,
+            runs,
         }
     }
 
@@ -173,9 +182,22 @@ impl<'a> Driver<'a> {
         Ok(path.display().to_string())
     }
 
-    /// Something of a step that another process needs to go on with it.
-    pub(super) fn note(&mut self, kind: &str, data: Value) -> Result<()> {
-        self.append(Entry::Noted { kind: kind.to_owned(), data })
+    pub(super) fn evidence_file(&self, name: &str) -> Result<std::path::PathBuf> {
+        self.run.evidence(name).map_err(told)
+    }
+
+    /// The run of its own that a step was begun with.
+    pub(super) fn known_run(&self, kind: &str) -> Option<String> {
+        self.runs.iter().rev().find(|(known, _)| known == kind).map(|(_, run)| run.clone())
+    }
+
+    /// Writes down the run of its own that a step is begun with.
+    pub(super) fn know_run(&mut self, kind: &str, run: &str) -> Result<()> {
+        if self.known_run(kind).as_deref() == Some(run) {
+            return Ok(());
+        }
+        self.runs.push((kind.to_owned(), run.to_owned()));
+        self.append(Entry::Noted { kind: kind.to_owned(), data: json!(run) })
     }
 
     async fn plan_again(&mut self, step: Step) -> Came<infra::Plan<'a>> {
@@ -416,7 +438,7 @@ impl Steps for Driver<'_> {
 
     async fn prove(&mut self, deployed: &Deployed) -> Came<Proved> {
         let context = self.context;
-        let looking = rollout::running(context, deployed);
+        let looking = Box::pin(rollout::running(context, deployed));
         self.within(Step::Prove, Stopping::Dropped, looking).await
     }
 
@@ -451,6 +473,10 @@ impl Steps for Driver<'_> {
     }
 
     async fn notice(&mut self, story: &Story) -> Came<Noticed> {
+        // Who said no knows it.
+        if story.failure.as_ref().is_some_and(|failure| failure.code == codes::CNF001.id) {
+            return Ok(Noticed::default());
+        }
         let (context, took) = (self.context, self.began.elapsed());
         let notice = tell::notice(story, &self.run.id(), took, context);
         let telling = async { Ok(tell::tell(&notice, context).await) };

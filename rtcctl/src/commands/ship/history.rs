@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use journal::{Entry, Record, Run, Start, State};
+use journal::{Entry, Record, Run, Stamped, Start, State};
 use serde_json::{Value, json};
 use ship::{Fact, Failure, Given, Release, Request, Step};
 
@@ -20,6 +20,9 @@ const REQUEST: &str = "request";
 /// The kinds of what is noted.
 const FAILURE: &str = "failure";
 pub const STOPPED: &str = "stopped";
+/// The runs that a release consists of, by the kind of the note.
+pub const ROLLOUT: &str = "rollout";
+pub const ROLLBACK: &str = "rollback";
 
 /// Begins a run.
 pub fn begin(request: &Request, context: &Context) -> Result<Run> {
@@ -44,7 +47,7 @@ pub fn begin(request: &Request, context: &Context) -> Result<Run> {
 }
 
 /// Takes an interrupted run up, as it stands.
-pub fn take_up(wanted: &str, context: &Context) -> Result<(Run, Release)> {
+pub fn take_up(wanted: &str, context: &Context) -> Result<(Run, Release, Vec<(String, String)>)> {
     let journal = context.journal();
     let wanted = match wanted {
         "last" => last_open(context)?,
@@ -66,7 +69,7 @@ pub fn take_up(wanted: &str, context: &Context) -> Result<(Run, Release)> {
     }
     let (run, record) = journal.resume(&id).map_err(told)?;
     let release = release(&record)?;
-    Ok((run, release))
+    Ok((run, release, runs_of(&record.entries)))
 }
 
 /// The latest run of this environment that has no end and that nobody works on.
@@ -159,4 +162,15 @@ pub fn entries(fact: &Fact, took: Duration) -> Vec<Entry> {
             },
         ],
     }
+}
+
+/// The runs that were noted, the last of each kind.
+pub fn runs_of(entries: &[Stamped]) -> Vec<(String, String)> {
+    let noted = entries.iter().filter_map(|stamped| match &stamped.entry {
+        Entry::Noted { kind, data: Value::String(run) } if kind == ROLLOUT || kind == ROLLBACK => {
+            Some((kind.clone(), run.clone()))
+        }
+        _ => None,
+    });
+    noted.collect()
 }

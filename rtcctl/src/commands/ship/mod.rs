@@ -81,21 +81,21 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             signal = context.interrupts.wait() => Err(signal.error("nothing was changed")),
         };
     }
-    let (mut release, run) = match &args.resume {
+    let (mut release, run, runs) = match &args.resume {
         Some(wanted) => {
-            let (run, release) = history::take_up(wanted, context)?;
+            let (run, release, runs) = history::take_up(wanted, context)?;
             if context.effect == Effect::Described {
                 return Ok(report::standing(&run.id(), &release, context));
             }
-            (release, history::resumed(run, context)?)
+            (release, history::resumed(run, context)?, runs)
         }
         None => {
             let request = request(&args, context).await?;
             let run = history::begin(&request, context)?;
-            (Release::new(request), run)
+            (Release::new(request), run, Vec::new())
         }
     };
-    let mut driver = Driver::new(context, run, &release, args.confirm);
+    let mut driver = Driver::new(context, run, runs, &release, args.confirm);
     let end = Box::pin(drive(&mut release, &mut driver)).await?;
     driver.ended(&release, end)
 }

@@ -146,13 +146,18 @@ pub fn ended(driver: &Driver<'_>, release: &Release, end: &End) -> Report {
 
 /// A failure under its code, with its causes and hints.
 fn finding(failure: &ship::Failure) -> Finding {
-    let code = codes::find(&failure.code).unwrap_or(&codes::INT001);
+    let code = match failure.code.as_str() {
+        ship::OTHER_DIGEST => &codes::SHP004,
+        ship::OTHER_RUNS => &codes::SHP010,
+        other => codes::find(other).unwrap_or(&codes::INT001),
+    };
     let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
     let message = format!("{}: {}{causes}", failure.step.name(), failure.message);
-    failure
-        .hints
-        .iter()
-        .fold(Finding::new(code, Severity::Error, message), |finding, hint| finding.with_hint(hint))
+    let finding = Finding::new(code, Severity::Error, message);
+    match failure.hints.as_slice() {
+        [] => finding.with_hint(code.action),
+        hints => hints.iter().fold(finding, |finding, hint| finding.with_hint(hint)),
+    }
 }
 
 /// What was not looked at, for who believes that it was.

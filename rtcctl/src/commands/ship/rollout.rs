@@ -1,45 +1,101 @@
-//! The way into the cluster.
+//! The way into the cluster and back, as steps of a release.
+//!
+//! Invariant: the run of a rollout is in the journal of the release before it changes anything, so that another process
+//! goes on with that run and begins no second one.
 
-use serde_json::Value;
-use ship::{Collected, Deployed, Digest, Failure, How, Proved, RolledBack, Step};
+use serde_json::json;
+use ship::{Collected, Deployed, Digest, Failure, How, OnFailure, Proved, RolledBack, Step};
 
-use super::driver::{Driver, failure};
+use super::driver::{self, Driver, failure};
+use super::history::{ROLLBACK, ROLLOUT};
 use crate::codes;
+use crate::commands::deploy::steps as deploy;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::output::{Finding, Table};
 
 type Came<T> = std::result::Result<T, Box<Failure>>;
 
+/// Rolls out, or goes on with the rollout that there is.
+pub async fn deploy(driver: &mut Driver<'_>, reference: &str, _image: &Digest, how: How) -> Came<Deployed> {
+    let context = driver.context;
+    let known = driver.known_run(ROLLOUT).filter(|_| how == How::Again);
+    let on_failure = match driver.request.on_failure {
+        OnFailure::RollBack => ::rollout::lifecycle::OnFailure::RollBack,
+        OnFailure::Leave => ::rollout::lifecycle::OnFailure::Leave,
+    };
+    let mut run = known.clone();
+    let rolled = {
+        let began = |id: &str| {
+            run = Some(id.to_owned());
+            driver.know_run(ROLLOUT, id)
+        };
+        deploy::roll_out(reference, on_failure, known.as_deref(), began, context).await
+    };
+    match rolled {
+        Ok(rolled) => deployed(rolled, context).map_err(|error| failure(Step::Deploy, &error)),
+        Err(error) => {
+            let mut failed = failure(Step::Deploy, &error);
+            if let Some(run) = run {
+                failed.evidence = deploy::evidence(&run, context);
+            }
+            Err(failed)
+        }
+    }
+}
+
+fn deployed(rolled: deploy::Rolled, context: &Context) -> Result<Deployed> {
+    let image = rolled.image.split_once('@').map_or("", |(_, digest)| digest);
+    Ok(Deployed {
+        image: driver::digest(image)?,
+        manifest: driver::digest(&rolled.manifest.to_string())?,
+        revision: Some(rolled.revision.to_string()),
+        previous: rolled.previous.map(|number| number.to_string()),
+        availability: None,
+        done_at_ms: context.clock.now().as_millis(),
+        run: Some(rolled.run),
+        details: json!({
+            "namespace": rolled.namespace, "reference": rolled.image, "previous_image": rolled.previous_image,
+        }),
+    })
+}
+
+fn text<'a>(deployed: &'a Deployed, key: &str) -> &'a str {
+    deployed.details[key].as_str().unwrap_or_default()
+}
+
+/// What the pods run. That none does is told by the release.
+pub async fn running(context: &Context, deployed: &Deployed) -> Result<Proved> {
+    let repository = deploy::name_of(text(deployed, "reference"));
+    let (digests, pods) = deploy::running(text(deployed, "namespace"), repository, context).await?;
+    let running: Vec<Digest> = digests.iter().map(|one| driver::digest(one)).collect::<Result<_>>()?;
+    Ok(Proved { running, pods, availability: deployed.availability })
+}
+
+/// What shows why it is taken back.
+pub async fn collect(driver: &mut Driver<'_>, deployed: &Deployed) -> Came<Collected> {
+    let context = driver.context;
+    let file = |name: &str| driver.evidence_file(name);
+    let kept = deploy::keep(text(deployed, "namespace"), file, context).await;
+    let (files, missing) = kept.map_err(|error| failure(Step::Collect, &error))?;
+    Ok(Collected { files, missing })
+}
+
+/// Brings back what ran before, or goes on with that.
+pub async fn roll_back(driver: &mut Driver<'_>, deployed: &Deployed, how: How) -> Came<RolledBack> {
+    let context = driver.context;
+    let known = driver.known_run(ROLLBACK).filter(|_| how == How::Again);
+    let revision = deployed.revision.as_deref().and_then(|revision| revision.parse().ok());
+    let revision: u64 = revision.ok_or_else(|| {
+        failure(Step::RollBack, &Error::new(&codes::DEP014, "nothing is known of what ran before"))
+    })?;
+    let began = |id: &str| driver.know_run(ROLLBACK, id);
+    let back = deploy::go_back(revision, known.as_deref(), began, context).await;
+    let back = back.map_err(|error| failure(Step::RollBack, &error))?;
+    let image = back.image.split_once('@').and_then(|(_, digest)| digest.parse().ok());
+    Ok(RolledBack { image, revision: Some(back.revision.to_string()) })
+}
+
 /// What a rollout would change.
-pub struct Seen {
-    pub data: Value,
-    pub sentence: String,
-    pub table: Option<Table>,
-    pub findings: Vec<Finding>,
-}
-
-fn undescribed(context: &Context) -> Error {
-    Error::new(&codes::SHP012, format!("nothing says what is deployed in {}", context.config.env()))
-        .with_hint("leave it out: --skip deploy,prove,gate")
-}
-
-pub async fn deploy(driver: &mut Driver<'_>, _reference: &str, _image: &Digest, _how: How) -> Came<Deployed> {
-    Err(failure(Step::Deploy, &undescribed(driver.context)))
-}
-
-pub async fn running(context: &Context, _deployed: &Deployed) -> Result<Proved> {
-    Err(undescribed(context))
-}
-
-pub async fn collect(driver: &mut Driver<'_>, _deployed: &Deployed) -> Came<Collected> {
-    Err(failure(Step::Collect, &undescribed(driver.context)))
-}
-
-pub async fn roll_back(driver: &mut Driver<'_>, _deployed: &Deployed, _how: How) -> Came<RolledBack> {
-    Err(failure(Step::RollBack, &undescribed(driver.context)))
-}
-
-pub async fn survey(context: &Context, _reference: &str) -> Result<Seen> {
-    Err(undescribed(context))
+pub async fn survey(context: &Context, reference: &str) -> Result<deploy::Survey> {
+    deploy::survey(reference, context).await
 }

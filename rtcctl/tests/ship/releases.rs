@@ -1,0 +1,133 @@
+//! Releases that go well, that are refused, and that are taken back.
+
+use std::path::Path;
+
+use kubernetes::testing::behaviour::Behaviour;
+use serde_json::Value;
+
+use crate::ground::{Budgets, Cluster, Ground};
+
+#[track_caller]
+fn step<'a>(document: &'a Value, name: &str) -> &'a Value {
+    let steps = document["data"]["steps"].as_array().unwrap();
+    steps.iter().find(|step| step["step"] == name).unwrap_or_else(|| panic!("no {name}: {document}"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_release_would_change_is_shown_and_then_changed_and_then_nothing_is_left_to_change() {
+    let ground = Ground::new("whole").await;
+    let shown = ground.rtcctl(&["ship", "--plan-only"]).ended_with(0).document();
+    let data = &shown["data"];
+    assert_eq!(data["plan"]["counts"]["create"], 2, "{data}");
+    assert!(data["image"]["upload"]["missing"].as_u64().unwrap() > 0, "{data}");
+    assert!(data["deploy"]["new"].as_u64().unwrap() > 5, "{data}");
+    assert!(data["budget"]["budgets"].as_array().unwrap().iter().any(|one| one["objective"] == "served"));
+    assert_eq!((ground.applied(), ground.notices().len(), ground.runs("ship").len()), (0, 0, 0));
+
+    let released = ground.ship(&[]).ended_with(0).document();
+    let digest = data["image"]["digest"].as_str().unwrap();
+    assert_eq!(released["data"]["image"]["digest"], digest, "what was shown is what was released");
+    assert_eq!(step(&released, "prove")["given"]["running"], serde_json::json!([digest]));
+    assert_eq!(step(&released, "deploy")["given"]["image"], digest);
+    let told = ground.notices();
+    assert_eq!(
+        (told.len(), &told[0]["outcome"], &told[0]["digest"]),
+        (1, &"released".into(), &digest.into())
+    );
+
+    // The same again finds everything as it is.
+    let again = ground.rtcctl(&["ship", "--plan-only"]).ended_with(0).document();
+    assert_eq!(again["data"]["image"]["upload"]["missing"], 0, "{again}");
+    assert_eq!(again["data"]["plan"]["counts"]["create"], 0, "{again}");
+    assert_eq!(again["data"]["deploy"]["new"].as_u64(), Some(0), "{}", again["data"]["deploy"]);
+    let second = ground.ship(&[]).ended_with(0).document();
+    assert_eq!(step(&second, "push")["given"]["bytes_sent"], 0);
+    assert_eq!(ground.applied(), 1);
+    if let Some((_, generation)) = ground.deployed("users") {
+        assert_eq!(generation, 1);
+    }
+    // What is there is released without a build.
+    let reference = released["data"]["image"]["reference"].as_str().unwrap();
+    let given = ground.ship(&["--image", reference, "--skip", "plan,apply"]).ended_with(0).document();
+    assert_eq!(given["data"]["image"]["digest"], digest);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_is_used_up_refuses_and_one_that_nobody_knows_says_so() {
+    let ground = Ground::new("budgets").await;
+    for (budgets, exit, code, outcome) in
+        [(Budgets::Spent, 7, "SHP003", "refused"), (Budgets::Unknown, 31, "SHP005", "inconclusive")]
+    {
+        ground.describe(budgets, "min = 1");
+        let shown =
+            ground.rtcctl(&["ship", "--plan-only", "--skip", "plan,apply"]).ended_with(exit).document();
+        assert!(shown["findings"].as_array().unwrap().iter().any(|one| one["code"] == code), "{shown}");
+        let refused = ground.ship(&[]).ended_with(exit).document();
+        assert_eq!(refused["findings"][0]["code"], code, "{refused}");
+        assert_eq!(ground.notices().last().unwrap()["outcome"], outcome);
+        assert_eq!(ground.applied(), 0);
+        assert_eq!(ground.deployed("users"), None);
+    }
+    // The release that mends it goes all the same, and says what was not looked at.
+    ground.describe(Budgets::Spent, "min = 1");
+    let mended = ground.ship(&["--skip", "budget"]).ended_with(0).document();
+    assert!(mended["findings"].as_array().unwrap().iter().any(|one| one["code"] == "SHP021"), "{mended}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_version_that_cannot_run_is_taken_back_with_its_evidence_and_the_notice_says_why() {
+    let ground = Ground::new("broken").await;
+    if matches!(ground.cluster, Cluster::Given) {
+        // Any program at all would be restarted for ever there, and nothing would differ.
+        return;
+    }
+    ground.ship(&[]).ended_with(0);
+    let (good, _) = ground.deployed("users").unwrap();
+    let digest = ground.change_program("broken");
+    ground.behave(&digest, Behaviour::WrongFormat);
+    let back = ground.ship(&[]).ended_with(24).document();
+    assert_eq!(back["status"], "rolled_back");
+    assert_eq!(back["data"]["failure"]["step"], "deploy", "{back}");
+    assert_eq!(ground.deployed("users").unwrap().0, good, "what ran before runs again");
+    let evidence = back["data"]["evidence"].as_array().unwrap();
+    assert!(!evidence.is_empty(), "{back}");
+    assert!(evidence.iter().all(|path| Path::new(path.as_str().unwrap()).is_file()));
+    let told = ground.notices();
+    let last = told.last().unwrap();
+    assert_eq!(last["outcome"], "rolled_back");
+    let why = last["why"].as_str().unwrap();
+    assert!(why.contains("DEP021"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_it_as_asked() {
+    let ground = Ground::new("gate").await;
+    if matches!(ground.cluster, Cluster::Given) {
+        return;
+    }
+    ground.ship(&[]).ended_with(0);
+    let (good, _) = ground.deployed("users").unwrap();
+    let digest = ground.change_program("slow");
+    ground.describe(Budgets::Full, "min = 2");
+    let back = ground.ship(&[]).ended_with(24).document();
+    assert_eq!(back["data"]["failure"]["code"], "SHP007", "{back}");
+    assert_eq!(ground.deployed("users").unwrap().0, good);
+    let evidence = back["data"]["evidence"].to_string();
+    assert!(evidence.contains("gate.json") && evidence.contains("pods.json"), "{evidence}");
+    assert!(ground.notices().last().unwrap()["why"].as_str().unwrap().contains("SHP007"));
+
+    let left = ground.ship(&["--on-failure", "leave"]).ended_with(30).document();
+    assert_eq!(left["status"], "failed");
+    assert!(ground.deployed("users").unwrap().0.ends_with(&digest));
+
+    // Nothing to measure: it stands, nobody knows, and another look decides.
+    ground.describe(Budgets::Full, "min = 1\nfor = \"1h\"\nmin_samples = 11000");
+    let open = ground.ship(&[]).ended_with(31).document();
+    assert_eq!((&open["status"], &open["data"]["resumable"]), (&"stopped".into(), &true.into()));
+    ground.describe(Budgets::Full, "min = 1");
+    let run = open["data"]["run"].as_str().unwrap();
+    ground.ship(&["--resume", run]).ended_with(0);
+    let outcomes: Vec<String> =
+        ground.notices().iter().filter_map(|one| one["outcome"].as_str().map(str::to_owned)).collect();
+    assert_eq!(outcomes, ["released", "rolled_back", "failed", "inconclusive", "released"]);
+}
