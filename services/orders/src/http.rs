@@ -20,6 +20,7 @@ use web::{
 
 use crate::commands::{self, PlaceOrder};
 use crate::domain::{OrderState, RequestedLine};
+use crate::jobs::InFlight;
 use crate::queries::{self, OrderView};
 use crate::saga::Runner;
 use crate::settled::{Settling, Tally};
@@ -38,6 +39,7 @@ pub struct State {
     pub vault: Vault,
     pub runner: Runner,
     pub views: Arc<Views>,
+    pub in_flight: Arc<InFlight>,
 }
 
 #[derive(Debug, Deserialize, schemars::JsonSchema)]
@@ -198,6 +200,7 @@ async fn place(
     let (runner, now) = (state.runner.clone(), state.clock.now());
     // Before it is there: nothing that happens to it is missed.
     let settling = params.wait.map(|WaitFor::Terminal| state.runner.tally().settling(id));
+    let placing = state.in_flight.place();
     let answer = state
         .db
         .write_ahead(key.clone(), move |tx| {
@@ -208,6 +211,7 @@ async fn place(
             })
         })
         .await?;
+    drop(placing);
     match settling {
         Some(settling) if answer.status == 202 => wait(&state, answer, settling).await,
         _ => Ok(answer.into_response()),

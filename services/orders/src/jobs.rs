@@ -97,25 +97,59 @@ impl Job for Deadlines {
     }
 }
 
-/// How full this service is: checkouts under way, as they were last counted. What is accepted beyond what can be ended
-/// in time would only be undone later.
+/// How full this service is: checkouts under way, as they were last counted, and those that were begun since. What is accepted
+/// beyond what can be ended in time would only be undone later.
 pub struct InFlight {
     count: AtomicU32,
+    /// Placements that were ever begun, those of them that are under way, and those that had ended when it was last counted.
+    begun: AtomicU32,
+    under_way: AtomicU32,
+    counted: AtomicU32,
     config: Live<OrdersConfig>,
+}
+
+/// A placement under way, until it is dropped.
+pub struct Placing<'a>(&'a InFlight);
+
+impl Drop for Placing<'_> {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl InFlight {
     pub fn new(config: Live<OrdersConfig>) -> Arc<Self> {
-        Arc::new(Self { count: AtomicU32::new(0), config })
+        Arc::new(Self {
+            count: AtomicU32::new(0),
+            begun: AtomicU32::new(0),
+            under_way: AtomicU32::new(0),
+            counted: AtomicU32::new(0),
+            config,
+        })
     }
 
     fn max(&self) -> u32 {
         self.config.get().in_flight_max
     }
 
+    /// One more is being placed: it counts at once, not only when somebody looks.
+    pub fn place(&self) -> Placing<'_> {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        Placing(self)
+    }
+
     /// 1 is full.
     pub fn pressure(&self) -> f64 {
-        f64::from(self.count.load(Ordering::Relaxed)) / f64::from(self.max())
+        let since = self.begun.load(Ordering::SeqCst).wrapping_sub(self.counted.load(Ordering::SeqCst));
+        (f64::from(self.count.load(Ordering::Relaxed)) + f64::from(since)) / f64::from(self.max())
+    }
+
+    /// How many had ended by now: what is counted after this counts them.
+    fn ended(&self) -> u32 {
+        // Whoever begins in between is under way, and counts twice rather than not at all.
+        let begun = self.begun.load(Ordering::SeqCst);
+        begun.wrapping_sub(self.under_way.load(Ordering::SeqCst))
     }
 }
 
@@ -127,10 +161,11 @@ pub struct CountInFlight {
 #[async_trait]
 impl Job for CountInFlight {
     async fn run(&self) -> kernel::Result<Progress> {
-        let max = self.in_flight.max();
+        let (max, ended) = (self.in_flight.max(), self.in_flight.ended());
         let count =
             self.db.read(move |tx| messaging::saga::count_waiting(tx, crate::saga::KIND, max)).await?;
         self.in_flight.count.store(count, Ordering::Relaxed);
+        self.in_flight.counted.store(ended, Ordering::SeqCst);
         Ok(Progress::Idle)
     }
 }

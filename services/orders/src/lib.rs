@@ -77,6 +77,7 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
         vault: context.vault.clone(),
         runner: runner.clone(),
         views: views::Views::new(service.db()),
+        in_flight: in_flight.clone(),
     };
     service.routes(http::routes(), state);
     service.consume(events::answers(runner.clone()));

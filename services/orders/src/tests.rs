@@ -363,9 +363,18 @@ async fn orders_are_refused_while_more_are_under_way_than_may_be_and_nothing_els
     };
     let (first, _) = place(&house, "a").await;
     look().await;
+    // It counts at once: a flood that comes between two looks finds the door closed, too.
     place(&house, "b").await;
-    look().await;
     let token = house.token(House::user(7), Role::Customer);
+    house
+        .post("/api/v1/orders")
+        .token(&token)
+        .key("c")
+        .json(&body(2))
+        .send()
+        .await
+        .expect_problem(503, "overloaded");
+    look().await;
     let refused = house.post("/api/v1/orders").token(&token).key("c").json(&body(2)).send().await;
     assert_eq!(refused.header("retry-after"), Some("1"));
     refused.expect_problem(503, "overloaded");

@@ -64,7 +64,7 @@ impl Desk {
 
     fn wake_after(&self, tx: &mut Tx<'_>) {
         let wake = self.wake.clone();
-        tx.after_commit(move || wake.notify_one());
+        tx.once_it_may_be_stored(move || wake.notify_one());
     }
 
     fn take(
