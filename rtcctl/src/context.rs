@@ -13,7 +13,7 @@ use crate::codes;
 use crate::config::{Config, Origin};
 use crate::error::{Error, Result};
 use crate::io::Sink;
-use crate::output::{Format, Report, Written};
+use crate::output::{Format, Report, Severity, Written};
 use crate::progress::Reporter;
 use crate::signals::Interrupts;
 
@@ -101,11 +101,8 @@ impl Context {
         }
         self.print(&report.render(self.format, self.width))?;
         if matches!(self.format, Format::Table | Format::Wide | Format::Name) {
-            let notes = report.render_notes();
-            if !notes.is_empty() {
-                self.progress.say(notes.trim_end());
-            }
-            let findings = report.render_findings();
+            let least = if self.progress.is_quiet() { Severity::Warning } else { Severity::Info };
+            let findings = report.render_findings(least);
             if !findings.is_empty() {
                 self.progress.write(&findings);
             }

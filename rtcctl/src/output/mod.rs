@@ -202,19 +202,10 @@ impl Report {
         text
     }
 
-    /// The findings for a person, on stderr: one line each and its hints, in colour. Notes are not among them.
-    pub fn render_findings(&self) -> String {
-        self.rendered(|severity| severity > Severity::Info)
-    }
-
-    /// The notes, which nobody needs who wants quiet.
-    pub fn render_notes(&self) -> String {
-        self.rendered(|severity| severity == Severity::Info)
-    }
-
-    fn rendered(&self, is_wanted: impl Fn(Severity) -> bool) -> String {
+    /// The findings for a person that are at least so grave, on stderr: one line each and its hints, in colour.
+    pub fn render_findings(&self, least: Severity) -> String {
         let mut text = String::new();
-        for finding in self.findings.iter().filter(|finding| is_wanted(finding.severity)) {
+        for finding in self.findings.iter().filter(|finding| finding.severity >= least) {
             let (colour, word) = match finding.severity {
                 Severity::Info => ("36", "note"),
                 Severity::Warning => ("1;33", "warning"),

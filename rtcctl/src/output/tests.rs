@@ -62,7 +62,7 @@ fn names_stand_alone_one_a_line() {
 
 #[test]
 fn findings_go_with_their_code_and_hint() {
-    let text = anstream::adapter::strip_str(&report().render_findings()).to_string();
+    let text = anstream::adapter::strip_str(&report().render_findings(Severity::Info)).to_string();
     assert_eq!(text, "warning[STA002]: orders is starting\nhint: wait\n");
 }
 

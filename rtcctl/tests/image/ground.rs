@@ -61,6 +61,14 @@ impl Ground {
         command
     }
 
+    /// The same behind other programs.
+    pub fn wrapped(&self, before: &[&str], words: &[&str]) -> Command {
+        let mut command = Command::new(before[0]);
+        command.args(&before[1..]).arg(env!("CARGO_BIN_EXE_rtcctl"));
+        self.prepare(&mut command, words);
+        command
+    }
+
     fn prepare(&self, command: &mut Command, words: &[&str]) {
         command
             .current_dir(self.folder.path())

@@ -5,6 +5,7 @@
 //! what is unpacked is entered as root.
 
 mod ecr;
+mod full;
 mod ground;
 mod readers;
 mod registry;

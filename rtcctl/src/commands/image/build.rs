@@ -3,25 +3,23 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use image::elf::Elf;
 use image::root::Account;
-use image::settings::{Base, Binary, Foundation, Materials};
+use image::settings::Materials;
 use image::{Built, Event, Settings};
 use kernel::Timestamp;
 use oci::layout::Swept;
-use oci::registry::{Access, Repository};
-use oci::{Digest, Layout, Platform, Reference, archive, media, transfer};
+use oci::{Digest, Layout, Reference, archive, media};
 use serde_json::{Value, json};
 
 use super::revision::{self, Revision};
-use super::{access, binaries, failed, planned, push, subject};
+use super::{base, binaries, failed, planned, push, subject};
 use crate::codes;
 use crate::config::{Compression, ImageEntry};
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
+use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::progress::Task;
-use crate::{exit, human};
 
 #[derive(Debug, Default, clap::Args)]
 #[command(
@@ -106,8 +104,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         let folder = folder_of(name, entry, &args, context);
         let tags = tags(&args, source_of(entry, &args)?.as_ref())?;
         let settings = settings(name, entry, &args, context)?;
-        let base = args.base.as_deref().unwrap_or(&entry.base);
-        return planned::look(name, settings, (base, &folder, &tags), context).await;
+        let on = args.base.as_deref().unwrap_or(&entry.base);
+        return planned::look(name, settings, (on, &folder, &tags), context).await;
     }
     if args.clean {
         let (name, entry) = subject::described(args.name.as_deref(), context)?;
@@ -189,20 +187,17 @@ pub async fn make<'a>(args: &Args, context: &'a Context) -> Result<Made<'a>> {
         // The commit's time is said, and not that of the files: layers would change with every commit.
         settings.annotations.insert("org.opencontainers.image.created".to_owned(), at);
     }
-    let layout = Layout::create(&folder).map_err(failed::of_oci)?;
+    let layout = Layout::create(&folder).map_err(of_folder)?;
     // Until they are named, nobody else knows what the blobs are for.
     let _busy = layout.busy().map_err(failed::of_oci)?;
-    let base = args.base.as_deref().unwrap_or(&entry.base);
-    settings.foundation = foundation(base, &settings.binaries, &layout, context).await?;
+    let on = args.base.as_deref().unwrap_or(&entry.base);
+    settings.foundation = base::foundation(on, &settings.binaries, &layout, context).await?;
     let built = build(settings, &layout, name, context).await?;
     for tag in &tags {
         built.name(&layout, tag).map_err(failed::of_build)?;
     }
     Ok(Made { name, entry, built, layout, tags, commit, revision })
 }
-
-/// What `base` says where there is none.
-pub const NO_BASE: &str = "none";
 
 /// Where an image is kept between builds.
 pub fn layout_of(name: &str, entry: &ImageEntry) -> PathBuf {
@@ -280,62 +275,14 @@ fn settings(name: &str, entry: &ImageEntry, args: &Args, context: &Context) -> R
     Ok(settings)
 }
 
-/// The base, with its layers on disk for each platform that there is a program for.
-async fn foundation(
-    base: &str,
-    binaries: &[Binary],
-    layout: &Layout,
-    context: &Context,
-) -> Result<Foundation> {
-    if base == NO_BASE {
-        return Ok(Foundation::Minimal);
-    }
-    let (reference, repository, images) = bases(base, binaries, context).await?;
-    let mut fetched = Vec::new();
-    for (platform, digest) in images {
-        let manifest = push::pull(&repository, &digest.to_string(), layout, context).await;
-        let manifest = manifest.map_err(|error| without_base(base, &platform, error))?;
-        fetched.push(Base { name: reference.to_string(), manifest });
-    }
-    Ok(Foundation::Bases(fetched))
-}
-
-/// Which image of a base each program stands on. Only documents are fetched for it.
-pub async fn bases(
-    base: &str,
-    binaries: &[Binary],
-    context: &Context,
-) -> Result<(Reference, Repository, Vec<(Platform, Digest)>)> {
-    // Without a host it is Docker Hub's, as everywhere: the environment's registry holds what is built.
-    let reference: Reference = base.parse().map_err(failed::of_oci)?;
-    let Some(digest) = reference.digest() else {
-        let message = format!("the base {base} is named by a tag, which may be another image tomorrow");
-        return Err(Error::new(&codes::IMG007, message)
-            .with_hint(format!("rtcctl image inspect {base} shows its digest")));
-    };
-    // What is no program is told before anything is fetched for it.
-    let mut platforms = Vec::new();
-    for binary in binaries {
-        platforms.push(Elf::read(&binary.path).map_err(failed::of_build)?.platform);
-    }
-    let repository = access::repository(&reference, Access::Pull, context)?;
-    let mut images = Vec::new();
-    for platform in platforms {
-        let chosen = transfer::choose(&repository, &digest.to_string(), &platform).await;
-        let chosen = chosen.map_err(|error| without_base(base, &platform, error))?;
-        images.push((platform, chosen.descriptor.digest));
-    }
-    Ok((reference, repository, images))
-}
-
-fn without_base(base: &str, platform: &Platform, error: oci::Error) -> Error {
+/// Where something else lies an image is not built.
+pub fn of_folder(error: oci::Error) -> Error {
+    let is_taken = matches!(error, oci::Error::NotALayout { .. });
     let told = failed::of_oci(error);
-    // Nothing was pushed.
-    let exit = if told.exit() == exit::PUSH_FAILED { exit::BUILD_FAILED } else { told.exit() };
-    let message = format!("the base {base} cannot be had for {platform}");
-    let error = Error::new(&codes::IMG007, message).with_cause(told.message());
-    let error = told.causes().iter().fold(error, |error, cause| error.with_cause(cause));
-    error.with_exit(exit).with_hint(codes::IMG007.action)
+    match is_taken {
+        true => told.with_hint("choose an empty folder, or one that is a layout: --layout DIR"),
+        false => told,
+    }
 }
 
 pub fn programs(settings: &Settings) -> Vec<PathBuf> {

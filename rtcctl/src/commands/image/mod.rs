@@ -4,6 +4,7 @@
 //! of an immutable repository never moves; what was pushed, promoted or deleted is in the journal.
 
 pub(in crate::commands) mod access;
+mod base;
 mod binaries;
 mod build;
 mod diff;

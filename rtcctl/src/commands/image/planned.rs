@@ -7,7 +7,7 @@ use image::{Foundation, Outline, Settings};
 use oci::Layout;
 use serde_json::{Value, json};
 
-use super::{build, failed};
+use super::{base, build};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::human;
@@ -17,24 +17,24 @@ use crate::output::{Column, Report, Table};
 pub async fn look(
     name: &str,
     mut settings: Settings,
-    (base, folder, tags): (&str, &Path, &[String]),
+    (on, folder, tags): (&str, &Path, &[String]),
     context: &Context,
 ) -> Result<Report> {
     if folder.exists() && std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some()) {
-        Layout::open(folder).map_err(failed::of_oci)?;
+        Layout::open(folder).map_err(build::of_folder)?;
     }
-    if base != build::NO_BASE {
-        build::bases(base, &settings.binaries, context).await?;
+    if on != base::NO_BASE {
+        base::bases(on, &settings.binaries, context).await?;
         settings.foundation = Foundation::Bases(Vec::new());
     }
     let programs = build::programs(&settings);
     let looking = tokio::task::spawn_blocking(move || image::check(&settings));
     let found = looking.await.map_err(|error| Error::internal("the look broke off").with_source(&error))?;
     let outlines = found.map_err(|error| build::refused(error, name, &programs))?;
-    Ok(report(name, (base, folder, tags), &outlines))
+    Ok(report(name, (on, folder, tags), &outlines))
 }
 
-fn report(name: &str, (base, folder, tags): (&str, &Path, &[String]), outlines: &[Outline]) -> Report {
+fn report(name: &str, (base_name, folder, tags): (&str, &Path, &[String]), outlines: &[Outline]) -> Report {
     let images: Vec<Value> = outlines
         .iter()
         .map(|one| {
@@ -60,8 +60,8 @@ fn report(name: &str, (base, folder, tags): (&str, &Path, &[String]), outlines: 
             human::bytes(one.bytes),
         ]);
     }
-    let data = json!({"image": name, "layout": folder, "tags": tags, "base": base, "images": images});
-    let on = if base == build::NO_BASE { String::new() } else { format!(" on {base}") };
+    let data = json!({"image": name, "layout": folder, "tags": tags, "base": base_name, "images": images});
+    let on = if base_name == base::NO_BASE { String::new() } else { format!(" on {base_name}") };
     let text = format!("{name} would be built{on} into {} as {}", folder.display(), tags.join(", "));
     Report::new("image/build", data).with_table(table).with_text(text)
 }

@@ -124,10 +124,10 @@ async fn a_registry_that_is_away_is_waited_for_no_longer_than_was_asked() {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let typed = typed(&socket.local_addr().unwrap().to_string());
     typed.run(&["image", "build", "--tag", "v1", "--no-sbom", "--compression", "zstd"]).await;
-    let came = typed.run(&["image", "push", "--timeout", "400ms", "-o", "json"]).await;
+    let came = typed.run(&["image", "push", "--timeout", "2s", "-o", "json"]).await;
     refused(&came, 6, "IMG024");
     assert!(came.stderr.contains("manifest v1 again in "), "{}", came.stderr);
-    let quiet = typed.run(&["image", "push", "--timeout", "400ms", "-q"]).await;
+    let quiet = typed.run(&["image", "push", "--timeout", "200ms", "-q"]).await;
     assert!(!quiet.stderr.contains("again in "), "{}", quiet.stderr);
 }
 

@@ -80,7 +80,7 @@ async fn what_would_be_built_on_a_base_is_asked_for_and_not_fetched() {
     hints(&refused(&typed.run(&words).await, 21, "IMG006"), "is it built?");
     typed.write("notes", b"x");
     let words = ["image", "build", "--layout", ".", "--tag", "v1", "--dry-run", "-o", "json"];
-    refused(&typed.run(&words).await, 5, "IMG017");
+    hints(&refused(&typed.run(&words).await, 5, "IMG017"), "an empty folder");
 }
 
 #[tokio::test]
