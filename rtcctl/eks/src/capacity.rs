@@ -424,7 +424,8 @@ impl Capacity {
             Fit::Now => return None,
             Fit::WithNodes(nodes) => {
                 let message = format!(
-                    "{surge} more pods want {nodes} more nodes: {free} certainly fit into those that run"
+                    "{surge} more pods want {} to be started: {free} certainly fit into those that run",
+                    nodes_of(nodes)
                 );
                 Concern::new(What::SurgeNeedsNodes, Severity::Warning, message)
                     .hint("a rollout waits until they have joined; give it time, or start them before")
@@ -443,5 +444,13 @@ impl Capacity {
                 format!("whether {surge} more pods fit is not known: the nodes could not be looked at"),
             ),
         })
+    }
+}
+
+/// `one node`, `3 nodes`
+pub fn nodes_of(count: u32) -> String {
+    match count {
+        1 => "one node".to_owned(),
+        count => format!("{count} nodes"),
     }
 }

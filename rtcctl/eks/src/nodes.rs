@@ -35,8 +35,10 @@ pub struct Group {
     /// Of Kubernetes.
     pub version: String,
     pub release: String,
-    /// The last release that AWS has for it, where it is another one.
-    pub newer_release: Option<String>,
+    /// The last release that AWS has for it, where that can be seen.
+    pub last_release: Option<String>,
+    /// Whether the last release is newer than its own.
+    pub is_behind: bool,
     pub subnet_ids: Vec<String>,
     pub labels: BTreeMap<String, String>,
     /// `key=value:EFFECT`
@@ -109,7 +111,8 @@ impl Eks {
         for group in &mut groups {
             let Some(own) = series.get(&group.name) else { continue };
             let last = last.iter().find(|(series, _)| series == own).and_then(|(_, last)| last.clone());
-            group.newer_release = last.filter(|last| own.is_behind(&group.release, last));
+            group.is_behind = last.as_deref().is_some_and(|last| own.is_behind(&group.release, last));
+            group.last_release = last;
         }
         told_once(&mut missing);
         Ok(Nodes {
@@ -188,7 +191,8 @@ impl Group {
             ami_type: text_of(found.ami_type.as_ref().map(AmiTypes::as_str)),
             version: found.version.unwrap_or_default(),
             release: found.release_version.unwrap_or_default(),
-            newer_release: None,
+            last_release: None,
+            is_behind: false,
             subnet_ids: found.subnets.unwrap_or_default(),
             labels: found.labels.unwrap_or_default().into_iter().collect(),
             taints: taints
@@ -315,7 +319,7 @@ impl Nodes {
             };
             concerns.push(concern.hint(format!("upgrade the node group to {}", self.version)));
         }
-        if let Some(newer) = &group.newer_release {
+        if let (true, Some(newer)) = (group.is_behind, &group.last_release) {
             let message = format!("{name} runs images of {}, the last are of {newer}", group.release);
             concerns.push(
                 Concern::new(What::OldImage, Severity::Info, message)

@@ -1,7 +1,7 @@
 //! `rtcctl cluster capacity`: what still fits.
 
 use eks::Capacity;
-use eks::capacity::{Addressing, Fit, Interfaces};
+use eks::capacity::{Addressing, Fit, Interfaces, nodes_of};
 
 use super::{access, pods, told};
 use crate::codes;
@@ -78,7 +78,7 @@ fn pairs(capacity: &Capacity, surge: Option<u32>) -> Vec<(&'static str, String)>
     if let Some(surge) = surge {
         let fits = match capacity.fit(surge) {
             Fit::Now => "fit".to_owned(),
-            Fit::WithNodes(nodes) => format!("fit when {nodes} more nodes have joined"),
+            Fit::WithNodes(nodes) => format!("fit when more nodes have joined: {}", nodes_of(nodes)),
             Fit::TooMany(left) => format!("do not fit: {left} have no place"),
             Fit::NoAddresses(missing) => format!("do not fit: {missing} addresses are missing"),
             Fit::Unknown => "may fit or not: the nodes could not be looked at".to_owned(),

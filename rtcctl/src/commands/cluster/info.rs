@@ -76,7 +76,7 @@ fn pairs(info: &Info, now: Timestamp) -> Vec<(&'static str, String)> {
             "network",
             format!(
                 "{} ({}, services {})",
-                cluster.vpc_id,
+                or_dash(&cluster.vpc_id),
                 cluster.ip_family,
                 optional(&cluster.service_cidr)
             ),

@@ -65,11 +65,20 @@ fn row(group: &Group, instances: &[Instance]) -> Vec<String> {
         or_dash(&group.instance_types.join(", ")),
         or_dash(&group.version),
         or_dash(&group.release),
-        group.newer_release.clone().unwrap_or_else(|| "=".to_owned()),
+        or_dash(last_image(group)),
         group.capacity.clone(),
         group.ami_type.clone(),
         or_dash(&group.taints.join(", ")),
     ]
+}
+
+/// `=` where it is the one that the group has.
+fn last_image(group: &Group) -> &str {
+    match (&group.last_release, group.is_behind) {
+        (Some(last), true) => last,
+        (Some(_), false) => "=",
+        (None, _) => "",
+    }
 }
 
 fn instances(instances: &[Instance], now: Timestamp) -> Table {
