@@ -242,8 +242,12 @@ async fn attempt(client: &Client, target: &Target, id: &str, body: &Value) -> Ve
     match request.body(body).send().await {
         Ok(answer) => judged(target, answer).await,
         Err(error) => {
-            let source = std::error::Error::source(&error)
-                .map(|cause| format!(": {}", target.plain(&cause.to_string())));
+            // The last of the chain says what happened; those before it, that it did.
+            let mut deepest = std::error::Error::source(&error);
+            while let Some(next) = deepest.and_then(std::error::Error::source) {
+                deepest = Some(next);
+            }
+            let source = deepest.map(|cause| format!(": {}", target.plain(&cause.to_string())));
             let what = if error.is_connect() { "nobody answers" } else { "the connection broke off" };
             Verdict::Again { reason: format!("{what}{}", source.unwrap_or_default()), after: None }
         }

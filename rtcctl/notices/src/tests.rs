@@ -484,6 +484,19 @@ async fn one_that_never_answers_costs_no_more_than_the_deadline_and_hides_nobody
 }
 
 #[tokio::test]
+async fn where_nobody_is_the_reason_says_so() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/hunter2", listener.local_addr().unwrap());
+    drop(listener);
+    let once = Limits { pause: Duration::from_secs(3_600), ..patient() };
+    let sent = send(&notice(), &[slack(&url)], once).await;
+    let Sent::Failed { reason } = &sent[0].sent else { panic!("{sent:?}") };
+    assert!(reason.starts_with("nobody answers: Connection refused"), "{reason}");
+    assert!(reason.ends_with("given up after one attempt"), "{reason}");
+}
+
+#[tokio::test]
 async fn a_refusal_that_repeats_the_address_does_not_give_it_away() {
     let (receiver, url) = Receiver::start().await;
     receiver.will_answer(403, &[], &format!("forbidden: {url} and /services/T000/B000/hunter2"));
@@ -555,6 +568,8 @@ fn wild() -> impl Strategy<Value = String> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
     #[test]
     fn what_is_masked_is_the_same_when_it_is_masked_again(text in wild()) {
         let once = masked(&text);
