@@ -125,13 +125,15 @@ pub enum Command {
     /// Plan and change the infrastructure of an environment
     #[command(subcommand)]
     Infra(commands::infra::Command),
-    /// Look at clusters of EKS, and sign in to them
-    Cluster(commands::cluster::Args),
     /// Put versions on a cluster, look at them, say why they do not run
     Deploy(commands::deploy::Args),
+    /// Look at clusters of EKS, and sign in to them
+    Cluster(commands::cluster::Args),
     /// Build images without a daemon, push them, look at them
     #[command(subcommand)]
     Image(commands::image::Command),
+    /// From a plan to a release that is proved, going on where it was stopped
+    Ship(Box<commands::ship::Args>),
     /// Start, watch, answer and stop pipelines in Jenkins, and keep its jobs as code
     #[command(subcommand)]
     Pipeline(commands::pipeline::Command),
@@ -162,6 +164,7 @@ impl Command {
             | Command::Down(_)
             | Command::Restart(_)
             | Command::Load(_)
+            | Command::Ship(_)
             | Command::Replay(_) => Stopping::Itself,
             Command::Events(command) => command.stopping(),
             Command::Metrics(command) => command.stopping(),

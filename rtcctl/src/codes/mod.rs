@@ -6,6 +6,7 @@
 mod api;
 mod cluster;
 mod config;
+mod deploy;
 mod doctor;
 mod events;
 mod general;
@@ -13,6 +14,7 @@ mod image;
 mod infra;
 mod journal;
 mod kubernetes;
+mod lint;
 mod load;
 mod metrics;
 mod notices;
@@ -21,11 +23,13 @@ mod replay;
 mod rollout;
 mod rtcd;
 mod run;
+mod ship;
 mod status;
 
 pub use api::*;
 pub use cluster::*;
 pub use config::*;
+pub use deploy::*;
 pub use doctor::*;
 pub use events::*;
 pub use general::*;
@@ -33,6 +37,7 @@ pub use image::*;
 pub use infra::*;
 pub use journal::*;
 pub use kubernetes::*;
+pub use lint::of_lint;
 pub use load::*;
 pub use metrics::*;
 pub use notices::*;
@@ -41,6 +46,7 @@ pub use replay::*;
 pub use rollout::*;
 pub use rtcd::*;
 pub use run::*;
+pub use ship::*;
 pub use status::*;
 
 use crate::exit::Exit;
@@ -95,15 +101,18 @@ pub fn all() -> impl Iterator<Item = &'static Code> {
         journal::JOURNAL,
         infra::INFRA,
         image::IMAGE,
-        kubernetes::KUBERNETES,
         cluster::CLUSTER,
+        deploy::DEPLOY,
+        kubernetes::KUBERNETES,
         notices::NOTICES,
         pipeline::PIPELINE,
+        ship::SHIP,
     ]
     .into_iter()
     .flatten()
     .copied()
     .chain(rollout::all())
+    .chain(lint::all())
 }
 
 /// The code with this id, in any case.

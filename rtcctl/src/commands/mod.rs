@@ -17,6 +17,7 @@ pub mod pipeline;
 pub mod replay;
 pub mod restart;
 pub mod runs;
+pub mod ship;
 pub mod status;
 #[cfg(test)]
 pub(crate) mod testing;
@@ -45,6 +46,7 @@ pub async fn run(command: Command, context: &Context) -> Result<Report> {
         Command::Cluster(args) => Box::pin(cluster::run(args, context)).await,
         Command::Image(command) => Box::pin(image::run(command, context)).await,
         Command::Infra(command) => Box::pin(infra::run(command, context)).await,
+        Command::Ship(args) => Box::pin(ship::run(*args, context)).await,
         Command::Runs(command) => Box::pin(runs::run(command, context)).await,
         Command::Pipeline(command) => Box::pin(pipeline::run(command, context)).await,
         Command::Metrics(command) => Box::pin(metrics::run(command, context)).await,

@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::admin::{Page, ProcessStatus, Restarted, Status};
-use crate::api::{Call, Endpoint};
+use crate::api::{Call, Endpoint, Platform};
 use crate::codes;
+use crate::commands::deploy::prove;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::human;
@@ -28,6 +29,8 @@ pub struct Args {
     /// This replica alone
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     replica: Option<u32>,
+    #[command(flatten)]
+    proving: prove::Args,
 }
 
 impl Args {
@@ -62,6 +65,13 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             .with_text(format!("would restart {}", names.join(", ")))
             .with_names(names));
     }
+    let proof = prove::begin(&args.proving, context).await?;
+    let done = roll(&platform, &chosen, context).await;
+    prove::conclude(proof, done).await
+}
+
+async fn roll(platform: &Platform, chosen: &[&ProcessStatus], context: &Context) -> Result<Report> {
+    let names: Vec<String> = chosen.iter().map(|process| process.name()).collect();
     let admin = platform.admin.clone().waiting(context.timeout_or(ONE_TIMEOUT));
     let began = Instant::now();
     let mut restarted = Vec::new();

@@ -11,7 +11,7 @@ use crate::codes;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::human;
-use crate::output::{Column, Report, Table};
+use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {
@@ -30,6 +30,19 @@ pub struct ListArgs {
     /// How many
     #[arg(long, value_name = "N", default_value_t = 20)]
     limit: usize,
+    /// Only those that stopped before their end: nobody works on them, and they can be gone on with
+    #[arg(long)]
+    open: bool,
+    /// Only those of a command: ship, infra apply
+    #[arg(long, value_name = "WORDS")]
+    of: Option<String>,
+}
+
+impl ListArgs {
+    fn wants(&self, record: &Record) -> bool {
+        let is_of = self.of.as_ref().is_none_or(|words| record.header.command.starts_with(words.as_str()));
+        is_of && (!self.open || record.state == State::Interrupted)
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -87,9 +100,13 @@ fn list(args: &ListArgs, context: &Context) -> Result<Report> {
         Column::left("by").wide(),
     ]);
     let (mut data, mut names) = (Vec::new(), Vec::new());
-    for id in journal.ids().map_err(told)?.into_iter().take(args.limit) {
+    for id in journal.ids().map_err(told)? {
+        if names.len() == args.limit {
+            break;
+        }
         // One that cannot be read does not hide the others.
         match journal.read(&id) {
+            Ok(record) if !args.wants(&record) => continue,
             Ok(record) => {
                 let (word, exit) = state(&record);
                 let word = match exit {
@@ -107,6 +124,8 @@ fn list(args: &ListArgs, context: &Context) -> Result<Report> {
                 ]);
                 data.push(head(&record));
             }
+            // What it is cannot be said, nor that it is what was asked for.
+            Err(_) if args.open || args.of.is_some() => continue,
             Err(error) => {
                 table.push([id.clone(), String::new(), String::new(), "unreadable".to_owned()]);
                 data.push(json!({"run": id, "state": "unreadable", "reason": error.to_string()}));
@@ -151,7 +170,7 @@ fn show(args: &RunArgs, context: &Context) -> Result<Report> {
         let (state, took, says) = match &step.state {
             StepState::Begun => ("begun", String::new(), "whether it happened is not known".to_owned()),
             StepState::Finished { took_ms, outputs } => {
-                ("done", human::duration(Duration::from_millis(*took_ms)), in_words(outputs))
+                ("done", human::duration(Duration::from_millis(*took_ms)), says(outputs))
             }
             StepState::Failed { code, message } => ("failed", String::new(), format!("{code}: {message}")),
             StepState::Skipped { reason } => ("skipped", String::new(), reason.clone()),
@@ -163,18 +182,38 @@ fn show(args: &RunArgs, context: &Context) -> Result<Report> {
     data["entries"] = json!(record.entries);
     data["folder"] = json!(record.folder());
     let report = Report::new("runs/show", data).with_pairs(pairs).with_names([header.run.clone()]);
-    Ok(if table.is_empty() { report } else { report.with_table(table) })
+    let report = if table.is_empty() { report } else { report.with_table(table) };
+    Ok(match (header.command.as_str(), record.state) {
+        (super::ship::history::COMMAND, State::Interrupted) => {
+            let again = format!("rtcctl ship --env {} --resume {}", header.environment, header.run);
+            let finding =
+                Finding::new(&codes::SHP022, Severity::Warning, "it stopped before its end, and is open");
+            report.with_finding(finding.with_hint(again))
+        }
+        _ => report,
+    })
 }
 
 fn evidence(args: &RunArgs, context: &Context) -> Result<Report> {
     let record = context.journal().read(&args.run).map_err(told)?;
-    let files: Vec<String> =
-        record.evidence().map_err(told)?.iter().map(|path| path.display().to_string()).collect();
+    let mut files = record.evidence().map_err(told)?;
+    // Those of the runs that it consists of.
+    for (_, run) in super::ship::history::runs_of(&record.entries) {
+        if let Ok(part) = context.journal().read(&run) {
+            files.extend(part.evidence().map_err(told)?);
+        }
+    }
+    let files: Vec<String> = files.iter().map(|path| path.display().to_string()).collect();
     let report = Report::new("runs/evidence", &files).with_names(files.clone());
     Ok(match files.is_empty() {
         true => report.with_text(format!("{} kept no files", record.header.run)),
         false => report.with_text(files.join("\n")),
     })
+}
+
+/// What a step gave, in the words of whoever wrote it.
+fn says(outputs: &Value) -> String {
+    super::ship::history::says(outputs).unwrap_or_else(|| in_words(outputs))
 }
 
 /// Counts that are not nothing, `create 5, delete 1`; what is no object of numbers as it stands.
@@ -225,6 +264,10 @@ mod tests {
         let shown = typed.run(&["runs", "show"]).await;
         assert!(shown.stdout.contains("whether it happened is not known"), "{}", shown.stdout);
         assert!(typed.run(&["runs", "evidence", &id]).await.stdout.ends_with("plan.txt\n"));
+        let open = typed.run(&["runs", "list", "--open", "-o", "name"]).await;
+        assert_eq!(open.stdout.trim(), id);
+        assert_eq!(typed.run(&["runs", "list", "--open", "--of", "ship", "-o", "name"]).await.stdout, "");
+        assert_eq!(typed.run(&["runs", "list", "--of", "infra", "-o", "name"]).await.stdout.trim(), id);
         let missing = typed.run(&["runs", "show", "nothing", "-o", "json"]).await;
         assert_eq!((missing.exit, &missing.error()["code"]), (5, &serde_json::json!("JRN002")));
     }

@@ -9,14 +9,19 @@ use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::deploy::DeployEntry;
 use super::images::ImageEntry;
 use super::nearest;
 use super::notices::NoticeEntry;
 use super::objectives::ObjectiveEntry;
 use super::pipeline::PipelineEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
+use super::ship::ShipEntry;
 use crate::codes;
 use crate::error::{Error, Result};
+
+/// A table of environments that holds no settings of the tool.
+const DEPLOY: &str = "deploy";
 
 /// A value and the line on which it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,6 +33,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     pub about: String,
+    /// What `[environments.NAME.deploy]` says.
+    pub deploy: Option<DeployEntry>,
     entries: BTreeMap<&'static str, Entry>,
 }
 
@@ -48,10 +55,14 @@ pub struct File {
     pub services: Vec<Service>,
     /// What `[metrics.slo]` says, by name.
     pub objectives: BTreeMap<String, ObjectiveEntry>,
+    /// What `[deploy]` says.
+    pub deploy: Option<DeployEntry>,
     /// The images, in the order of the file.
     pub images: Vec<(String, ImageEntry)>,
     /// Who is told, in the order of the file.
     pub notices: Vec<(String, NoticeEntry)>,
+    /// What `[ship]` says, where there is one.
+    pub ship: Option<ShipEntry>,
     /// What `[pipelines]` says, by name.
     pub pipelines: BTreeMap<String, PipelineEntry>,
     defaults: BTreeMap<&'static str, Entry>,
@@ -83,8 +94,10 @@ impl File {
             environments: BTreeMap::new(),
             services: Vec::new(),
             objectives: BTreeMap::new(),
+            deploy: None,
             images: Vec::new(),
             notices: Vec::new(),
+            ship: None,
             pipelines: BTreeMap::new(),
             defaults: BTreeMap::new(),
             jenkins: BTreeMap::new(),
@@ -96,7 +109,10 @@ impl File {
                     for (name, value) in reader.table(value)? {
                         let (entries, mut extra) = reader.settings(value, Place::Environment, &["about"])?;
                         let about = extra.remove("about").map(|entry| entry.text).unwrap_or_default();
-                        file.environments.insert(name.get_ref().to_string(), Environment { about, entries });
+                        let deploy = reader.table(value)?.iter().find(|(key, _)| key.get_ref() == DEPLOY);
+                        let deploy = deploy.map(|(_, value)| reader.deploy(value)).transpose()?;
+                        let environment = Environment { about, deploy, entries };
+                        file.environments.insert(name.get_ref().to_string(), environment);
                     }
                 }
                 "services" => {
@@ -109,12 +125,25 @@ impl File {
                     file.services = services.into_iter().map(|(_, service)| service).collect();
                 }
                 "metrics" => file.objectives = reader.objectives(value)?,
+                "deploy" => file.deploy = Some(reader.deploy(value)?),
                 "images" => file.images = reader.images(value)?,
                 "jenkins" => file.jenkins = reader.settings(value, Place::Jenkins, &[])?.0,
                 "notices" => file.notices = reader.notices(value)?,
                 "pipelines" => file.pipelines = reader.pipelines(value)?,
+                "ship" => file.ship = Some(reader.ship(value)?),
                 other => {
-                    let known = ["defaults", "environments", "images", "jenkins", "metrics", "notices", "pipelines", "services"];
+                    let known = [
+                        "defaults",
+                        "deploy",
+                        "environments",
+                        "images",
+                        "jenkins",
+                        "metrics",
+                        "notices",
+                        "pipelines",
+                        "services",
+                        "ship",
+                    ];
                     return Err(reader.unknown(other, key, &known));
                 }
             }
@@ -192,9 +221,15 @@ impl Reader<'_> {
                 let text =
                     value.get_ref().as_str().ok_or_else(|| self.wrong(value, "a text is expected here"))?;
                 others.insert(*other, Entry { text: text.to_owned(), line: self.line(value.span().start) });
+            } else if place == Place::Environment && name == DEPLOY {
+                // A table of its own, read by whoever reads such tables.
             } else {
-                let known: Vec<&str> =
-                    settings_of(place).map(|setting| setting.key_in(place)).chain(extra.iter().copied()).collect();
+                let own = (place == Place::Environment).then_some(DEPLOY);
+                let known: Vec<&str> = settings_of(place)
+                    .map(|setting| setting.key_in(place))
+                    .chain(extra.iter().copied())
+                    .chain(own)
+                    .collect();
                 return Err(self.unknown(name, key, &known));
             }
         }

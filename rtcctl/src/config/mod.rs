@@ -3,6 +3,7 @@
 //! Invariants: flag > `RTCCTL_*` variable > `rtc.toml` (searched upwards) > the user's file > built-in default; every
 //! value carries its origin; unknown keys and variables are refused; a secret is only ever a reference.
 
+mod deploy;
 mod file;
 mod images;
 mod notices;
@@ -10,8 +11,10 @@ mod objectives;
 mod pipeline;
 mod schema;
 mod secret;
+mod ship;
 mod spelling;
 
+pub use deploy::DeployEntry;
 pub use file::{Entry, File, Service};
 pub use images::{BinaryEntry, Compression, ImageEntry, RepositoryEntry, platform};
 pub use notices::NoticeEntry;
@@ -19,6 +22,7 @@ pub use objectives::ObjectiveEntry;
 pub use pipeline::PipelineEntry;
 pub use schema::{Place, SETTINGS, Setting, Shape, json_schema};
 pub use secret::{Secret, masked};
+pub use ship::{GateEntry, ShipEntry};
 pub use spelling::nearest;
 
 use std::collections::BTreeMap;
@@ -73,12 +77,17 @@ pub struct Config {
     pub services: Vec<Service>,
     /// What the files say about objectives, by name.
     pub objectives: BTreeMap<String, ObjectiveEntry>,
+    /// What `[deploy]` says, and each environment over it.
+    pub deploy: Option<DeployEntry>,
+    pub deploy_in: BTreeMap<String, DeployEntry>,
     /// What images are made of, in the order of `rtc.toml`.
     pub images: Vec<(String, ImageEntry)>,
     /// Who is told what a release came to, in the order of `rtc.toml`.
     pub notices: Vec<(String, NoticeEntry)>,
     /// Jobs of Jenkins by short names.
     pub pipelines: BTreeMap<String, PipelineEntry>,
+    /// How a release goes.
+    pub ship: ShipEntry,
     /// The files that were read, in the order of their precedence.
     pub files: Vec<PathBuf>,
     current_dir: PathBuf,
@@ -111,9 +120,12 @@ impl Config {
             environments: BTreeMap::from([("local".to_owned(), "this machine".to_owned())]),
             services: Vec::new(),
             objectives: BTreeMap::new(),
+            deploy: None,
+            deploy_in: BTreeMap::new(),
             images: Vec::new(),
             notices: Vec::new(),
             pipelines: BTreeMap::new(),
+            ship: ShipEntry::default(),
             files: Vec::new(),
             current_dir: io.current_dir.clone(),
             variables: Variables(io.variables.clone()),
@@ -121,14 +133,22 @@ impl Config {
         for file in [&mut user, &mut project].into_iter().flatten() {
             for (name, environment) in &file.environments {
                 config.environments.insert(name.clone(), environment.about.clone());
+                if let Some(deploy) = &environment.deploy {
+                    config.deploy_in.insert(name.clone(), deploy.clone());
+                }
             }
             config.services.append(&mut file.services);
             config.objectives.append(&mut file.objectives);
+            config.deploy = file.deploy.take().or(config.deploy.take());
             config.images.append(&mut file.images);
             config.pipelines.append(&mut file.pipelines);
             // The project's say goes before the user's.
             config.notices.retain(|(name, _)| file.notices.iter().all(|(other, _)| other != name));
             config.notices.append(&mut file.notices);
+            // The project's, where both say something.
+            if let Some(ship) = file.ship.take() {
+                config.ship = ship;
+            }
         }
         config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
 

@@ -274,14 +274,6 @@ pub static SETTINGS: &[Setting] = &[
         .flag("--cluster")
         .variable("RTCCTL_CLUSTER"),
     setting(
-        "kubeconfig",
-        Environment,
-        Shape::Path,
-        "the kubeconfig; $KUBECONFIG, then ~/.kube/config by default",
-    )
-    .flag("--kubeconfig")
-    .variable("RTCCTL_KUBECONFIG"),
-    setting(
         "context",
         Environment,
         Shape::Text,
@@ -289,6 +281,14 @@ pub static SETTINGS: &[Setting] = &[
     )
     .flag("--context")
     .variable("RTCCTL_CONTEXT"),
+    setting(
+        "kubeconfig",
+        Environment,
+        Shape::Path,
+        "the kubeconfig; $KUBECONFIG, then ~/.kube/config by default",
+    )
+    .flag("--kubeconfig")
+    .variable("RTCCTL_KUBECONFIG"),
     setting("namespace", Environment, Shape::Text, "the namespace of the platform in its cluster")
         .flag("--namespace")
         .variable("RTCCTL_NAMESPACE"),
@@ -389,6 +389,7 @@ pub fn json_schema() -> Value {
     };
     let mut environment = properties(Environment);
     environment["about"] = json!({"type": "string", "description": "what this environment is for"});
+    environment["deploy"] = deploy::schema::json_schema();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rtc.toml",
@@ -416,6 +417,7 @@ pub fn json_schema() -> Value {
                     },
                 },
             },
+            "deploy": deploy::schema::json_schema(),
             "jenkins": {
                 "type": "object",
                 "additionalProperties": false,
@@ -437,6 +439,7 @@ pub fn json_schema() -> Value {
                 "description": "who is told what a release came to",
                 "additionalProperties": super::notices::json_schema(),
             },
+            "ship": super::ship::json_schema(),
             "services": {
                 "type": "object",
                 "additionalProperties": {

@@ -31,7 +31,7 @@ pub use mix::{Action, Mix, Proportions};
 pub use place::{Place, RunFile, TcpDial};
 pub use run::{Job, News, Operator, Outcome, run, start};
 pub use schedule::Schedule;
-pub use setup::{Goods, RENEW_EVERY, Setup, Wanted, operator_password, prepare, sign_in};
+pub use setup::{Goods, RENEW_EVERY, Setup, Wanted, goods, operator_password, prepare, sign_in};
 pub use shop::{Patience, Shop, follow, resolve};
 pub use verdict::{Thresholds, Verdict, judge, percent};
 pub use wire::{Requests, Route};

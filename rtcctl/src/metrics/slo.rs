@@ -100,8 +100,8 @@ impl Objective {
         1.0 - self.target
     }
 
-    /// NaN where nothing happened, no series where nothing is recorded.
-    fn ratio(&self, window: &str) -> String {
+    /// The share of bad events over a window. NaN where nothing happened, no series where nothing is recorded.
+    pub fn ratio(&self, window: &str) -> String {
         match &self.events {
             Events::Catalogue(slo) => format!("({}) / ({})", slo.bad(window), slo.events(window)),
             Events::Own { bad, events } => {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use kubernetes::{Access, Cluster, Error as Kube, access::NoToken};
 
 use crate::codes::{self, Code};
+use crate::commands::image::subject;
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -16,6 +17,7 @@ const NAMESPACE: &str = "rtc";
 
 /// Flags of every command that speaks to a cluster. They are settings: [`crate::config`] decides which holds.
 #[derive(Debug, Clone, Default, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// The context of the kubeconfig
     #[arg(long, global = true, value_name = "NAME", help_heading = "Cluster")]
@@ -62,9 +64,7 @@ fn usual_file(context: &Context) -> Option<PathBuf> {
 }
 
 async fn of_eks(name: &str, context: &Context) -> Result<Access> {
-    let said = |key: &'static str| context.config.text(key).map(str::to_owned);
-    let place = aws::Place { region: said("region"), profile: said("aws_profile") };
-    let config = aws::configure(&place).await.map_err(of_aws)?;
+    let config = subject::configure(&subject::place(context), context).await.map_err(of_aws)?;
     let endpoint = eks::Eks::new(&config).describe(name).await.map_err(of_aws)?;
     let tokens = eks::Tokens::new(&config, name, context.clock.clone()).map_err(of_aws)?;
     Ok(Access::Endpoint {

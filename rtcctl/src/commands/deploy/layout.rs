@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use rollout::tree::{Mark, Row};
 
+use crate::context::Screen;
+
 /// How much there is room for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Room {
@@ -226,12 +228,12 @@ pub fn colour(mark: Mark) -> &'static str {
     }
 }
 
-/// The line in its colour; whoever writes it strips the colour where there is none.
-pub fn painted(line: &Line) -> String {
+/// The line in its colour, where there are colours.
+pub fn painted(line: &Line, screen: Screen) -> String {
     let mut letters = line.text.chars();
-    match letters.next() {
+    match letters.next().filter(|first| *first != ' ' && screen == Screen::Coloured) {
         Some(first) => format!("\x1b[{}m{first}\x1b[0m{}", colour(line.mark), letters.as_str()),
-        None => String::new(),
+        None => line.text.clone(),
     }
 }
 

@@ -50,12 +50,12 @@ const HEARTBEAT: Duration = Duration::from_secs(30);
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let namespace = access::namespace(context);
-    let (cluster, targets) = within(context, async {
+    let finding = within(context, async {
         let cluster = access::cluster(context).await?;
         let targets = targets::find(&args.which, &cluster, &namespace).await?;
         Ok((cluster, targets))
-    })
-    .await?;
+    });
+    let (cluster, targets) = Box::pin(finding).await?;
     if args.watch {
         return watch(&cluster, targets, &namespace, context).await;
     }
@@ -70,7 +70,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     };
     report = report
         .with_text(head(&cluster, &namespace, &rows))
-        .with_text(lines.iter().map(layout::painted).collect::<Vec<_>>().join("\n"))
+        .with_text(
+            lines.iter().map(|line| layout::painted(line, context.screen)).collect::<Vec<_>>().join("\n"),
+        )
         .with_names(rows.iter().filter(|row| row.kind == "Pod").map(|row| format!("pod/{}", row.name)));
     for (kind, error) in &snapshot.missing {
         report = report.with_finding(not_seen(*kind, error));

@@ -16,6 +16,7 @@ const OWN: &str = "app.kubernetes.io/part-of=rtc";
 const KINDS: [Kind; 4] = [Kind::Deployment, Kind::StatefulSet, Kind::DaemonSet, Kind::Job];
 
 #[derive(Debug, Clone, clap::Args)]
+#[group(skip)]
 pub struct Args {
     /// Workloads: orders, deployment/orders; all of the platform without one
     #[arg(value_name = "WORKLOAD")]

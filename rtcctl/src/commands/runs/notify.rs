@@ -194,7 +194,8 @@ pub fn of_record(record: &Record) -> Notice {
         match &step.state {
             StepState::Finished { outputs, .. } => {
                 said.outputs(outputs);
-                let words = scalars(outputs);
+                let words = super::super::ship::history::says(outputs);
+                let words = words.unwrap_or_else(|| scalars(outputs));
                 notice.changed.push(format!("{}: {words}", step.name));
             }
             StepState::Skipped { reason } => notice.changed.push(format!("{}: skipped, {reason}", step.name)),

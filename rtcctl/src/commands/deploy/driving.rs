@@ -1,0 +1,364 @@
+//! A run, from its plan to its end: told while it goes on, taken up where it stopped, its end as an answer or an error.
+//!
+//! Invariants: the first Ctrl-C leaves a run that can be taken up again, and says how; an error of a run names the cause
+//! that came first, the evidence and the run.
+
+use std::path::{Path, PathBuf};
+
+use ::deploy::gate::Gauge;
+use ::deploy::port::Port;
+use ::deploy::run::{self, Book, Driver, End, News, Plan, Word};
+use journal::Start;
+use kubernetes::write::Change;
+use rollout::lifecycle::{Failure, State, Step};
+use rollout::verdict::Whole;
+use serde_json::{Value, json};
+
+use super::access;
+use crate::codes::{self, Code};
+use crate::commands::runs;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::exit;
+use crate::human;
+use crate::output::Report;
+use crate::progress::Task;
+
+/// What a run is driven with.
+pub struct Drive<'a> {
+    pub port: &'a dyn Port,
+    pub gauge: Option<&'a dyn Gauge>,
+    /// Where the evidence is copied to, beside the journal.
+    pub evidence: Option<PathBuf>,
+    pub word: Word,
+}
+
+/// Writes the plan down.
+pub fn begin(plan: Plan, inputs: &[(&str, String)], context: &Context) -> Result<Book> {
+    let start = Start {
+        command: format!("deploy {}", plan.command),
+        environment: context.config.env().to_owned(),
+        inputs: inputs.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect(),
+        by: context.config.operator(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+    };
+    let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
+    let book = Book::begin(&context.journal(), start, chance, plan).map_err(of_run)?;
+    context.progress.detail(format!("journal: {}", book.folder().display()));
+    Ok(book)
+}
+
+/// Takes up a run that stopped.
+pub fn resume(wanted: &str, context: &Context) -> Result<Book> {
+    let book = Book::resume(&context.journal(), wanted, &context.config.operator());
+    let book = book.map_err(|error| match error {
+        run::Error::Unusable { .. }
+        | run::Error::Journal(journal::Error::Ended(_) | journal::Error::Busy(_)) => {
+            Error::new(&codes::DEP017, error.to_string()).with_hint(codes::DEP017.action)
+        }
+        error => of_run(error),
+    })?;
+    let environment = &book.plan().environment;
+    if environment != context.config.env() {
+        let message = format!("{} is a run of {environment}, not of {}", book.id(), context.config.env());
+        return Err(Error::new(&codes::DEP017, message).with_hint(format!("--env {environment}")));
+    }
+    Ok(book)
+}
+
+/// Drives it to its end.
+pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Result<Report> {
+    let id = book.id();
+    let again = format!("rtcctl --env {} deploy rollout --resume {id}", context.config.env());
+    let teller = Teller::new(context);
+    let tell = |news: &News<'_>| teller.tell(news);
+    let driver = Driver { port: drive.port, clock: context.clock.as_ref(), gauge: drive.gauge, tell: &tell };
+    context.interrupts.cost_of_leaving(format!("the run stops where it is; {again} takes it up"));
+    let driven = tokio::select! {
+        driven = driver.drive(&mut book, drive.word) => driven,
+        signal = context.interrupts.wait() => {
+            let state = book.lifecycle().state;
+            return Err(signal.error(format!("{}; nothing more is done", standing(state))).with_hint(again));
+        }
+    };
+    let copied = drive.evidence.as_deref().map(|to| copy_evidence(&book, to)).transpose();
+    let end = driven.map_err(|error| {
+        let is_going_back = matches!(book.lifecycle().state, State::RollingBack { .. });
+        let failed = of_run(error);
+        let mut error = Error::new(&codes::DEP019, format!("the run {id} stopped half-way: {failed}"));
+        if is_going_back {
+            error = error.with_exit(exit::ROLLBACK_FAILED);
+        } else {
+            error = error.with_exit(failed.exit());
+        }
+        for cause in failed.causes() {
+            error = error.with_cause(cause.clone());
+        }
+        error = error.with_hint(again.clone());
+        failed.hints().iter().fold(error, |error, hint| error.with_hint(hint.clone()))
+    })?;
+    teller.finish(end);
+    let copied = copied?;
+    match end {
+        End::Over { state: State::Done, .. } => Ok(done(&book)),
+        End::Over { state, exit } => Err(failed(&book, state, exit, copied.as_deref())),
+        End::Paused { step, why } => {
+            let weight =
+                book.canary().and_then(|canary| canary.plan.steps.get(step)).map_or(0, |step| step.weight);
+            let why = match why {
+                rollout::canary::Pause::Asked => "somebody asked it to stand still",
+                rollout::canary::Pause::Approval => "its analysis is good, and the step wants approval",
+                rollout::canary::Pause::Inconclusive => "the analysis cannot say",
+            };
+            let mut error = Error::new(&codes::DEP026, format!("the canary stands at {weight} %: {why}"));
+            if let Some(said) = book.said() {
+                error = error.with_cause(said.to_owned());
+            }
+            Err(error
+                .with_hint(format!("{again} --approve goes on to the next weight"))
+                .with_hint(format!("{again} --promote takes all of it, --abort takes it back")))
+        }
+    }
+}
+
+/// What state things are in where it stopped.
+fn standing(state: State) -> &'static str {
+    match state {
+        State::Planned | State::Recorded => "the cluster was not changed, or its settings alone",
+        State::Migrated => "the schemas are up to date, and objects may be half applied",
+        State::Applied => "everything is applied, and the cluster goes on rolling by itself",
+        State::Watched | State::Baked | State::Gated => "every pod runs the new version",
+        State::Collecting { .. } => "it failed, and nothing has been taken back yet",
+        State::RollingBack { .. } => "it is being taken back, perhaps half-way",
+        _ => "it is over",
+    }
+}
+
+fn document(book: &Book) -> Value {
+    let plan = book.plan();
+    let previous = book.recorded().and_then(|recorded| recorded.previous.as_ref());
+    json!({
+        "run": book.id(), "environment": plan.environment, "namespace": plan.namespace, "image": plan.image,
+        "state": book.lifecycle().state, "previous": previous.map(|previous| &previous.head),
+        "workloads": book.applied("apply").into_iter().flatten().map(|one| one.target.to_string()).collect::<Vec<_>>(),
+        "gate": book.said(),
+    })
+}
+
+fn done(book: &Book) -> Report {
+    let plan = book.plan();
+    let sentence = match plan.command.as_str() {
+        "restart" => "every pod was made anew".to_owned(),
+        _ => format!("every pod runs {}", plan.image),
+    };
+    let mut pairs = vec![("done", sentence), ("run", book.id())];
+    if let Some(said) = book.said() {
+        pairs.push(("gate", said.to_owned()));
+    }
+    Report::new("deploy/rollout", document(book)).with_pairs(pairs).with_names([book.id()])
+}
+
+fn failed(book: &Book, state: State, exit: u8, copied: Option<&Path>) -> Error {
+    let (code, why) = match state {
+        State::RolledBack { why } => (&codes::DEP021, why),
+        State::RollbackFailed { why } => (&codes::DEP022, why),
+        State::Left { why } => (left(why), why),
+        _ => (&codes::DEP020, Failure::Asked),
+    };
+    let message = match (why, book.causes().first()) {
+        (Failure::Asked, _) => "it was taken back, as somebody asked".to_owned(),
+        (Failure::Gate | Failure::Inconclusive, _) => match book.said() {
+            Some(said) => format!("{}: {said}", codes::DEP024.summary),
+            None => codes::DEP025.summary.to_owned(),
+        },
+        (_, Some(cause)) => format!("{}: {}", cause.code, cause.why),
+        (_, None) => code.summary.to_owned(),
+    };
+    let mut error = Error::new(code, message);
+    if exit != code.exit.code()
+        && let Some((known, _)) = exit::ALL.iter().find(|(known, _)| known.code() == exit)
+    {
+        error = error.with_exit(*known);
+    }
+    if let Some(cause) = book.causes().first() {
+        error = error.with_cause(cause.code.cause().to_owned()).with_hint(cause.code.action().to_owned());
+    }
+    for cause in book.causes().iter().skip(1) {
+        error = error.with_cause(format!("{}: {}", cause.code, cause.why));
+    }
+    if let State::RolledBack { .. } = state
+        && let Some(previous) = book.recorded().and_then(|recorded| recorded.previous.as_ref())
+    {
+        let head = &previous.head;
+        error = error.with_cause(format!("revision {} runs again: {}", head.number, head.image));
+    }
+    let folder = copied.map_or_else(|| book.folder().join("evidence"), Path::to_owned);
+    if folder.is_dir() {
+        error = error.with_hint(format!("evidence: {}", folder.display()));
+    }
+    error.with_hint(format!("rtcctl runs show {}", book.id()))
+}
+
+fn left(why: Failure) -> &'static Code {
+    match why {
+        Failure::OutOfTime => &codes::DEP023,
+        Failure::Gate => &codes::DEP024,
+        Failure::Inconclusive => &codes::DEP025,
+        _ => &codes::DEP020,
+    }
+}
+
+/// What stopped a run, under a code.
+pub fn of_run(error: run::Error) -> Error {
+    match error {
+        run::Error::Cluster(error) => access::failed(error),
+        run::Error::Journal(error) => runs::told(error),
+        run::Error::NothingStable | run::Error::Canary(_) => {
+            Error::new(&codes::DEP018, error.to_string()).with_hint(codes::DEP018.action)
+        }
+        run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
+        run::Error::Unusable { .. } => Error::new(&codes::DEP017, error.to_string()),
+        run::Error::Answer(_) => Error::new(&codes::KUB013, error.to_string()).with_source(&error),
+    }
+}
+
+fn copy_evidence(book: &Book, to: &Path) -> Result<PathBuf> {
+    let from = book.folder().join("evidence");
+    let failed = |error: std::io::Error| {
+        Error::new(&codes::DEP008, format!("cannot write {}", to.display())).with_source(&error)
+    };
+    if !from.is_dir() {
+        return Ok(to.to_owned());
+    }
+    std::fs::create_dir_all(to).map_err(failed)?;
+    for entry in std::fs::read_dir(&from).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        std::fs::copy(entry.path(), to.join(entry.file_name())).map_err(failed)?;
+    }
+    Ok(to.to_owned())
+}
+
+/// Says what goes on, a line a change of state.
+struct Teller<'a> {
+    context: &'a Context,
+    task: std::sync::Mutex<Option<Task>>,
+    /// What was said of pods last: the same in other words is no change of state.
+    pods: std::sync::Mutex<Option<Counts>>,
+}
+
+/// New pods available, wanted and old ones left, and what is wrong.
+type Counts = (u32, u32, u32, Option<rollout::code::Code>);
+
+impl<'a> Teller<'a> {
+    fn new(context: &'a Context) -> Self {
+        Self { context, task: std::sync::Mutex::new(None), pods: std::sync::Mutex::new(None) }
+    }
+
+    fn with(&self, act: impl FnOnce(&Task)) {
+        if let Some(task) = &*self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) {
+            act(task);
+        }
+    }
+
+    fn replace(&self, next: Option<Task>) -> Option<Task> {
+        std::mem::replace(&mut *self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner), next)
+    }
+
+    fn tell(&self, news: &News<'_>) {
+        match news {
+            News::Begun(step) => {
+                if let Some((name, what)) = doing(*step) {
+                    self.replace(Some(self.context.progress.task(name, what)));
+                }
+            }
+            News::Finished(_) => {
+                if let Some(task) = self.replace(None) {
+                    task.done("");
+                }
+            }
+            News::Failed { cause, .. } => {
+                if let Some(task) = self.replace(None) {
+                    task.fail(cause.map_or_else(
+                        || "failed".to_owned(),
+                        |cause| format!("{} {}", cause.code, cause.why),
+                    ));
+                }
+            }
+            News::Applied { id, change } => {
+                let word = if *change == Change::Created { "made" } else { "changed" };
+                self.with(|task| task.state(format!("{word} {id}")));
+            }
+            News::Deleted(id) => self.with(|task| task.state(format!("deleted {id}"))),
+            News::Pods(whole) => {
+                let progress = whole.verdict.progress();
+                let counts = (progress.available, progress.desired, progress.old_left, whole.verdict.code());
+                let said =
+                    self.pods.lock().unwrap_or_else(std::sync::PoisonError::into_inner).replace(counts);
+                self.with(|task| {
+                    task.position(u64::from(progress.available), u64::from(progress.desired));
+                    match said == Some(counts) {
+                        true => task.show(pods(whole)),
+                        false => task.state(pods(whole)),
+                    }
+                });
+            }
+            News::Baking { left_s } => {
+                let left = human::duration(std::time::Duration::from_secs(*left_s));
+                self.with(|task| task.state(format!("it has to stand for {left}")));
+            }
+            News::Gate { says } => self.with(|task| task.state((*says).to_owned())),
+            News::Canary(state) => self.with(|task| task.state(format!("canary: {}", weight(state)))),
+            News::Evidence { file } => self.with(|task| task.show(format!("saved {}", file.display()))),
+        }
+    }
+
+    fn finish(&self, end: End) {
+        if let Some(task) = self.replace(None) {
+            match end {
+                End::Over { state: State::Done, .. } => task.done(""),
+                End::Over { .. } => task.fail("it is over"),
+                End::Paused { .. } => task.done("it stands still"),
+            }
+        }
+    }
+}
+
+fn weight(state: &rollout::canary::State) -> String {
+    use rollout::canary::State as C;
+    match state {
+        C::Planned => "planned".to_owned(),
+        C::Shifting { step } => format!("step {} is being set", step + 1),
+        C::Holding { step, .. } => format!("step {} is being judged", step + 1),
+        C::Paused { step, .. } => format!("stands still at step {}", step + 1),
+        C::Promoting | C::Promoted => "the new version takes over".to_owned(),
+        C::Aborting { .. } | C::Aborted { .. } => "it is taken back".to_owned(),
+    }
+}
+
+/// What is under way, in words.
+fn doing(step: Step) -> Option<(&'static str, &'static str)> {
+    match step {
+        Step::Record => Some(("record", "looking at what runs")),
+        Step::Migrate => Some(("migrate", "settings, rights and the migration")),
+        Step::Apply => Some(("apply", "applying what serves")),
+        Step::Watch => Some(("watch", "waiting for every pod")),
+        Step::Bake => Some(("bake", "letting it stand")),
+        Step::Gate => Some(("gate", "asking the metrics")),
+        Step::Collect => Some(("collect", "saving evidence")),
+        Step::RollBack => Some(("roll back", "bringing back what ran before")),
+        Step::End => None,
+    }
+}
+
+/// One line about all pods.
+fn pods(whole: &Whole) -> String {
+    let progress = whole.verdict.progress();
+    let counts = format!(
+        "{} of {} new pods available, {} old left",
+        progress.available, progress.desired, progress.old_left
+    );
+    match whole.verdict.cause() {
+        Some(cause) => format!("{counts}: {} {}", cause.code, cause.why),
+        None => counts,
+    }
+}

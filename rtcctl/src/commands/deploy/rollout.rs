@@ -1,0 +1,623 @@
+//! `rtcctl deploy rollout`, `apply`, `restart` and `rollback`: what brings something else onto the cluster.
+//!
+//! Invariants: nothing is changed before every object was tried and the operator was asked; a protected environment has
+//! its name typed; what is done is in the journal, and a run that stopped is taken up with `--resume`.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ::deploy::apply::{self, Leftover, Planned, What};
+use ::deploy::manifest::{Id, Manifest};
+use ::deploy::port::Port;
+use ::deploy::revision::{History, Status};
+use ::deploy::run::{Action, Migration, Plan, Strategy, Word};
+use kubernetes::write::Force;
+use manifests::Release;
+use rollout::canary::{Approval, By, Step};
+use rollout::evidence::Metric;
+use rollout::lifecycle::OnFailure;
+use rollout::objects::Kind;
+use rollout::verdict::Rules;
+use serde_json::{Value, json};
+
+use super::driving::{self, Drive};
+use super::gauge::{self, Metrics};
+use super::{access, described, prove, targets};
+use crate::cli::duration;
+use crate::codes;
+use crate::context::{Context, Effect};
+use crate::error::{Error, Result};
+use crate::output::{Column, Report, Table};
+
+/// How the new version takes over.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub enum Way {
+    /// Pod by pod
+    #[default]
+    Rolling,
+    /// Beside the old one first, judged at each weight
+    Canary,
+}
+
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "A run that stopped, whyever, goes on with --resume RUN; what was done is not done twice."
+)]
+pub struct Args {
+    #[command(flatten)]
+    described: described::Args,
+    /// How the new version takes over
+    #[arg(long, value_enum, default_value_t)]
+    strategy: Way,
+    /// Canary: percentages, one after another
+    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "10,25,50", value_parser = clap::value_parser!(u8).range(1..=99))]
+    weights: Vec<u8>,
+    /// Canary: how long each weight is judged
+    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
+    hold: Duration,
+    /// Canary: only these targets; all without it
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    targets: Vec<String>,
+    /// Canary: wait for --approve after each good analysis
+    #[arg(long)]
+    ask_each: bool,
+    /// What decides after the pods stand: the objectives (slo), or a file of checks
+    #[arg(long, value_name = "slo|FILE")]
+    gate: Option<String>,
+    /// How long every pod has to stand before it is judged
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
+    bake: Duration,
+    /// Bring back what ran before when it fails
+    #[arg(long)]
+    auto_rollback: bool,
+    /// Copy what was saved of a failure into this folder
+    #[arg(long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    evidence: Option<PathBuf>,
+    /// How long nothing may move
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
+    no_activity: Duration,
+    /// Take fields that others own
+    #[arg(long)]
+    force_conflicts: bool,
+    #[command(flatten)]
+    proving: prove::Args,
+    /// Go on with a run that stopped
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["image", "gate", "auto_rollback"])]
+    resume: Option<String>,
+    /// With --resume, a canary that stands still: on to the next weight
+    #[arg(long, requires = "resume", conflicts_with_all = ["promote", "abort"])]
+    approve: bool,
+    /// With --resume, a canary: all of it, now
+    #[arg(long, requires = "resume", conflicts_with = "abort")]
+    promote: bool,
+    /// With --resume: take it back
+    #[arg(long, requires = "resume")]
+    abort: bool,
+}
+
+impl Args {
+    fn word(&self) -> Word {
+        match (self.approve, self.promote, self.abort) {
+            (true, ..) => Word::Approve,
+            (_, true, _) => Word::Promote,
+            (.., true) => Word::Abort,
+            _ => Word::GoOn,
+        }
+    }
+}
+
+pub async fn run(args: Args, context: &Context) -> Result<Report> {
+    let word = args.word();
+    let metrics = Metrics(context);
+    let evidence = args.evidence.as_ref().map(|folder| context.current_dir.join(folder));
+    if let Some(wanted) = &args.resume {
+        let book = driving::resume(wanted, context)?;
+        let cluster = access::cluster(context).await?;
+        let proof = prove::begin(&args.proving, context).await?;
+        let drive = Drive { port: &cluster, gauge: Some(&metrics), evidence, word };
+        return prove::conclude(proof, driving::drive(book, drive, context).await).await;
+    }
+    if args.strategy == Way::Canary && args.gate.is_none() {
+        return Err(Error::new(
+            &codes::DEP016,
+            "--strategy canary takes --gate: nobody else can judge a weight",
+        )
+        .with_hint("--gate slo, or a file of checks"));
+    }
+    let gate = args.gate.as_deref().map(|text| gauge::gate(text, context)).transpose()?;
+    let (release, manifest) = described::guarded(&args.described, context).await?;
+    let cluster = access::cluster(context).await?;
+    let strategy = match args.strategy {
+        Way::Rolling => Strategy::Rolling,
+        Way::Canary => canary(&args, &release, &cluster).await?,
+    };
+    let force = if args.force_conflicts { Force::Take } else { Force::Never };
+    let previewed = previewed(&cluster, &manifest, force).await?;
+    if context.effect == Effect::Described {
+        return Ok(described_report("deploy/rollout", &previewed, &[]));
+    }
+    confirm(&release, &previewed, 0, context)?;
+    let on_failure = if args.auto_rollback { OnFailure::RollBack } else { OnFailure::Leave };
+    let plan = Plan {
+        strategy,
+        gate,
+        bake: args.bake,
+        on_failure,
+        takes_fields: args.force_conflicts,
+        rules: Rules {
+            no_activity: args.no_activity,
+            deadline: context.config.duration("timeout"),
+            ..Rules::default()
+        },
+        ..plan("rollout", &release, manifest, context)
+    };
+    let inputs = [("image", plan.image.clone())];
+    let proof = prove::begin(&args.proving, context).await?;
+    let book = driving::begin(plan, &inputs, context)?;
+    let drive = Drive { port: &cluster, gauge: Some(&metrics), evidence, word };
+    prove::conclude(proof, driving::drive(book, drive, context).await).await
+}
+
+/// A plan without any of the choices.
+fn plan(command: &str, release: &Release, manifest: Manifest, context: &Context) -> Plan {
+    let description = &release.description;
+    Plan {
+        command: command.to_owned(),
+        environment: description.environment.clone(),
+        namespace: description.namespace.clone(),
+        by: context.config.operator(),
+        image: release.image.to_string(),
+        version: description.version.clone(),
+        action: Action::Apply { manifest },
+        description: serde_json::to_value(description).unwrap_or_default(),
+        strategy: Strategy::Rolling,
+        migration: Migration::Run,
+        rules: Rules { deadline: context.config.duration("timeout"), ..Rules::default() },
+        bake: Duration::ZERO,
+        gate: None,
+        on_failure: OnFailure::Leave,
+        removes: Vec::new(),
+        takes_fields: false,
+        metrics: metrics_of_a_failure(),
+    }
+}
+
+/// What is kept of the metrics when something failed.
+pub(super) fn metrics_of_a_failure() -> Vec<Metric> {
+    let metric = |name: &str, query: &str| Metric { name: name.to_owned(), query: query.to_owned() };
+    vec![
+        metric("requests", "sum by (service) (rate(http_server_request_duration_seconds_count[1m]))"),
+        metric(
+            "errors",
+            "sum by (service) (rate(http_server_request_duration_seconds_count{http_response_status_code=~\"5..\"}[1m]))",
+        ),
+    ]
+}
+
+async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strategy> {
+    let known = &release.description.targets;
+    let targets: Vec<String> = match args.targets.is_empty() {
+        true => known.keys().cloned().collect(),
+        false => args.targets.clone(),
+    };
+    if let Some(unknown) = targets.iter().find(|name| !known.contains_key(*name)) {
+        let message = format!("--targets: there is no target {unknown:?}");
+        let error = Error::new(&codes::DEP016, message);
+        return Err(match crate::config::nearest(unknown, known.keys().map(String::as_str)) {
+            Some(near) => error.with_hint(format!("did you mean {near}?")),
+            None => error,
+        });
+    }
+    let mut total = 1;
+    for name in &targets {
+        let gvk = kubernetes::Gvk::from(Kind::Deployment);
+        let found = port.get(&gvk, &release.description.namespace, name).await.map_err(access::failed)?;
+        let replicas = found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(1);
+        total = total.max(u32::try_from(replicas).unwrap_or(u32::MAX));
+    }
+    let by = match release.description.mesh {
+        Some(_) => By::Mesh,
+        None => By::Replicas { total },
+    };
+    let approval = if args.ask_each { Approval::Operator } else { Approval::Analysis };
+    let steps: Vec<Step> =
+        args.weights.iter().map(|weight| Step { weight: *weight, hold: args.hold, approval }).collect();
+    rollout::canary::Plan::new(by, steps.clone())
+        .map_err(|error| Error::new(&codes::DEP016, format!("--weights: {error}")))?;
+    Ok(Strategy::Canary { targets, by, steps })
+}
+
+/// Tries every object; what the cluster would refuse is an error that names all of it.
+async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force) -> Result<Vec<Planned>> {
+    let planned = apply::preview(port, manifest, force).await.map_err(access::failed)?;
+    let mut owned =
+        Error::new(&codes::DEP010, "fields are owned by somebody else").with_hint(codes::DEP010.action);
+    let mut refused =
+        Error::new(&codes::DEP011, "the cluster does not accept the release").with_hint(codes::DEP011.action);
+    let (mut is_owned, mut is_refused) = (false, false);
+    for one in &planned {
+        match &one.what {
+            What::Owned { owners } => {
+                is_owned = true;
+                for owner in owners {
+                    let cause = format!("{}: {} is owned by {}", one.id, owner.field, owner.manager);
+                    owned = owned.with_cause(cause);
+                }
+            }
+            What::Refused { reason, hint } => {
+                is_refused = true;
+                refused = refused.with_cause(format!("{}: {reason}", one.id)).with_hint(hint.clone());
+            }
+            _ => {}
+        }
+    }
+    match (is_refused, is_owned) {
+        (true, _) => Err(refused),
+        (_, true) => Err(owned),
+        _ => Ok(planned),
+    }
+}
+
+fn confirm(release: &Release, planned: &[Planned], pruned: usize, context: &Context) -> Result<()> {
+    let changes = planned.iter().filter(|one| one.is_change()).count();
+    let env = context.config.env();
+    let mut what = format!("change {changes} of {} objects in {env} to {}", planned.len(), release.image);
+    if pruned > 0 {
+        what.push_str(&format!(" and delete {pruned} that are left over"));
+    }
+    consent(&what, context)
+}
+
+/// A protected environment has its name typed.
+fn consent(what: &str, context: &Context) -> Result<()> {
+    match context.config.text("protected") == Some("yes") {
+        true => context.confirm_by_name(what, context.config.env(), None),
+        false => context.confirm(what),
+    }
+}
+
+/// What would be done, as a table.
+fn described_report(command: &'static str, planned: &[Planned], leftovers: &[Leftover]) -> Report {
+    let mut table = Table::new([
+        Column::left("object"),
+        Column::left("change"),
+        Column::left("field"),
+        Column::left("before"),
+        Column::left("after"),
+    ]);
+    let mut names = Vec::new();
+    for one in planned.iter().filter(|one| one.what != What::Unchanged) {
+        names.push(one.id.to_string());
+        let row =
+            |word: &str| [one.id.to_string(), word.to_owned(), String::new(), String::new(), String::new()];
+        match &one.what {
+            What::Created | What::CreatedLater => table.push(row("new")),
+            What::Changed { fields } => {
+                for field in fields {
+                    table.push([
+                        one.id.to_string(),
+                        "change".to_owned(),
+                        field.field.clone(),
+                        ::deploy::diff::told(field.before.as_ref()),
+                        ::deploy::diff::told(field.after.as_ref()),
+                    ]);
+                }
+            }
+            What::Owned { owners } => {
+                for owner in owners {
+                    let of = format!("owned by {}", owner.manager);
+                    table.push([
+                        one.id.to_string(),
+                        "conflict".to_owned(),
+                        owner.field.clone(),
+                        of,
+                        String::new(),
+                    ]);
+                }
+            }
+            What::Refused { reason, .. } => {
+                let mut row = row("refused");
+                row[2].clone_from(reason);
+                table.push(row);
+            }
+            What::Unchanged => {}
+        }
+    }
+    for leftover in leftovers {
+        let word = if leftover.is_kept { "left over, kept" } else { "left over" };
+        table.push([leftover.id.to_string(), word.to_owned(), String::new(), String::new(), String::new()]);
+        names.push(leftover.id.to_string());
+    }
+    let count = |is: fn(&What) -> bool| planned.iter().filter(|one| is(&one.what)).count();
+    let data = json!({
+        "objects": planned, "left_over": leftovers,
+        "new": count(|what| matches!(what, What::Created | What::CreatedLater)),
+        "changed": count(|what| matches!(what, What::Changed { .. })),
+        "unchanged": count(|what| *what == What::Unchanged),
+    });
+    let report = Report::new(command, data).with_names(names);
+    match table.is_empty() {
+        true => report.with_text(format!("{} objects, nothing would change", planned.len())),
+        false => report.with_table(table),
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    described: described::Args,
+    /// End with code 10 when something would change
+    #[arg(long)]
+    exit_code: bool,
+}
+
+/// `rtcctl deploy diff`
+pub async fn diff(args: DiffArgs, context: &Context) -> Result<Report> {
+    let release = described::release(&args.described, described::Naming::Needed, context).await?;
+    let manifest = Manifest::of(&release);
+    let cluster = access::cluster(context).await?;
+    let planned = apply::preview(&cluster, &manifest, Force::Never).await.map_err(access::failed)?;
+    let (leftovers, unseen) = leftovers(&cluster, &manifest, &release).await?;
+    let is_changed = planned.iter().any(|one| one.what != What::Unchanged);
+    let report = unseen_told(described_report("deploy/diff", &planned, &leftovers), &unseen);
+    Ok(match is_changed && args.exit_code {
+        true => report.with_status("changes", crate::exit::CHANGES),
+        false => report,
+    })
+}
+
+async fn leftovers(
+    port: &dyn Port,
+    manifest: &Manifest,
+    release: &Release,
+) -> Result<(Vec<Leftover>, Vec<String>)> {
+    let environment = &release.description.environment;
+    apply::leftovers(port, manifest, environment).await.map_err(access::failed)
+}
+
+fn unseen_told(report: Report, unseen: &[String]) -> Report {
+    use crate::output::{Finding, Severity};
+    match unseen.is_empty() {
+        true => report,
+        false => {
+            let message = format!("may not be listed, so that leftovers are not seen: {}", unseen.join(", "));
+            report.with_finding(Finding::new(&codes::KUB015, Severity::Warning, message))
+        }
+    }
+}
+
+#[derive(Debug, clap::Args)]
+pub struct ApplyArgs {
+    #[command(flatten)]
+    described: described::Args,
+    /// Delete what is left over of earlier releases, after a look at it
+    #[arg(long)]
+    prune: bool,
+    /// Take fields that others own
+    #[arg(long)]
+    force_conflicts: bool,
+    /// How long nothing may move
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
+    no_activity: Duration,
+}
+
+/// `rtcctl deploy apply`
+pub async fn apply(args: ApplyArgs, context: &Context) -> Result<Report> {
+    let (release, manifest) = described::guarded(&args.described, context).await?;
+    let cluster = access::cluster(context).await?;
+    let force = if args.force_conflicts { Force::Take } else { Force::Never };
+    let planned = previewed(&cluster, &manifest, force).await?;
+    let (found, unseen) = leftovers(&cluster, &manifest, &release).await?;
+    let removes: Vec<Id> = match args.prune {
+        true => found.iter().filter(|one| !one.is_kept).map(|one| one.id.clone()).collect(),
+        false => Vec::new(),
+    };
+    let preview = unseen_told(described_report("deploy/apply", &planned, &found), &unseen);
+    if context.effect == Effect::Described {
+        return Ok(preview);
+    }
+    if !removes.is_empty() {
+        let list = removes.iter().map(|id| format!("  {id}\n")).collect::<String>();
+        context.progress.write(&format!("Left over, and deleted when everything else stands:\n{list}"));
+    }
+    confirm(&release, &planned, removes.len(), context)?;
+    let rules = Rules {
+        no_activity: args.no_activity,
+        deadline: context.config.duration("timeout"),
+        ..Rules::default()
+    };
+    let takes_fields = args.force_conflicts;
+    let plan = Plan { removes, takes_fields, rules, ..plan("apply", &release, manifest, context) };
+    let inputs = [("image", plan.image.clone())];
+    let book = driving::begin(plan, &inputs, context)?;
+    let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };
+    let mut report = driving::drive(book, drive, context).await?;
+    report.command = "deploy/apply";
+    report.data["preview"] = preview.data;
+    let is_left = found.iter().any(|one| !one.is_kept);
+    Ok(match is_left && !args.prune {
+        true => {
+            let left: Vec<String> =
+                found.iter().filter(|one| !one.is_kept).map(|one| one.id.to_string()).collect();
+            let message = format!("left over: {}", left.join(", "));
+            let finding =
+                crate::output::Finding::new(&codes::DEP012, crate::output::Severity::Warning, message);
+            report.with_finding(finding.with_hint(codes::DEP012.action))
+        }
+        false => report,
+    })
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RestartArgs {
+    #[command(flatten)]
+    targets: targets::Args,
+    #[command(flatten)]
+    proving: prove::Args,
+    /// How long nothing may move
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
+    no_activity: Duration,
+}
+
+/// `rtcctl deploy restart`
+pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
+    let cluster = access::cluster(context).await?;
+    let namespace = access::namespace(context);
+    let lasting = |target: &rollout::world::Target| {
+        matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
+    };
+    let found = targets::find(&args.targets, &cluster, &namespace).await?;
+    let targets: Vec<_> = found.into_iter().filter(lasting).collect();
+    let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
+    if context.effect == Effect::Described {
+        let text = format!("would restart {}", names.join(", "));
+        return Ok(Report::new("deploy/restart", json!({ "would_restart": names }))
+            .with_text(text)
+            .with_names(names));
+    }
+    consent(&format!("restart {} in {}", names.join(", "), context.config.env()), context)?;
+    let plan = Plan {
+        command: "restart".to_owned(),
+        environment: context.config.env().to_owned(),
+        namespace,
+        by: context.config.operator(),
+        image: String::new(),
+        version: None,
+        action: Action::Restart { targets, at: context.clock.now() },
+        description: Value::Null,
+        strategy: Strategy::Rolling,
+        migration: Migration::Skip,
+        rules: Rules {
+            no_activity: args.no_activity,
+            deadline: context.config.duration("timeout"),
+            ..Rules::default()
+        },
+        bake: Duration::ZERO,
+        gate: None,
+        on_failure: OnFailure::Leave,
+        removes: Vec::new(),
+        takes_fields: true,
+        metrics: metrics_of_a_failure(),
+    };
+    let proof = prove::begin(&args.proving, context).await?;
+    let book = driving::begin(plan, &[("workloads", names.join(","))], context)?;
+    let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };
+    let mut report = prove::conclude(proof, driving::drive(book, drive, context).await).await?;
+    report.command = "deploy/restart";
+    Ok(report)
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RollbackArgs {
+    /// To this revision; without it to the last one before that came through
+    #[arg(long, value_name = "N")]
+    to: Option<u64>,
+    /// How long nothing may move
+    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
+    no_activity: Duration,
+}
+
+/// `rtcctl deploy rollback`
+pub async fn rollback(args: RollbackArgs, context: &Context) -> Result<Report> {
+    let cluster = access::cluster(context).await?;
+    let namespace = access::namespace(context);
+    let history = History { port: &cluster, namespace: &namespace, environment: context.config.env() };
+    let all = history.all().await.map_err(access::failed)?;
+    let revision = match args.to {
+        Some(number) => all.iter().find(|revision| revision.head.number == number).ok_or_else(|| {
+            Error::new(&codes::DEP013, format!("there is no revision {number}"))
+                .with_hint(codes::DEP013.action)
+        })?,
+        None => all
+            .iter()
+            .skip(1)
+            .find(|revision| matches!(revision.head.status, Status::Deployed | Status::Superseded))
+            .ok_or_else(|| {
+                Error::new(&codes::DEP014, "no earlier revision came through").with_hint(codes::DEP014.action)
+            })?,
+    };
+    // What later revisions brought and this one does not have.
+    let mut removes: Vec<Id> = Vec::new();
+    for later in all.iter().filter(|later| later.head.number > revision.head.number) {
+        for id in later.manifest.ids().filter(|id| !revision.manifest.has(id) && apply::may_go(id)) {
+            if !removes.contains(&id) {
+                removes.push(id);
+            }
+        }
+    }
+    let head = revision.head.clone();
+    let what = format!("go back to revision {} ({}) in {}", head.number, head.image, context.config.env());
+    if context.effect == Effect::Described {
+        let planned =
+            apply::preview(&cluster, &revision.manifest, Force::Take).await.map_err(access::failed)?;
+        return Ok(described_report("deploy/rollback", &planned, &[]).with_text(format!("would {what}")));
+    }
+    consent(&what, context)?;
+    let plan = Plan {
+        command: "rollback".to_owned(),
+        environment: context.config.env().to_owned(),
+        namespace: namespace.clone(),
+        by: context.config.operator(),
+        image: head.image.clone(),
+        version: head.version.clone(),
+        action: Action::Apply { manifest: revision.manifest.clone() },
+        description: revision.description.clone(),
+        strategy: Strategy::Rolling,
+        migration: Migration::Skip,
+        rules: Rules {
+            no_activity: args.no_activity,
+            deadline: context.config.duration("timeout"),
+            ..Rules::default()
+        },
+        bake: Duration::ZERO,
+        gate: None,
+        on_failure: OnFailure::Leave,
+        removes,
+        takes_fields: true,
+        metrics: metrics_of_a_failure(),
+    };
+    let book = driving::begin(plan, &[("revision", head.number.to_string())], context)?;
+    let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };
+    let mut report = driving::drive(book, drive, context).await?;
+    report.command = "deploy/rollback";
+    Ok(report)
+}
+
+/// `rtcctl deploy history`
+pub async fn history(context: &Context) -> Result<Report> {
+    let cluster = access::cluster(context).await?;
+    let namespace = access::namespace(context);
+    let history = History { port: &cluster, namespace: &namespace, environment: context.config.env() };
+    let all = history.all().await.map_err(access::failed)?;
+    let mut table = Table::new([
+        Column::right("revision"),
+        Column::left("status"),
+        Column::right("when"),
+        Column::left("command"),
+        Column::left("version"),
+        Column::left("image"),
+        Column::left("by").wide(),
+        Column::left("run").wide(),
+    ]);
+    let mut names = Vec::new();
+    for revision in &all {
+        let head = &revision.head;
+        names.push(head.number.to_string());
+        table.push([
+            head.number.to_string(),
+            head.status.name().to_owned(),
+            crate::human::ago(Some(head.at), context.clock.now()),
+            head.command.clone(),
+            head.version.clone().unwrap_or_else(|| "-".to_owned()),
+            head.image.clone(),
+            head.by.clone(),
+            head.run.clone(),
+        ]);
+    }
+    let heads: Vec<_> = all.iter().map(|revision| &revision.head).collect();
+    let report = Report::new("deploy/history", json!({ "revisions": heads })).with_names(names);
+    Ok(match table.is_empty() {
+        true => report.with_text(format!("nothing was rolled out in {namespace} yet")),
+        false => report.with_table(table),
+    })
+}

@@ -1,0 +1,442 @@
+//! Rolling out, proving, keeping evidence and going back for whoever has more to do than that.
+//!
+//! Invariants: the run of a rollout is known to its caller before it changes anything; a run that has ended is not done
+//! again, whatever became of whoever began it.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::time::Duration;
+
+use ::deploy::apply::{self, Planned, What};
+use ::deploy::manifest::Manifest;
+use ::deploy::port::Port;
+use ::deploy::revision::{History, Revision, Status};
+use ::deploy::run::{Action, Book, Migration, Plan, Strategy, Word};
+use journal::State;
+use kubernetes::Gvk;
+use kubernetes::read::LogRequest;
+use kubernetes::write::Force;
+use manifests::lint::{self, Severity as Grave};
+use oci::Digest;
+use rollout::evidence::{masked, masked_text};
+use rollout::lifecycle::OnFailure;
+use rollout::verdict::Rules;
+use serde_json::{Value, json};
+
+use super::driving::{self, Drive};
+use super::gauge::Metrics;
+use super::{access, described};
+use crate::codes::{self, Code};
+use crate::commands::runs;
+use crate::context::Context;
+use crate::error::{Error, Result};
+use crate::exit;
+use crate::output::{Column, Finding, Severity, Table};
+
+/// On everything that belongs to the platform.
+const OWN: &str = "app.kubernetes.io/part-of=rtc";
+/// Lines of a log that are kept of each pod.
+const LINES: u32 = 200;
+
+/// What a rollout came to.
+pub struct Rolled {
+    pub run: String,
+    pub namespace: String,
+    /// `repository@sha256:…`, as its manifest has it.
+    pub image: String,
+    /// Of the whole manifest.
+    pub manifest: Digest,
+    pub revision: u64,
+    pub previous: Option<u64>,
+    pub previous_image: Option<String>,
+}
+
+/// What a rollout would change.
+pub struct Survey {
+    pub data: Value,
+    pub sentence: String,
+    pub table: Option<Table>,
+    pub findings: Vec<Finding>,
+}
+
+/// A run that there may be already.
+enum Earlier {
+    /// It can be gone on with.
+    Open,
+    /// It has ended with this.
+    Over(u8, String),
+    None,
+}
+
+fn earlier(run: Option<&str>, context: &Context) -> Result<Earlier> {
+    let Some(run) = run else { return Ok(Earlier::None) };
+    let record = match context.journal().read(run) {
+        Ok(record) => record,
+        Err(journal::Error::NotFound(_)) => return Ok(Earlier::None),
+        Err(error) => return Err(runs::told(error)),
+    };
+    Ok(match record.state {
+        State::Ended { exit } => {
+            let summary = record.entries.iter().rev().find_map(|stamped| match &stamped.entry {
+                journal::Entry::Ended { summary, .. } => Some(summary.clone()),
+                _ => None,
+            });
+            Earlier::Over(exit, summary.unwrap_or_default())
+        }
+        State::Interrupted | State::UnderWay => Earlier::Open,
+    })
+}
+
+/// Rolls an image out. `known` is the run of somebody who is gone; `began` is told the run before anything changes.
+pub async fn roll_out(
+    reference: &str,
+    on_failure: OnFailure,
+    known: Option<&str>,
+    began: impl FnOnce(&str) -> Result<()>,
+    context: &Context,
+) -> Result<Rolled> {
+    let book = match earlier(known, context)? {
+        Earlier::Open => driving::resume(known.unwrap_or_default(), context)?,
+        Earlier::Over(0, _) => return rolled(known.unwrap_or_default(), context).await,
+        // Nobody knows what became of one that was not done in time: another looks, and changes nothing that is so.
+        Earlier::Over(exit, summary) if exit != exit::TIMED_OUT.code() => {
+            return Err(ended(known.unwrap_or_default(), exit, summary));
+        }
+        Earlier::Over(..) | Earlier::None => {
+            let args = described::Args { image: Some(reference.to_owned()), ..described::Args::default() };
+            let (release, manifest) = Box::pin(described::guarded(&args, context)).await?;
+            let cluster = access::cluster(context).await?;
+            let planned = apply::preview(&cluster, &manifest, Force::Never).await.map_err(access::failed)?;
+            refuse(&planned)?;
+            let description = &release.description;
+            let plan = Plan {
+                version: description.version.clone(),
+                description: serde_json::to_value(description).unwrap_or_default(),
+                migration: Migration::Run,
+                on_failure,
+                ..plan("rollout", &release.image.to_string(), &description.namespace, manifest, context)
+            };
+            driving::begin(plan, &[("image", reference.to_owned())], context)?
+        }
+    };
+    drive(book, began, context).await
+}
+
+/// Goes back to the revision before `revision`; of a run that was begun before, on with it.
+pub async fn go_back(
+    revision: u64,
+    known: Option<&str>,
+    began: impl FnOnce(&str) -> Result<()>,
+    context: &Context,
+) -> Result<Rolled> {
+    let book = match earlier(known, context)? {
+        Earlier::Open => driving::resume(known.unwrap_or_default(), context)?,
+        Earlier::Over(0, _) => return rolled(known.unwrap_or_default(), context).await,
+        Earlier::Over(..) | Earlier::None => {
+            let cluster = access::cluster(context).await?;
+            let namespace = access::namespace(context);
+            let all = history(&cluster, &namespace, context).await?;
+            let came_through =
+                |one: &&Revision| matches!(one.head.status, Status::Deployed | Status::Superseded);
+            let before = all.iter().filter(|one| one.head.number < revision).find(came_through);
+            let before = before.ok_or_else(|| {
+                let message = format!("no revision before {revision} came through");
+                Error::new(&codes::DEP014, message).with_hint(codes::DEP014.action)
+            })?;
+            let newer = all.iter().filter(|one| one.head.number > before.head.number);
+            let mut removes = Vec::new();
+            for id in newer.flat_map(|one| one.manifest.ids()) {
+                if !before.manifest.has(&id) && apply::may_go(&id) && !removes.contains(&id) {
+                    removes.push(id);
+                }
+            }
+            let head = &before.head;
+            let plan = Plan {
+                version: head.version.clone(),
+                description: before.description.clone(),
+                removes,
+                takes_fields: true,
+                ..plan("rollback", &head.image, &namespace, before.manifest.clone(), context)
+            };
+            driving::begin(plan, &[("revision", head.number.to_string())], context)?
+        }
+    };
+    drive(book, began, context).await
+}
+
+fn plan(command: &str, image: &str, namespace: &str, manifest: Manifest, context: &Context) -> Plan {
+    Plan {
+        command: command.to_owned(),
+        environment: context.config.env().to_owned(),
+        namespace: namespace.to_owned(),
+        by: context.config.operator(),
+        image: image.to_owned(),
+        version: None,
+        action: Action::Apply { manifest },
+        description: Value::Null,
+        strategy: Strategy::Rolling,
+        migration: Migration::Skip,
+        rules: Rules { deadline: context.config.duration("timeout"), ..Rules::default() },
+        bake: Duration::ZERO,
+        gate: None,
+        on_failure: OnFailure::Leave,
+        removes: Vec::new(),
+        takes_fields: false,
+        metrics: super::rollout::metrics_of_a_failure(),
+    }
+}
+
+async fn drive(book: Book, began: impl FnOnce(&str) -> Result<()>, context: &Context) -> Result<Rolled> {
+    let run = book.id();
+    began(&run)?;
+    let cluster = access::cluster(context).await?;
+    let metrics = Metrics(context);
+    let drive = Drive { port: &cluster, gauge: Some(&metrics), evidence: None, word: Word::GoOn };
+    Box::pin(driving::drive(book, drive, context)).await?;
+    rolled(&run, context).await
+}
+
+/// A run that came through, as the cluster remembers it.
+async fn rolled(run: &str, context: &Context) -> Result<Rolled> {
+    let cluster = access::cluster(context).await?;
+    // Where it went is in its plan.
+    let record = context.journal().read(run).map_err(runs::told)?;
+    let namespace = record
+        .entries
+        .iter()
+        .find_map(|stamped| match &stamped.entry {
+            journal::Entry::Noted { kind, data } if kind == "plan" => data["namespace"].as_str(),
+            _ => None,
+        })
+        .map_or_else(|| access::namespace(context), str::to_owned);
+    let all = history(&cluster, &namespace, context).await?;
+    let ours = all.iter().find(|revision| revision.head.run == run).ok_or_else(|| {
+        Error::new(&codes::DEP013, format!("the cluster knows no revision of the run {run}"))
+            .with_hint(codes::DEP013.action)
+    })?;
+    let previous = all
+        .iter()
+        .filter(|one| one.head.number < ours.head.number)
+        .find(|one| matches!(one.head.status, Status::Deployed | Status::Superseded));
+    Ok(Rolled {
+        run: run.to_owned(),
+        namespace,
+        image: ours.head.image.clone(),
+        manifest: Digest::of(json!(ours.manifest).to_string().as_bytes()),
+        revision: ours.head.number,
+        previous: previous.map(|one| one.head.number),
+        previous_image: previous.map(|one| one.head.image.clone()),
+    })
+}
+
+async fn history(port: &dyn Port, namespace: &str, context: &Context) -> Result<Vec<Revision>> {
+    let history = History { port, namespace, environment: context.config.env() };
+    history.all().await.map_err(access::failed)
+}
+
+/// The end of a run that ended without its caller.
+fn ended(run: &str, exit: u8, summary: String) -> Error {
+    let code: &'static Code = match exit {
+        24 => &codes::DEP021,
+        25 => &codes::DEP022,
+        _ => &codes::DEP020,
+    };
+    Error::new(code, summary).with_hint(format!("rtcctl runs show {run}"))
+}
+
+/// What the cluster would not take, before anything is changed.
+fn refuse(planned: &[Planned]) -> Result<()> {
+    for one in planned {
+        match &one.what {
+            What::Refused { reason, hint } => {
+                let message = format!("{}: {reason}", one.id);
+                return Err(Error::new(&codes::DEP011, message).with_hint(hint.clone()));
+            }
+            What::Owned { owners } => {
+                let mut error = Error::new(&codes::DEP010, format!("{} has fields of others", one.id));
+                for owner in owners {
+                    error = error.with_cause(format!("{} is owned by {}", owner.field, owner.manager));
+                }
+                return Err(error.with_hint(codes::DEP010.action));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// The digests of an image that pods of the platform run, and how many pods those are.
+pub async fn running(namespace: &str, repository: &str, context: &Context) -> Result<(Vec<String>, u32)> {
+    let cluster = access::cluster(context).await?;
+    let pods =
+        Port::list(&cluster, &Gvk::named("v1", "Pod"), namespace, OWN).await.map_err(access::failed)?;
+    let (mut digests, mut count) = (BTreeSet::new(), 0);
+    for pod in &pods {
+        let is_over = matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+        if is_over || !pod["metadata"]["deletionTimestamp"].is_null() {
+            continue;
+        }
+        let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
+        let ours: Vec<&str> = containers
+            .filter(|one| one["image"].as_str().is_some_and(|image| name_of(image) == repository))
+            .filter_map(|one| one["name"].as_str())
+            .collect();
+        if ours.is_empty() {
+            continue;
+        }
+        count += 1;
+        let statuses = pod["status"]["containerStatuses"].as_array().into_iter().flatten();
+        for status in statuses.filter(|one| one["name"].as_str().is_some_and(|name| ours.contains(&name))) {
+            let id = status["imageID"].as_str().unwrap_or_default();
+            if let Some(at) = id.rfind("sha256:") {
+                digests.insert(id.get(at..).unwrap_or_default().to_owned());
+            }
+        }
+    }
+    Ok((digests.into_iter().collect(), count))
+}
+
+/// A reference without its tag and digest.
+pub fn name_of(reference: &str) -> &str {
+    let name = reference.split_once('@').map_or(reference, |(name, _)| name);
+    match name.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => name,
+    }
+}
+
+/// Keeps pods, workloads, events and logs of the platform; what cannot be had is told.
+pub async fn keep(
+    namespace: &str,
+    file: impl Fn(&str) -> Result<std::path::PathBuf>,
+    context: &Context,
+) -> Result<(Vec<String>, Vec<String>)> {
+    let cluster = access::cluster(context).await?;
+    let (mut files, mut missing) = (Vec::new(), Vec::new());
+    let mut write = |name: &str, text: String| -> Result<()> {
+        let path = file(name)?;
+        save(&path, &text)?;
+        files.push(path.display().to_string());
+        Ok(())
+    };
+    let mut names = Vec::new();
+    for (kind, version, labels, name) in [
+        ("Pod", "v1", OWN, "pods.json"),
+        ("Deployment", "apps/v1", OWN, "deployments.json"),
+        ("ReplicaSet", "apps/v1", OWN, "replica-sets.json"),
+        ("Event", "v1", "", "events.json"),
+    ] {
+        match Port::list(&cluster, &Gvk::named(version, kind), namespace, labels).await {
+            Ok(mut items) => {
+                if kind == "Pod" {
+                    names = items
+                        .iter()
+                        .filter_map(|pod| pod["metadata"]["name"].as_str().map(str::to_owned))
+                        .collect();
+                }
+                items.iter_mut().for_each(masked);
+                write(name, serde_json::to_string_pretty(&items).unwrap_or_default())?;
+            }
+            Err(error) => missing.push(format!("{name}: {error}")),
+        }
+    }
+    for pod in names {
+        let request = LogRequest {
+            namespace: namespace.to_owned(),
+            pod: pod.clone(),
+            tail: Some(LINES),
+            ..LogRequest::default()
+        };
+        match Port::log(&cluster, &request).await {
+            Ok(text) => write(&format!("{pod}.log"), masked_text(&text))?,
+            Err(error) => missing.push(format!("{pod}.log: {error}")),
+        }
+    }
+    Ok((files, missing))
+}
+
+fn save(path: &Path, text: &str) -> Result<()> {
+    std::fs::write(path, text).map_err(|error| {
+        Error::new(&codes::DEP008, format!("cannot write {}", path.display())).with_source(&error)
+    })
+}
+
+/// The files that a run of a rollout has kept.
+pub fn evidence(run: &str, context: &Context) -> Vec<String> {
+    let record = context.journal().read(run).ok();
+    let files = record.and_then(|record| record.evidence().ok()).unwrap_or_default();
+    files.iter().map(|path| path.display().to_string()).collect()
+}
+
+/// What a rollout would change, and what is wrong with what it would bring.
+pub async fn survey(reference: &str, context: &Context) -> Result<Survey> {
+    let args = described::Args { image: Some(reference.to_owned()), ..described::Args::default() };
+    let release = Box::pin(described::release(&args, described::Naming::Needed, context)).await?;
+    let manifest = Manifest::of(&release);
+    let bodies: Vec<Value> = manifest.items.iter().map(|item| item.body.clone()).collect();
+    let linted = lint::check(&bodies);
+    let cluster = access::cluster(context).await?;
+    let planned = apply::preview(&cluster, &manifest, Force::Never).await.map_err(access::failed)?;
+    let mut findings: Vec<Finding> = linted
+        .iter()
+        .map(|one| {
+            let severity = if one.severity == Grave::Error { Severity::Error } else { Severity::Warning };
+            let message = format!("{}: {}", one.object, one.message);
+            Finding::new(codes::of_lint(one.id), severity, message).with_hint(one.hint)
+        })
+        .collect();
+    let mut table = Table::new([
+        Column::left("object"),
+        Column::left("change"),
+        Column::left("field"),
+        Column::left("before"),
+        Column::left("after"),
+    ]);
+    let (mut new, mut changed) = (0, 0);
+    for one in &planned {
+        let id = one.id.to_string();
+        match &one.what {
+            What::Created | What::CreatedLater => {
+                new += 1;
+                table.push([id, "new".to_owned()]);
+            }
+            What::Changed { fields } => {
+                changed += 1;
+                for field in fields {
+                    table.push([
+                        id.clone(),
+                        "change".to_owned(),
+                        field.field.clone(),
+                        ::deploy::diff::told(field.before.as_ref()),
+                        ::deploy::diff::told(field.after.as_ref()),
+                    ]);
+                }
+            }
+            What::Owned { owners } => {
+                let owners: Vec<&str> = owners.iter().map(|owner| owner.manager.as_str()).collect();
+                let message = format!("{id} has fields of {}", owners.join(", "));
+                findings.push(
+                    Finding::new(&codes::DEP010, Severity::Error, message).with_hint(codes::DEP010.action),
+                );
+            }
+            What::Refused { reason, hint } => {
+                let message = format!("{id}: {reason}");
+                findings.push(Finding::new(&codes::DEP011, Severity::Error, message).with_hint(hint.clone()));
+            }
+            What::Unchanged => {}
+        }
+    }
+    let sentence = match new + changed {
+        0 => format!("{} objects, nothing would change", planned.len()),
+        _ => format!("{new} of {} objects new, {changed} changed", planned.len()),
+    };
+    Ok(Survey {
+        data: json!({
+            "reference": reference, "objects": planned.len(), "new": new, "changed": changed, "changes": planned,
+            "lint": linted,
+        }),
+        sentence,
+        table: (!table.is_empty()).then_some(table),
+        findings,
+    })
+}

@@ -1,0 +1,5 @@
+//! Commands as they are typed.
+
+mod cluster;
+mod files;
+mod looking;
