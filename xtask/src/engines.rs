@@ -9,6 +9,9 @@ use crate::conformance;
 use crate::run::{Outcome, Parts, check, command, root};
 use crate::suites::Extent;
 
+const BESIDE_OTHERS: [&str; 3] = ["--", "--skip", "overload::"];
+const ALONE: [&str; 2] = ["--", "overload::"];
+
 /// Everything that needs engines or the tools that come with them.
 pub fn run(extent: Extent) -> Outcome {
     let mut parts = Parts::default();
@@ -23,9 +26,9 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     let outcome = parts
         .part("engines: start", || check(script(&["start"])))
         .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
-        .and_then(|()| {
-            parts.part("engines: suites", || check(with_engines(tests(left_out(extent), extent))?))
-        });
+        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&BESIDE_OTHERS, extent))?)))
+        // A flood says most where nothing else is measured beside it.
+        .and_then(|()| parts.part("engines: overload", || check(with_engines(tests(&ALONE, extent))?)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
@@ -44,14 +47,6 @@ pub fn tool(name: &str) -> Command {
 
 fn home() -> PathBuf {
     root().join("target/engines")
-}
-
-/// A flood has to have the machine for itself to say anything of it; it fails now and then (docs/FAULTS.md, known and open).
-fn left_out(extent: Extent) -> &'static [&'static str] {
-    match extent {
-        Extent::Bounded => &["--", "--skip", "overload::"],
-        Extent::Whole => &[],
-    }
 }
 
 /// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
