@@ -206,8 +206,10 @@ async fn judge(answer: Response, url: &Url, what: &str) -> Result<Response> {
     let status = answer.status();
     if status.is_redirection() {
         let target = answer.headers().get(LOCATION).and_then(|to| to.to_str().ok()).unwrap_or_default();
-        let is_login =
-            ["login", "securityRealm", "oauth", "saml", "/auth"].iter().any(|word| target.contains(word));
+        // A job may be called login too, and where Jenkins leads to is in no query.
+        let place = target.split('?').next().unwrap_or_default();
+        let is_login = !place.contains("/job/")
+            && ["login", "securityRealm", "oauth", "saml", "/auth"].iter().any(|word| place.contains(word));
         if is_login {
             return Err(Error::Unauthenticated { url: shown(url) });
         }

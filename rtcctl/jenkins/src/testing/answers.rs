@@ -154,7 +154,13 @@ impl World {
             ("doDelete", true) => {
                 let within = format!("{name}/");
                 self.jobs.retain(|full, _| *full != name && !full.starts_with(&within));
-                (StatusCode::FOUND, [(header::LOCATION, "/jenkins/")]).into_response()
+                // To where it was.
+                let parts = name.rsplit_once('/').map_or("", |(folder, _)| folder).split('/');
+                let to: String = parts
+                    .filter(|part| !part.is_empty())
+                    .map(|part| format!("job/{}/", escape(part)))
+                    .collect();
+                (StatusCode::FOUND, [(header::LOCATION, format!("/jenkins/{to}"))]).into_response()
             }
             ("buildWithParameters", true) if job.wish == Wish::Unparameterized => {
                 job.parameters.clear();

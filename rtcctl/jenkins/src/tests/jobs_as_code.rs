@@ -139,6 +139,16 @@ async fn what_is_described_no_more_is_deleted_the_deepest_first() {
 }
 
 #[tokio::test]
+async fn a_folder_called_login_is_no_login_page() {
+    let folder = FOLDER.replace("\"rtc\"", "\"login\"");
+    let job = DEVELOP.replace("rtc/develop", "login/develop");
+    let (standin, client) = made(&[&folder, &job], |_| {}).await;
+    let strays = ours().strays(&client, &described(&[&folder])).await.unwrap();
+    ours().apply(&client, &strays[0]).await.unwrap();
+    assert_eq!(standin.world().jobs.keys().collect::<Vec<_>>(), ["login"]);
+}
+
+#[tokio::test]
 async fn each_reason_not_to_touch_a_job_is_told() {
     let (standin, client) = made(&[FOLDER, DEVELOP], |_| {}).await;
     // A job where a folder is wanted.

@@ -69,6 +69,8 @@ pub struct Follower<'c> {
     pub tail: Vec<String>,
     keyboard: Keyboard,
     question: Option<Question>,
+    /// Bars rest while somebody types.
+    rests: bool,
 }
 
 const TAIL_LINES: usize = 20;
@@ -103,6 +105,7 @@ impl<'c> Follower<'c> {
             tail: Vec::new(),
             keyboard: Keyboard::default(),
             question: None,
+            rests: false,
         }
     }
 
@@ -212,15 +215,16 @@ impl<'c> Follower<'c> {
     fn show_stages(&mut self, stages: Vec<Stage>) {
         let progress = &self.context.progress;
         for (place, stage) in stages.iter().enumerate() {
-            let before = self.stages.get(place).map(|before| before.status);
-            if before == Some(stage.status) {
-                continue;
-            }
             if self.open.len() <= place {
                 self.open.resize_with(place + 1, || None);
             }
-            let text = format!("{}: {}", shape::plain(&stage.name), stage.status.as_str());
+            let before = self.stages.get(place).map(|before| before.status);
             let is_open = matches!(stage.status, StageStatus::Running | StageStatus::Paused);
+            let rests = is_open && self.rests && self.open[place].is_none();
+            if rests || (before == Some(stage.status) && (!is_open || self.open[place].is_some())) {
+                continue;
+            }
+            let text = format!("{}: {}", shape::plain(&stage.name), stage.status.as_str());
             match (is_open, self.open[place].take()) {
                 (true, Some(task)) => {
                     task.state(text);
@@ -248,6 +252,7 @@ impl<'c> Follower<'c> {
             self.question.as_ref().is_some_and(|asked| inputs.iter().any(|one| one.id == asked.input.id));
         if self.question.is_some() && !still {
             self.question = None;
+            self.rests = false;
             progress.say("somebody else has answered");
         }
         if still {
@@ -260,6 +265,7 @@ impl<'c> Follower<'c> {
             return;
         }
         if let Some(input) = inputs.into_iter().next() {
+            self.rest();
             let proceed = shape::plain(&input.proceed);
             progress.write(&format!(
                 "{} [approve{}/abort/later] ",
@@ -267,6 +273,15 @@ impl<'c> Follower<'c> {
                 if proceed.is_empty() { String::new() } else { format!(" ({proceed})") }
             ));
             self.question = Some(Question { input, answers: Vec::new(), has_agreed: false });
+        }
+    }
+
+    /// Bars would draw over what is typed.
+    fn rest(&mut self) {
+        if self.context.progress.has_bars() {
+            self.rests = true;
+            self.open.iter_mut().for_each(|task| drop(task.take()));
+            self.queue = None;
         }
     }
 
@@ -294,6 +309,7 @@ impl<'c> Follower<'c> {
                 _ => {
                     progress.write("approve, abort or later? ");
                     self.question = Some(question);
+                    self.rests = progress.has_bars();
                     return Ok(());
                 }
             }
@@ -324,6 +340,7 @@ impl<'c> Follower<'c> {
                     .unwrap_or_default();
                 progress.write(&format!("{}{}{default}: ", shape::plain(&next.name), shape::plain(&choices)));
                 self.question = Some(question);
+                self.rests = progress.has_bars();
                 Ok(())
             }
             None => {
@@ -351,6 +368,7 @@ impl<'c> Follower<'c> {
             // Nobody types an answer to SIGTERM.
             OnInterrupt::Ask if signal == Signal::Terminate || !self.keyboard.is_there(self.context) => false,
             OnInterrupt::Ask => {
+                self.rest();
                 let what = what(watch);
                 self.context
                     .progress
