@@ -2,7 +2,7 @@
 
 use crate::prometheus::live;
 use crate::run::{Outcome, Parts, cargo_without_warnings, check, command};
-use crate::{cluster, codegen, engines, fuzz, image, infra, manifests, pipelines, suites, tidy};
+use crate::{cluster, codegen, engines, fuzz, image, infra, manifests, pipelines, ship, suites, tidy};
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -28,6 +28,8 @@ fn all(parts: &mut Parts) -> Outcome {
             "infra",
             "--test",
             "image",
+            "--test",
+            "ship",
         ])?;
         cargo_without_warnings(&["build", "--locked", "-p", "rtcd", "-p", "rtcctl"])
     })?;
@@ -40,5 +42,6 @@ fn all(parts: &mut Parts) -> Outcome {
     cluster::all(parts)?;
     image::all(parts)?;
     infra::all(parts, suites::Extent::Bounded)?;
+    ship::all(parts)?;
     parts.part("fuzz", || fuzz::run(&[]))
 }

@@ -23,6 +23,7 @@ mod pipelines;
 mod platform;
 mod prometheus;
 mod run;
+mod ship;
 mod suites;
 mod tidy;
 
@@ -38,6 +39,7 @@ Tasks of the RTC workspace
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
   cargo xtask test pipelines     Jenkinsfiles by a real parser; agents, Jenkins as code and CodeBuild by schemas
+  cargo xtask test ship          a release from end to end, killed after every step, refused and taken back
   cargo xtask test metrics       every expression of dashboards and rules against a real Prometheus
   cargo xtask test metrics burning
                                  of it, that budgets which burn are told in time
@@ -73,6 +75,7 @@ fn main() -> ExitCode {
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),
         ["test", "manifests"] => manifests::run(),
+        ["test", "ship"] => ship::run(),
         ["test", "pipelines"] => pipelines::run(),
         ["chart"] => manifests::chart(codegen::Mode::Write),
         ["chart", "--check"] => manifests::chart(codegen::Mode::Check),

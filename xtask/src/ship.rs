@@ -1,0 +1,55 @@
+//! `cargo xtask test ship`: a release from end to end, killed after every step, refused and taken back: the real Terraform
+//! and provider against moto, a real registry, a real Prometheus, and a cluster's API.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::engines::script;
+use crate::prometheus::live;
+use crate::run::{Outcome, Parts, check, command, root};
+use crate::{image, infra};
+
+pub fn run() -> Outcome {
+    let mut parts = Parts::default();
+    let outcome = all(&mut parts);
+    parts.print();
+    outcome
+}
+
+pub fn all(parts: &mut Parts) -> Outcome {
+    let mirror = infra::mirror()?;
+    parts.part("ship: install", || check(script(&["install", "registry", "s3", "prometheus"])))?;
+    parts.part("ship: compile", || check(tests(&["--no-run"])))?;
+    let outcome = parts
+        .part("ship: start", || check(at_home(&["start", "registry", "s3"])))
+        .and_then(|()| parts.part("ship: suites", || suites(&mirror)));
+    outcome.and(parts.part("ship: stop", || check(at_home(&["reset"]))))
+}
+
+fn suites(mirror: &std::path::Path) -> Outcome {
+    let mut test = tests(&["--", "--test-threads=1"]);
+    let variables = image::variables(&home())?;
+    let find = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
+    let aws = find("RTC_TEST_S3").ok_or("scripts/engines did not say where moto is")?;
+    let registry = find("RTC_TEST_REGISTRY").ok_or("scripts/engines did not say where the registry is")?;
+    test.env("RTC_TEST_AWS", aws).env("RTC_TEST_REGISTRY", registry);
+    test.env("RTC_TEST_TERRAFORM_MIRROR", mirror).env("RTC_TEST_PROMETHEUS", live::program()?);
+    check(test)
+}
+
+fn home() -> PathBuf {
+    root().join("target/engines-ship")
+}
+
+fn at_home(arguments: &[&str]) -> Command {
+    let mut script = script(&["--home"]);
+    script.arg(home()).args(arguments);
+    script
+}
+
+/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
+fn tests(more: &[&str]) -> Command {
+    let mut test = command("cargo", &["test", "--workspace", "--locked", "--test", "ship"]);
+    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    test
+}
