@@ -233,7 +233,7 @@ impl Ground {
         let (bad, events) = match budgets {
             Budgets::Full => (format!("0 * {COUNTER}"), COUNTER.to_owned()),
             Budgets::Spent => (COUNTER.to_owned(), COUNTER.to_owned()),
-            Budgets::Unknown => ("nothing_at_all[$window]".to_owned(), "nothing_else[$window]".to_owned()),
+            Budgets::Unknown => ("rate(nothing[$window])".to_owned(), "rate(nothing[$window])".to_owned()),
         };
         let text = format!(
             "[defaults]\njournal = \"runs\"\n\n[environments.dev]\nkind = \"remote\"\nterraform = \"infra\"\n\
@@ -284,13 +284,19 @@ impl Ground {
     /// The same, killed as soon as the journal says that a step is finished.
     pub fn ship_killed_after(&self, words: &[&str], step: &str) {
         let mut command = self.command(&[&["ship", "--yes"], words].concat());
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        command.stdout(Stdio::null()).stderr(Stdio::null());
+        let mut child = command.spawn().unwrap();
         tokio::task::block_in_place(|| {
             let finished = format!("\"entry\":\"finished\",\"step\":\"{step}\"");
             let mut ended = None;
             wait_until(
                 || {
                     ended = child.try_wait().unwrap();
+                    // Terraform was left alone by the one before, and holds its lock until it is done.
+                    if ended.is_some_and(|ended| ended.code() == Some(8)) {
+                        child = command.spawn().unwrap();
+                        ended = None;
+                    }
                     ended.is_some() || self.steps().contains(&finished)
                 },
                 &finished,
@@ -299,6 +305,20 @@ impl Ground {
             child.kill().unwrap();
             child.wait().unwrap();
         });
+    }
+
+    /// A release that breaks as soon as its migration is through, where the cluster is our own.
+    pub fn ship_that_breaks_after_its_migration(&self, digest: &str, behaviour: Behaviour) -> Came {
+        let mut command = self.command(&["ship", "--yes"]);
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        tokio::task::block_in_place(|| {
+            let Cluster::Own(api) = &self.cluster else { return };
+            let is_through =
+                |job: &Value| job.to_string().contains(digest) && job["status"]["succeeded"] == 1;
+            wait_until(|| api.objects("Job", NAMESPACE).iter().any(is_through), "the migration");
+            api.behave(digest, behaviour);
+        });
+        tokio::task::block_in_place(|| Came::of(&child.wait_with_output().unwrap()))
     }
 
     /// The journal of the release.

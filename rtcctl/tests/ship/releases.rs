@@ -83,9 +83,18 @@ async fn a_version_that_cannot_run_is_taken_back_with_its_evidence_and_the_notic
     }
     ground.ship(&[]).ended_with(0);
     let (good, _) = ground.deployed("users").unwrap();
-    let digest = ground.change_program("broken");
+    // Nothing of it runs that could be taken back: schemas only go forward.
+    let digest = ground.change_program("migrates nothing");
     ground.behave(&digest, Behaviour::WrongFormat);
-    let back = ground.ship(&[]).ended_with(24).document();
+    let stopped = ground.ship(&[]).ended_with(23).document();
+    assert_eq!(stopped["data"]["failure"]["step"], "deploy", "{stopped}");
+    assert_eq!(ground.deployed("users").unwrap().0, good);
+
+    let digest = ground.change_program("runs nowhere");
+    let back = ground
+        .ship_that_breaks_after_its_migration(&digest, Behaviour::WrongFormat)
+        .ended_with(24)
+        .document();
     assert_eq!(back["status"], "rolled_back");
     assert_eq!(back["data"]["failure"]["step"], "deploy", "{back}");
     assert_eq!(ground.deployed("users").unwrap().0, good, "what ran before runs again");
