@@ -83,7 +83,7 @@ impl Typed {
 
     /// Runs a command; `signal` says when and how it is asked to stop.
     pub(crate) async fn run_until(&self, words: &[&str], signal: impl Future<Output = Signal>) -> Came {
-        self.run_with(words, None, signal).await
+        self.run_with(words, None, |_| signal).await
     }
 
     /// The same before a keyboard on which `typed` is typed.
@@ -93,14 +93,25 @@ impl Typed {
         typed: &str,
         signal: impl Future<Output = Signal>,
     ) -> Came {
-        self.run_with(words, Some(typed), signal).await
+        self.run_with(words, Some(typed), |_| signal).await
     }
 
-    async fn run_with(
+    /// The same until what it has written is enough; then Ctrl-C is pressed.
+    pub(crate) async fn run_until_said(&self, words: &[&str], is_enough: impl Fn(&str) -> bool) -> Came {
+        let enough = |stdout: Captured| async move {
+            while !is_enough(&stdout.text()) {
+                tokio::task::yield_now().await;
+            }
+            Signal::Interrupt
+        };
+        self.run_with(words, None, enough).await
+    }
+
+    async fn run_with<F: Future<Output = Signal>>(
         &self,
         words: &[&str],
         typed: Option<&str>,
-        signal: impl Future<Output = Signal>,
+        signal: impl FnOnce(Captured) -> F,
     ) -> Came {
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let io = Io {
@@ -117,6 +128,7 @@ impl Typed {
         };
         let words = std::iter::once("rtcctl").chain(words.iter().copied()).map(Into::into);
         let (trigger, interrupts) = Interrupts::new();
+        let signal = signal(stdout.clone());
         let asking = async {
             trigger.fire(signal.await);
             std::future::pending::<Infallible>().await
