@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::build::build;
+use crate::error::Error;
 use crate::fixture::{project, put, workspace};
 use crate::settings::Materials;
 
@@ -93,6 +94,9 @@ fn the_document_keeps_the_rules_of_spdx() {
     let document = bill(&folder, &settings);
     check(&document);
     assert_eq!(document["creationInfo"]["created"], "2023-11-14T22:13:20Z");
+    // How far it can be believed is in it.
+    let comment = document["creationInfo"]["comment"].as_str().unwrap();
+    assert!(comment.contains("for every platform") && comment.contains("development dependencies left out"));
 }
 
 #[test]
