@@ -258,6 +258,41 @@ async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rolling_restart_proves_that_nobody_noticed_and_a_kill_that_somebody_did() {
+    let _turn = TURN.lock().await;
+    let split = Split::up(Engine::KafkaA).await;
+    // What the machine bears without refusing anything: a release is built for 200 a second, a debug build for less.
+    let rate = if cfg!(debug_assertions) { "20" } else { "200" };
+    let words = ["restart", "--prove", "--prove-rate", rate, "-o", "json"];
+    let report = split.rtcctl(&words).await.expect(0).json();
+    let figures = &report["data"]["proof"]["figures"];
+    assert_eq!(report["data"]["restarted"].as_array().map(Vec::len), Some(PROCESSES), "{report}");
+    assert_eq!(
+        (&figures["unavailable"], &figures["availability_percent"]),
+        (&json!(0), &json!(100.0)),
+        "{figures}"
+    );
+    assert!(figures["requests"].as_u64() > Some(100), "{figures}");
+
+    // The same eyes see what is lost where nothing is drained: both entrances die at once.
+    let words = ["restart", "analytics", "--prove", "--prove-rate", rate, "-o", "json"];
+    let before = pid_of(&split.status().await, "analytics", 1);
+    let seen = tokio::join!(split.rtcctl(&words), async {
+        // Once a process is another one, the load has begun.
+        let has_begun = async || pid_of(&split.status().await, "analytics", 1) != before;
+        assert!(eventually(has_begun).await);
+        let status = split.status().await;
+        for replica in [1, 2] {
+            kill(pid_of(&status, "gateway", replica));
+        }
+    });
+    let report = seen.0.expect(30).json();
+    assert_eq!(report["data"]["proof"]["verdict"], "breached", "{report}");
+    assert!(report["data"]["proof"]["figures"]["unavailable"].as_u64() > Some(0), "{report}");
+    split.down().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_process_outlives_a_supervisor_that_was_killed_and_the_next_one_takes_over() {
     let _turn = TURN.lock().await;
     let Split { engines, directory, platform } = Split::up(Engine::KafkaA).await;
