@@ -184,8 +184,24 @@ impl Cluster {
     }
 }
 
-/// Who owns which field is a third of an object, and nobody here asks.
+/// Takes out what no world reads and what makes an object large: owners of fields, and of pods what their containers
+/// are given.
 fn lean(object: &mut Json) {
+    if object["kind"] == "Pod"
+        && let Some(spec) = object.get_mut("spec").and_then(Json::as_object_mut)
+    {
+        for field in ["volumes", "affinity", "tolerations", "topologySpreadConstraints"] {
+            spec.remove(field);
+        }
+        for list in ["containers", "initContainers"] {
+            let containers = spec.get_mut(list).and_then(Json::as_array_mut).into_iter().flatten();
+            for container in containers.filter_map(Json::as_object_mut) {
+                for field in ["env", "envFrom", "args", "volumeMounts", "resources", "securityContext"] {
+                    container.remove(field);
+                }
+            }
+        }
+    }
     if let Some(metadata) = object["metadata"].as_object_mut() {
         metadata.remove("managedFields");
     }

@@ -33,21 +33,33 @@ struct Detail {
     containers: bool,
     /// Reasons on lines of their own.
     reasons: bool,
-    /// What is below workloads.
-    below: bool,
+    /// What is below workloads: of all, of those that are not well, of none.
+    below: Below,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Below {
+    All,
+    Unwell,
+    None,
 }
 
 const ALL: usize = usize::MAX;
 
+const fn detail(pods: [usize; 5], containers: bool, reasons: bool, below: Below) -> Detail {
+    Detail { pods, containers, reasons, below }
+}
+
 /// From everything to the least, in the order in which they are tried.
-const DETAILS: [Detail; 7] = [
-    Detail { pods: [ALL; 5], containers: true, reasons: true, below: true },
-    Detail { pods: [ALL, ALL, ALL, 3, 3], containers: true, reasons: true, below: true },
-    Detail { pods: [4, 4, 4, 1, 1], containers: true, reasons: true, below: true },
-    Detail { pods: [3, 2, 1, 0, 0], containers: false, reasons: true, below: true },
-    Detail { pods: [1, 1, 0, 0, 0], containers: false, reasons: true, below: true },
-    Detail { pods: [1, 0, 0, 0, 0], containers: false, reasons: false, below: true },
-    Detail { pods: [0; 5], containers: false, reasons: false, below: false },
+const DETAILS: [Detail; 8] = [
+    detail([ALL; 5], true, true, Below::All),
+    detail([ALL, ALL, ALL, 3, 3], true, true, Below::All),
+    detail([4, 4, 4, 1, 1], true, true, Below::All),
+    detail([4, 4, 4, 1, 1], true, true, Below::Unwell),
+    detail([3, 2, 1, 0, 0], false, true, Below::Unwell),
+    detail([1, 1, 0, 0, 0], false, true, Below::Unwell),
+    detail([1, 0, 0, 0, 0], false, false, Below::Unwell),
+    detail([0; 5], false, false, Below::None),
 ];
 
 /// As much as there is room for.
@@ -112,7 +124,17 @@ fn shown(rows: &[Row], detail: Detail, width: usize) -> Vec<Line> {
     let mut taken = [0; 5];
     let mut is_hidden = false;
     let mut pod_is_well = true;
+    let mut is_closed = false;
     for row in rows {
+        if row.depth == 0 {
+            is_closed = match detail.below {
+                Below::All => false,
+                Below::Unwell => row.mark == Mark::Well,
+                Below::None => true,
+            };
+        } else if is_closed {
+            continue;
+        }
         match row.kind {
             "container" => {
                 if is_hidden || !detail.containers || pod_is_well {
@@ -133,16 +155,11 @@ fn shown(rows: &[Row], detail: Detail, width: usize) -> Vec<Line> {
             _ => {
                 folded.flush(width, &mut lines);
                 taken = [0; 5];
-                if row.depth > 0 && !detail.below {
-                    continue;
-                }
             }
         }
         columns.line(row, detail.reasons, &mut lines);
     }
-    if detail.below {
-        folded.flush(width, &mut lines);
-    }
+    folded.flush(width, &mut lines);
     lines
 }
 
@@ -278,6 +295,21 @@ mod tests {
         let shown = lines.iter().filter(|line| line.text.contains("web-1-0")).count();
         assert_eq!(counted + shown, 500, "{lines:#?}");
         assert!(lines.iter().any(|line| line.mark == Mark::Failing && line.text.contains("web-1-0000")));
+    }
+
+    #[test]
+    fn what_fails_is_shown_before_what_is_well_below_other_workloads() {
+        let mut rows = many(50, 5);
+        for at in 0..15 {
+            rows.push(row(0, "Deployment", &format!("well{at}"), Mark::Well));
+            rows.push(row(1, "ReplicaSet", &format!("well{at}-1"), Mark::Well));
+            rows.push(row(2, "Pod", &format!("well{at}-1-x"), Mark::Well));
+        }
+        let lines = lines(&rows, Room { width: 80, height: Some(22) });
+        assert!(lines.len() <= 22, "{lines:#?}");
+        assert!(lines.iter().any(|line| line.text.contains("web-1-0000")), "{lines:#?}");
+        assert!(!lines.iter().any(|line| line.text.contains("well3-1")), "{lines:#?}");
+        assert_eq!(lines.iter().filter(|line| line.text.starts_with("✓ well")).count(), 15);
     }
 
     #[test]

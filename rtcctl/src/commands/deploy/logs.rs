@@ -15,6 +15,7 @@ use rollout::world::{Target, World};
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::{access, targets, within};
 use crate::cli::duration;
@@ -253,6 +254,7 @@ async fn follow(args: &Args, cluster: &Cluster, targets: &[Target], context: &Co
     let (sender, mut said) = mpsc::channel(WAITING);
     let mut readers = JoinSet::new();
     let mut begun = BTreeSet::new();
+    let mut broken_at: BTreeMap<_, Instant> = BTreeMap::new();
     let mut writer = Writer::new(context);
     loop {
         tokio::select! {
@@ -262,8 +264,9 @@ async fn follow(args: &Args, cluster: &Cluster, targets: &[Target], context: &Co
                 Said::Line(source, line) => writer.line(&source, &line)?,
                 Said::Ended(source, Some(error)) => {
                     writer.refused(&source, &error);
-                    // It goes on where it broke off, as soon as anything is heard of the pod.
+                    // It goes on where it broke off, to a second, as soon as anything is heard of a pod.
                     begun.remove(&source.life());
+                    broken_at.entry(source.life()).or_insert_with(Instant::now);
                 }
                 Said::Ended(_, None) => {}
             },
@@ -279,7 +282,11 @@ async fn follow(args: &Args, cluster: &Cluster, targets: &[Target], context: &Co
                 news.tell(&mut world, context.clock.now());
                 for source in sources(&world, args, context) {
                     if begun.insert(source.life()) {
-                        let request = request(&source, args);
+                        let mut request = request(&source, args);
+                        if let Some(at) = broken_at.remove(&source.life()) {
+                            request.tail = None;
+                            request.since = Some(at.elapsed() + Duration::from_secs(1));
+                        }
                         readers.spawn(read(cluster.clone(), source, request, sender.clone()));
                     }
                 }
