@@ -10,6 +10,7 @@
 
 mod answers;
 pub mod behaviour;
+mod changes;
 mod controllers;
 mod defaults;
 pub mod fields;
