@@ -63,11 +63,8 @@ pub async fn drive<D: Steps + Ledger>(release: &mut Release, driver: &mut D) -> 
             None => return Err(driver.defect("a step was begun without what it needs")),
             Some(done) => done,
         };
-        let fact = match done {
-            Ok(given) => match release.hand_over(&given) {
-                Ok(()) => Fact::Finished { given },
-                Err(failure) => Fact::Failed { failure: *failure },
-            },
+        let fact = match done.and_then(|given| release.hand_over(&given).map(|()| given)) {
+            Ok(given) => Fact::Finished { given },
             Err(why) if why.is_wish() => return Ok(End::Stopped { why: *why, noticed: None }),
             Err(why) => match step {
                 Step::Collect => {

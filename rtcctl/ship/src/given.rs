@@ -131,6 +131,27 @@ pub struct Pushed {
     pub run: Option<String>,
 }
 
+/// Whether requests were lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answered {
+    All,
+    NotAll,
+    /// Too few were sent, or not during all of it.
+    Unknown,
+}
+
+/// What load came to that was driven through the entry point during a rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Load {
+    pub answered: Answered,
+    /// In words.
+    pub sentence: String,
+    /// Where it was driven, how much of it, and the figures.
+    #[serde(default, skip_serializing_if = "Json::is_null")]
+    pub details: Json,
+}
+
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Deployed {
     /// The digest that its manifest pins.
@@ -145,6 +166,9 @@ pub struct Deployed {
     /// The share of requests that were answered well meanwhile, where load was driven.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability: Option<f64>,
+    /// What became of that load.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub load: Option<Load>,
     /// When it was done, in milliseconds since 1970: baking counts from there.
     pub done_at_ms: i64,
     /// The run of the journal that the rollout is.
@@ -160,6 +184,7 @@ pub struct Proved {
     /// What the pods run, each digest once.
     pub running: Vec<Digest>,
     pub pods: u32,
+    /// Where load has shown it of the whole rollout.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub availability: Option<f64>,
 }
@@ -247,7 +272,11 @@ impl Given {
             }
             Given::Prove(proved) => {
                 let digests: Vec<&str> = proved.running.iter().map(Digest::short).collect();
-                format!("{} pods run {}{}", proved.pods, digests.join(", "), available(proved.availability))
+                let under_load = match proved.availability {
+                    None => ", not proved under load".to_owned(),
+                    shown => available(shown),
+                };
+                format!("{} pods run {}{under_load}", proved.pods, digests.join(", "))
             }
             Given::Gate(gated) => gated.sentence.clone(),
             Given::Collect(collected) => format!("{} files kept", collected.files.len()),
@@ -264,8 +293,11 @@ impl Given {
     }
 }
 
+/// Rounded down: one request that was lost is never the whole.
 fn available(availability: Option<f64>) -> String {
-    availability.map_or_else(String::new, |share| format!(", {:.3} % available", share * 100.0))
+    availability.map_or_else(String::new, |share| {
+        format!(", {:.3} % available", (share * 100_000.0).floor() / 1_000.0)
+    })
 }
 
 /// What all steps have given so far.

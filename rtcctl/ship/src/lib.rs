@@ -28,12 +28,12 @@ pub use budget::{Budget, BudgetVerdict, Left, judge_budgets};
 pub use drive::{Ledger, Steps, drive};
 pub use failure::{After, EXITS, Failure, Lasting, after};
 pub use given::{
-    Applied, BudgetSeen, Built, Collected, Deployed, Digest, Gated, Given, NoDigest, Noticed, Outputs,
-    Planned, PlannedChange, Proved, Pushed, RolledBack,
+    Answered, Applied, BudgetSeen, Built, Collected, Deployed, Digest, Gated, Given, Load, NoDigest, Noticed,
+    Outputs, Planned, PlannedChange, Proved, Pushed, RolledBack,
 };
 pub use left::{Rest, what_is_left};
-pub use release::{End, Fact, Mark, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release};
-pub use request::{OnFailure, Pinned, Refusal, Request};
+pub use release::{End, Fact, LOST, Mark, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release, UNKNOWN};
+pub use request::{IfUnknown, OnFailure, Pinned, Proving, Refusal, Request};
 pub use step::{How, Resume, Row, STEPS, Step};
 pub use story::{Story, Word};
 

@@ -8,14 +8,17 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::{After, Failure, after};
-use crate::given::{Digest, Given, Noticed, Outputs};
-use crate::request::{OnFailure, Request};
+use crate::given::{Answered, Digest, Given, Noticed, Outputs};
+use crate::request::{IfUnknown, OnFailure, Request};
 use crate::step::{How, Step};
 
 /// The code of a digest that is not the one before it.
 pub const OTHER_DIGEST: &str = "SHP004";
 /// The code of pods that run another one, or of none.
 pub const OTHER_RUNS: &str = "SHP010";
+/// The codes of a rollout that lost requests, and of one of which nobody knows it.
+pub const LOST: &str = "DEP030";
+pub const UNKNOWN: &str = "DEP031";
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +92,8 @@ impl End {
     pub fn exit(&self) -> u8 {
         match self {
             End::Released => 0,
+            // Every pod runs it, and requests were lost on the way.
+            End::Failed(failure) if failure.code == LOST => failure.exit,
             End::Failed(failure) if failure.step == Step::Prove => 23,
             End::Failed(failure) => failure.exit,
             End::RolledBack { .. } => 24,
@@ -258,9 +263,27 @@ impl Release {
             Given::Deploy(deployed) => same("the manifest pins", &deployed.image, self.image(), 23),
             Given::Prove(proved) => match proved.running.as_slice() {
                 [] => Err(other(Step::Prove, 23, "no pod runs it".to_owned())),
-                running => running.iter().try_for_each(|one| same("a pod runs", one, self.image(), 23)),
+                running => {
+                    running.iter().try_for_each(|one| same("a pod runs", one, self.image(), 23))?;
+                    self.under_load()
+                }
             },
             _ => Ok(()),
+        }
+    }
+
+    /// Whether load has shown what it was to show. What was lost is lost, whoever goes on.
+    fn under_load(&self) -> Result<(), Box<Failure>> {
+        let Some(asked) = &self.request.prove else { return Ok(()) };
+        let load = self.outputs.deploy.as_ref().and_then(|deployed| deployed.load.as_ref());
+        let answered = load.map_or(Answered::Unknown, |load| load.answered);
+        let sentence = load.map_or("no load was driven during the rollout", |load| load.sentence.as_str());
+        match (answered, asked.if_unknown) {
+            (Answered::All, _) | (Answered::Unknown, IfUnknown::GoOn) => Ok(()),
+            (Answered::NotAll, _) => Err(Box::new(Failure::new(Step::Prove, 30, LOST, sentence))),
+            (Answered::Unknown, IfUnknown::Stop) => {
+                Err(Box::new(Failure::new(Step::Prove, 31, UNKNOWN, sentence)))
+            }
         }
     }
 

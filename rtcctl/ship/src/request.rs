@@ -26,8 +26,31 @@ pub struct Pinned {
     pub digest: Digest,
 }
 
+/// What follows where nobody knows whether requests were lost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfUnknown {
+    /// The run stays open.
+    #[default]
+    Stop,
+    /// Somebody has said that it is to go on.
+    GoOn,
+}
+
+/// Load that is driven through the entry point during the rollout.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Proving {
+    /// The entry point, where it is not the environment's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Requests a second.
+    pub rate: f64,
+    #[serde(default)]
+    pub if_unknown: IfUnknown,
+}
+
 /// What a release was begun with. It is kept in the journal, and a resumed run has the same.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Request {
     pub environment: String,
     /// The image of `rtc.toml` that is built and deployed.
@@ -43,6 +66,9 @@ pub struct Request {
     /// Resources that keep data and may be destroyed all the same.
     #[serde(default)]
     pub allow_destroy: Vec<String>,
+    /// Without it, nobody is asked whether the rollout was noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prove: Option<Proving>,
 }
 
 /// Why a request makes no release.
@@ -54,6 +80,8 @@ pub enum Refusal {
     Needs { step: Step, needs: Step },
     #[error("everything is skipped")]
     Nothing,
+    #[error("load is driven during deploy and judged by prove, and {} is skipped", .0.name())]
+    Load(Step),
 }
 
 const ASKED: &str = "asked for";
@@ -101,7 +129,20 @@ impl Request {
             skip,
             on_failure: OnFailure::default(),
             allow_destroy: Vec::new(),
+            prove: None,
         })
+    }
+
+    /// The same, under load.
+    ///
+    /// # Errors
+    /// There would be nothing during which to drive it, or nobody to judge it.
+    pub fn proving(mut self, prove: Proving) -> Result<Self, Refusal> {
+        if let Some(step) = [Step::Deploy, Step::Prove].into_iter().find(|step| self.skips(*step).is_some()) {
+            return Err(Refusal::Load(step));
+        }
+        self.prove = Some(prove);
+        Ok(self)
     }
 
     /// Whether a step is left out, and why.

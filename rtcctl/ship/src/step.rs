@@ -16,7 +16,7 @@ pub enum Step {
     Push,
     /// Brings the digest into the cluster, and watches until its pods are there.
     Deploy,
-    /// Asserts that what runs is what was built.
+    /// Asserts that what runs is what was built, and that load, where it was driven, lost no request.
     Prove,
     /// Judges metrics after the release.
     Gate,

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::asked;
 use super::world::{Gone, Weather, World, live};
-use crate::{End, OnFailure, Step};
+use crate::{Answered, End, IfUnknown, OnFailure, Proving, Step};
 
 fn fair() -> Weather {
     Weather { budget_left: Some(0.8), ..Weather::default() }
@@ -54,6 +54,17 @@ fn a_death_at_any_single_place_of_a_way_back_changes_nothing_of_it() {
     let weather = Weather { fails: Some((Step::Gate, 30)), ..fair() };
     for life in 0..90 {
         check(&weather, OnFailure::RollBack, &[life]);
+    }
+}
+
+#[test]
+fn a_death_at_any_single_place_of_a_release_that_lost_requests_changes_nothing_of_it() {
+    let proving = Proving { address: None, rate: 50.0, if_unknown: IfUnknown::Stop };
+    let request = asked().proving(proving).unwrap();
+    let weather = Weather { answered: Some(Answered::NotAll), ..fair() };
+    for life in 0..90 {
+        let (world, end) = lives(&request, &weather, &[life]);
+        assert_eq!((end.exit(), world.runs, world.generation), (24, Some(super::digest('f')), 2));
     }
 }
 

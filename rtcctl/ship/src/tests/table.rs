@@ -5,9 +5,9 @@ use std::collections::BTreeSet;
 use super::world::{Weather, World, live};
 use super::{asked, digest, pinned, without};
 use crate::{
-    Applied, Budget, BudgetVerdict, Digest, EXITS, End, Fact, Failure, Given, How, Lasting, Left, Next,
-    OnFailure, Outcome, Planned, PlannedChange, Proved, Pushed, Refusal, Release, Request, Rest, STEPS, Step,
-    Word, judge_budgets, what_is_left,
+    Answered, Applied, Budget, BudgetVerdict, Digest, EXITS, End, Fact, Failure, Given, How, IfUnknown,
+    Lasting, Left, Next, OnFailure, Outcome, Planned, PlannedChange, Proved, Proving, Pushed, Refusal,
+    Release, Request, Rest, STEPS, Step, Word, judge_budgets, what_is_left,
 };
 
 fn fair() -> Weather {
@@ -132,6 +132,76 @@ fn pods_that_run_something_else_are_taken_back() {
     let (world, end) = run(&asked(), Weather { runs_another: true, ..fair() });
     assert_eq!((end.exit(), world.runs), (24, Some(digest('f'))));
     assert_eq!(end.failure().unwrap().code, crate::OTHER_RUNS);
+}
+
+fn under_load() -> Request {
+    let proving = Proving { address: None, rate: 50.0, if_unknown: IfUnknown::Stop };
+    asked().proving(proving).unwrap()
+}
+
+#[test]
+fn requests_that_were_lost_take_the_release_back_or_are_told_where_it_stays() {
+    let mut request = under_load();
+    let weather = Weather { answered: Some(Answered::NotAll), ..fair() };
+    let (world, end) = run(&request, weather.clone());
+    assert_eq!((end.exit(), world.runs), (24, Some(digest('f'))));
+    assert_eq!(end.failure().map(|why| (why.step, why.code.as_str())), Some((Step::Prove, crate::LOST)));
+    request.on_failure = OnFailure::Leave;
+    let (world, end) = run(&request, weather.clone());
+    assert_eq!((end.exit(), world.runs), (30, Some(digest('a'))));
+    // Nobody is asked for it who did not ask.
+    assert_eq!(run(&asked(), weather).1, End::Released);
+}
+
+#[test]
+fn load_of_which_nobody_knows_stops_the_release_until_somebody_says_that_it_goes_on() {
+    for answered in [None, Some(Answered::Unknown)] {
+        let mut request = under_load();
+        let mut world = World { runs: Some(digest('f')), ..World::default() };
+        let mut weather = Weather { answered, ..fair() };
+        for _ in 0..2 {
+            let end = live(&request, &mut world, &mut weather, None).unwrap();
+            assert_eq!((end.exit(), matches!(end, End::Stopped { .. })), (31, true), "{answered:?}");
+            assert_eq!(end.failure().map(|why| why.code.as_str()), Some(crate::UNKNOWN));
+        }
+        assert!(!begun(&world).contains(&Step::Gate));
+        request.prove.as_mut().unwrap().if_unknown = IfUnknown::GoOn;
+        assert_eq!(live(&request, &mut world, &mut weather, None).unwrap(), End::Released);
+        assert_eq!((world.effects["deploy"], world.runs), (1, Some(digest('a'))));
+    }
+}
+
+#[test]
+fn nobody_goes_on_over_requests_that_were_lost() {
+    let mut request = under_load();
+    request.prove.as_mut().unwrap().if_unknown = IfUnknown::GoOn;
+    for (answered, exit) in [(Answered::NotAll, 24), (Answered::All, 0)] {
+        let (_, end) = run(&request, Weather { answered: Some(answered), ..fair() });
+        assert_eq!(end.exit(), exit);
+    }
+}
+
+#[test]
+fn load_needs_a_rollout_and_somebody_who_judges_it() {
+    let proving =
+        || Proving { address: Some("http://shop".to_owned()), rate: 5.0, if_unknown: IfUnknown::Stop };
+    for (steps, step) in
+        [(vec![Step::Prove], Step::Prove), (vec![Step::Deploy, Step::Prove, Step::Gate], Step::Deploy)]
+    {
+        assert_eq!(without(&steps).unwrap().proving(proving()), Err(Refusal::Load(step)));
+    }
+    let request = asked().proving(proving()).unwrap();
+    let text = serde_json::to_string(&request).unwrap();
+    assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), request);
+}
+
+#[test]
+fn what_load_has_shown_is_said_and_so_is_that_it_has_not() {
+    let says =
+        |availability| Given::Prove(Proved { running: vec![digest('a')], pods: 2, availability }).sentence();
+    assert_eq!(says(None), "2 pods run sha256:aaaaaaaaaaaa, not proved under load");
+    assert_eq!(says(Some(1.0)), "2 pods run sha256:aaaaaaaaaaaa, 100.000 % available");
+    assert!(says(Some(0.999_999_9)).ends_with(", 99.999 % available"));
 }
 
 #[test]

@@ -6,9 +6,9 @@ use std::task::{Context, Poll, Waker};
 
 use super::digest;
 use crate::{
-    Applied, Budget, BudgetSeen, BudgetVerdict, Built, Collected, Deployed, Digest, End, Fact, Failure,
-    Gated, How, Ledger, Left, Noticed, Planned, PlannedChange, Proved, Pushed, Release, Request, Rest,
-    RolledBack, Step, Steps, Story, drive, judge_budgets, what_is_left,
+    Answered, Applied, Budget, BudgetSeen, BudgetVerdict, Built, Collected, Deployed, Digest, End, Fact,
+    Failure, Gated, How, Ledger, Left, Load, Noticed, Planned, PlannedChange, Proved, Pushed, Release,
+    Request, Rest, RolledBack, Step, Steps, Story, drive, judge_budgets, what_is_left,
 };
 
 /// Why a process went no further.
@@ -44,6 +44,8 @@ pub struct Weather {
     pub times: Option<u32>,
     pub rollback_fails: bool,
     pub runs_another: bool,
+    /// What load comes to during the rollout, where it is driven.
+    pub answered: Option<Answered>,
 }
 
 pub struct Process<'a> {
@@ -196,6 +198,11 @@ impl Steps for Process<'_> {
             revision: None,
             previous: None,
             availability: None,
+            load: self.weather.answered.map(|answered| Load {
+                answered,
+                sentence: "the load".to_owned(),
+                details: serde_json::Value::Null,
+            }),
             done_at_ms: 0,
             run: None,
             details: serde_json::Value::Null,

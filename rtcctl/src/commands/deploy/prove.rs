@@ -53,8 +53,8 @@ pub struct Proof {
     _news: mpsc::UnboundedReceiver<crate::load::News>,
 }
 
-/// Begins to drive load, where that was asked for.
-pub async fn begin(args: &Args, context: &Context) -> Result<Option<Proof>> {
+/// Where load would be driven: the platform, and its address as the generator takes it.
+fn entry(args: &Args, context: &Context) -> Result<Option<(Platform, String, Place)>> {
     let platform = match args.prove.as_deref() {
         None => return Ok(None),
         Some("") => match context.config.text("api_url") {
@@ -68,6 +68,17 @@ pub async fn begin(args: &Args, context: &Context) -> Result<Option<Proof>> {
         let message = format!("{address} is not a plain http address, and the generator speaks no other");
         Error::new(&codes::LOD004, message)
     })?;
+    Ok(Some((platform, address, place)))
+}
+
+/// Whether load could be driven at all, without asking anybody.
+pub fn check(args: &Args, context: &Context) -> Result<Option<String>> {
+    Ok(entry(args, context)?.map(|(_, address, _)| address))
+}
+
+/// Begins to drive load, where that was asked for.
+pub async fn begin(args: &Args, context: &Context) -> Result<Option<Proof>> {
+    let Some((platform, address, place)) = entry(args, context)? else { return Ok(None) };
     let products: Vec<String> = goods(&platform, PRODUCTS).await?.into_iter().map(|one| one.id).collect();
     let now = context.clock.now();
     let run = format!("prove-{:016x}", SplitMix(now.as_millis().unsigned_abs()).next());

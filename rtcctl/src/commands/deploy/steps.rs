@@ -19,13 +19,13 @@ use kubernetes::write::Force;
 use manifests::lint::{self, Severity as Grave};
 use oci::Digest;
 use rollout::evidence::{masked, masked_text};
-use rollout::lifecycle::OnFailure;
+use rollout::lifecycle::{OnFailure, State as Lifecycle};
 use rollout::verdict::Rules;
 use serde_json::{Value, json};
 
 use super::driving::{self, Drive};
 use super::gauge::Metrics;
-use super::{access, described};
+use super::{access, described, prove};
 use crate::codes::{self, Code};
 use crate::commands::runs;
 use crate::context::Context;
@@ -49,6 +49,43 @@ pub struct Rolled {
     pub revision: u64,
     pub previous: Option<u64>,
     pub previous_image: Option<String>,
+    /// Where it was asked for.
+    pub load: Option<Load>,
+}
+
+/// How much of a rollout load was driven through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seen {
+    All,
+    /// It had begun before.
+    Rest,
+    /// It was over before, or the generator came to no answer.
+    Nothing,
+}
+
+/// Load that was driven while it went on.
+pub struct Load {
+    pub seen: Seen,
+    pub proved: Option<prove::Proved>,
+}
+
+/// Load that is being driven.
+struct Driven {
+    seen: Seen,
+    proof: prove::Proof,
+}
+
+impl Driven {
+    async fn begin(seen: Seen, proving: &prove::Args, context: &Context) -> Result<Option<Self>> {
+        Ok(prove::begin(proving, context).await?.map(|proof| Self { seen, proof }))
+    }
+
+    async fn end(self) -> Load {
+        match self.proof.end().await {
+            Ok(proved) => Load { seen: self.seen, proved: Some(proved) },
+            Err(_) => Load { seen: Seen::Nothing, proved: None },
+        }
+    }
 }
 
 /// What a rollout would change.
@@ -87,17 +124,30 @@ fn earlier(run: Option<&str>, context: &Context) -> Result<Earlier> {
     })
 }
 
-/// Rolls an image out. `known` is the run of somebody who is gone; `began` is told the run before anything changes.
+/// Rolls an image out, under load where `proving` says so. `known` is the run of somebody who is gone; `began` is told the
+/// run before anything changes.
 pub async fn roll_out(
     reference: &str,
     on_failure: OnFailure,
+    proving: &prove::Args,
     known: Option<&str>,
     began: impl FnOnce(&str) -> Result<()>,
     context: &Context,
 ) -> Result<Rolled> {
-    let book = match earlier(known, context)? {
-        Earlier::Open => driving::resume(known.unwrap_or_default(), context)?,
-        Earlier::Over(0, _) => return rolled(known.unwrap_or_default(), context).await,
+    let before = earlier(known, context)?;
+    let seen = if known.is_none() { Seen::All } else { Seen::Rest };
+    let (book, load) = match before {
+        Earlier::Open => {
+            let book = driving::resume(known.unwrap_or_default(), context)?;
+            // Nothing of it was done yet.
+            let seen = if book.lifecycle().state == Lifecycle::Planned { Seen::All } else { seen };
+            (book, Driven::begin(seen, proving, context).await?)
+        }
+        Earlier::Over(0, _) => {
+            let mut rolled = rolled(known.unwrap_or_default(), context).await?;
+            rolled.load = proving.prove.as_ref().map(|_| Load { seen: Seen::Nothing, proved: None });
+            return Ok(rolled);
+        }
         // Nobody knows what became of one that was not done in time: another looks, and changes nothing that is so.
         Earlier::Over(exit, summary) if exit != exit::TIMED_OUT.code() => {
             return Err(ended(known.unwrap_or_default(), exit, summary));
@@ -116,10 +166,22 @@ pub async fn roll_out(
                 on_failure,
                 ..plan("rollout", &release.image.to_string(), &description.namespace, manifest, context)
             };
-            driving::begin(plan, &[("image", reference.to_owned())], context)?
+            let load = Driven::begin(seen, proving, context).await?;
+            (driving::begin(plan, &[("image", reference.to_owned())], context)?, load)
         }
     };
-    drive(book, began, context).await
+    let done = drive(book, began, context).await;
+    let load = match load {
+        Some(load) => load.end().await,
+        None => return done,
+    };
+    match done {
+        Ok(rolled) => Ok(Rolled { load: Some(load), ..rolled }),
+        Err(error) => Err(match &load.proved {
+            Some(proved) => error.with_cause(format!("meanwhile {}", proved.sentence())),
+            None => error,
+        }),
+    }
 }
 
 /// Goes back to the revision before `revision`; of a run that was begun before, on with it.
@@ -226,6 +288,7 @@ async fn rolled(run: &str, context: &Context) -> Result<Rolled> {
         revision: ours.head.number,
         previous: previous.map(|one| one.head.number),
         previous_image: previous.map(|one| one.head.image.clone()),
+        load: None,
     })
 }
 

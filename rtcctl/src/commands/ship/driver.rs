@@ -460,10 +460,13 @@ impl Steps for Driver<'_> {
 
     async fn collect(&mut self, deployed: &Deployed, why: &Failure) -> Came<Collected> {
         let kept = self.keep("failure.json", &json!(why));
+        let load = deployed.load.as_ref().map(|load| self.keep("load.json", &json!(load)));
         let mut collected = rollout::collect(self, deployed).await?;
-        match kept {
-            Ok(path) => collected.files.insert(0, path),
-            Err(error) => collected.missing.push(error.message().to_owned()),
+        for kept in load.into_iter().chain([kept]) {
+            match kept {
+                Ok(path) => collected.files.insert(0, path),
+                Err(error) => collected.missing.push(error.message().to_owned()),
+            }
         }
         Ok(collected)
     }

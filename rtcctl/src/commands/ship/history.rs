@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use journal::{Entry, Record, Run, Stamped, Start, State};
 use serde_json::{Value, json};
-use ship::{Fact, Failure, Given, Release, Request, Step};
+use ship::{Fact, Failure, Given, IfUnknown, Release, Request, Step};
 
 use crate::codes;
 use crate::commands::runs::told;
@@ -23,6 +23,8 @@ pub const STOPPED: &str = "stopped";
 /// The runs that a release consists of, by the kind of the note.
 pub const ROLLOUT: &str = "rollout";
 pub const ROLLBACK: &str = "rollback";
+/// Somebody said that it goes on although no load has shown whether it was noticed.
+const UNPROVED: &str = "unproved";
 
 /// Begins a run.
 pub fn begin(request: &Request, context: &Context) -> Result<Run> {
@@ -94,13 +96,32 @@ pub fn resumed(mut run: Run, context: &Context) -> Result<Run> {
     Ok(run)
 }
 
+/// Writes down that it goes on without its proof, and by whose word.
+pub fn unproved(run: &mut Run, release: &mut Release, context: &Context) -> Result<()> {
+    run.append(Entry::Noted { kind: UNPROVED.to_owned(), data: json!(context.config.operator()) })
+        .map_err(told)?;
+    go_on_unproved(&mut release.request);
+    Ok(())
+}
+
+fn go_on_unproved(request: &mut Request) {
+    if let Some(asked) = &mut request.prove {
+        asked.if_unknown = IfUnknown::GoOn;
+    }
+}
+
 /// A release as its record says.
 pub fn release(record: &Record) -> Result<Release> {
     let strange = |reason: String| {
         Error::new(&codes::SHP009, format!("{}: {reason}", record.header.run)).with_hint(codes::SHP009.action)
     };
     let text = record.header.inputs.get(REQUEST).map_or("", String::as_str);
-    let request: Request = serde_json::from_str(text).map_err(|error| strange(error.to_string()))?;
+    let mut request: Request = serde_json::from_str(text).map_err(|error| strange(error.to_string()))?;
+    let is_unproved =
+        |stamped: &Stamped| matches!(&stamped.entry, Entry::Noted { kind, .. } if kind == UNPROVED);
+    if record.entries.iter().any(is_unproved) {
+        go_on_unproved(&mut request);
+    }
     let mut facts = Vec::new();
     for stamped in &record.entries {
         if let Some(fact) = fact(&stamped.entry).map_err(strange)? {

@@ -17,7 +17,7 @@ mod tell;
 
 use std::collections::BTreeSet;
 
-use ship::{Pinned, Release, Request, Step, drive};
+use ship::{IfUnknown, Pinned, Proving, Release, Request, Step, drive};
 
 use crate::codes;
 use crate::context::{Context, Effect};
@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::output::Report;
 use driver::Driver;
 
+use super::deploy::prove;
 use super::image::steps as images;
 
 #[derive(Debug, clap::Args)]
@@ -37,8 +38,13 @@ pub struct Args {
     #[arg(long)]
     plan_only: bool,
     /// Go on with a run that stopped before its end
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["plan_only", "skip", "image", "allow_destroy", "on_failure"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["plan_only", "skip", "image", "allow_destroy", "on_failure", "prove"])]
     resume: Option<String>,
+    /// With --resume: go on although nobody knows whether requests were lost during the rollout; the journal says who said so
+    #[arg(long, requires = "resume")]
+    unproved: bool,
+    #[command(flatten)]
+    proving: prove::Args,
     /// Leave a step out; may be given several times
     #[arg(long, value_name = "STEP", value_delimiter = ',', value_parser = step)]
     skip: Vec<Step>,
@@ -83,11 +89,15 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     }
     let (mut release, run, runs) = match &args.resume {
         Some(wanted) => {
-            let (run, release, runs) = history::take_up(wanted, context)?;
+            let (run, mut release, runs) = history::take_up(wanted, context)?;
             if context.effect == Effect::Described {
                 return Ok(report::standing(&run.id(), &release, context));
             }
-            (release, history::resumed(run, context)?, runs)
+            let mut run = history::resumed(run, context)?;
+            if args.unproved {
+                history::unproved(&mut run, &mut release, context)?;
+            }
+            (release, run, runs)
         }
         None => {
             let request = request(&args, context).await?;
@@ -114,8 +124,20 @@ async fn request(args: &Args, context: &Context) -> Result<Request> {
         }
         None => None,
     };
-    let mut request = Request::new(context.config.env(), image, pinned, &skip)
-        .map_err(|refusal| Error::new(&codes::SHP001, refusal.to_string()).with_hint(codes::SHP001.action))?;
+    let refused = |refusal: ship::Refusal| {
+        Error::new(&codes::SHP001, refusal.to_string()).with_hint(codes::SHP001.action)
+    };
+    let mut request = Request::new(context.config.env(), image, pinned, &skip).map_err(refused)?;
+    if let Some(address) = &args.proving.prove {
+        // What cannot be driven there is told now, and not after an image was built and sent.
+        prove::check(&args.proving, context)?;
+        let proving = Proving {
+            address: Some(address.clone()).filter(|address| !address.is_empty()),
+            rate: args.proving.prove_rate,
+            if_unknown: IfUnknown::Stop,
+        };
+        request = request.proving(proving).map_err(refused)?;
+    }
     if context.config.path_of("terraform").is_none() {
         for step in [Step::Plan, Step::Apply] {
             request

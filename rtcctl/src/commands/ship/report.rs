@@ -154,6 +154,10 @@ fn finding(failure: &ship::Failure) -> Finding {
     let causes: String = failure.causes.iter().map(|cause| format!("\n  caused by: {cause}")).collect();
     let message = format!("{}: {}{causes}", failure.step.name(), failure.message);
     let finding = Finding::new(code, Severity::Error, message);
+    if failure.code == ship::UNKNOWN {
+        let hint = "--resume RUN --unproved goes on all the same; the journal keeps who said so";
+        return finding.with_hint(code.action).with_hint(hint);
+    }
     match failure.hints.as_slice() {
         [] => finding.with_hint(code.action),
         hints => hints.iter().fold(finding, |finding, hint| finding.with_hint(hint)),

@@ -8,6 +8,7 @@ use ship::{Budget, Left, Request, Step};
 
 use super::driver::{budgets, look_at_budgets, refusal};
 use super::rollout;
+use crate::commands::deploy::prove;
 use crate::commands::image::steps as images;
 use crate::commands::infra::steps as infra;
 use crate::context::Context;
@@ -50,7 +51,8 @@ pub async fn run(request: &Request, context: &Context) -> Result<Report> {
     });
     let (image, reference) = image;
     let deploy = deployment(request, reference.as_deref(), context).await;
-    let parts = [("budget", budget), ("plan", plan), ("image", image), ("deploy", deploy)];
+    let load = load(request, context);
+    let parts = [("budget", budget), ("plan", plan), ("image", image), ("deploy", deploy), ("load", load)];
 
     let mut data = json!({
         "plan_only": true, "environment": request.environment, "image_name": request.image,
@@ -217,6 +219,22 @@ async fn image(request: &Request, context: &Context) -> (Part, Option<String>) {
                 stops: None,
             };
             (part, Some(reference))
+        }
+    }
+}
+
+/// Whether it would be proved under load.
+fn load(request: &Request, context: &Context) -> Part {
+    let Some(asked) = &request.prove else {
+        let line = Some(("load", "not proved under load".to_owned()));
+        return Part { data: Value::Null, line, ..Part::default() };
+    };
+    match prove::check(&rollout::proving(Some(asked)), context) {
+        Err(error) => Part::hidden("load", error),
+        Ok(address) => {
+            let address = address.unwrap_or_default();
+            let line = Some(("load", format!("{} requests a second to {address}", asked.rate)));
+            Part { data: json!({"address": address, "rate_per_s": asked.rate}), line, ..Part::default() }
         }
     }
 }

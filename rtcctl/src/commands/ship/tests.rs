@@ -2,8 +2,13 @@
 
 use kernel::SystemClock;
 use serde_json::json;
+use ship::{Answered, IfUnknown};
 
+use super::{history, rollout};
+use crate::commands::deploy::prove::Proved;
+use crate::commands::deploy::steps::Seen;
 use crate::commands::testing::Typed;
+use crate::load::{Figures, Verdict};
 
 /// A program of Linux is there wherever tests run: this one.
 fn place() -> Typed {
@@ -93,6 +98,94 @@ async fn what_nobody_agrees_to_is_not_sent_and_not_open() {
     assert_eq!((came.exit, &document["status"]), (7, &json!("refused")), "{document}");
     assert_eq!(document["data"]["failure"]["code"], "CNF001");
     assert_eq!(document["data"]["resumable"], false);
+}
+
+#[tokio::test]
+async fn load_that_cannot_be_driven_or_judged_is_refused_before_anything_is_begun() {
+    let typed = place();
+    for (words, code) in [
+        (&["--prove=https://shop.example.com"] as &[&str], "LOD004"),
+        (&["--prove=http://127.0.0.1:1", "--skip", "prove"], "SHP001"),
+        (&["--prove=http://127.0.0.1:1", "--skip", "deploy,prove,gate"], "SHP001"),
+    ] {
+        let came = typed.run(&ship(words)).await;
+        assert_eq!(came.error()["code"], code, "{words:?}: {}", came.stderr);
+    }
+    for words in [&["--prove-rate", "5"] as &[&str], &["--unproved"], &["--resume", "last", "--prove"]] {
+        assert_eq!(typed.run(&ship(words)).await.exit, 2, "{words:?}");
+    }
+    assert!(journal(&typed).ids().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn the_load_that_was_asked_for_is_in_the_journal_and_so_is_who_goes_on_without_its_answer() {
+    let typed = place();
+    let words = ship(&["--yes", "--prove=http://127.0.0.1:1", "--prove-rate", "5"]);
+    let stopped = typed.run(&words).await.json();
+    let run = stopped["data"]["run"].as_str().unwrap();
+    let asked = || {
+        let record = journal(&typed).read(run).unwrap();
+        history::release(&record).unwrap().request.prove.unwrap()
+    };
+    assert_eq!(
+        (asked().address.as_deref(), asked().rate, asked().if_unknown),
+        (Some("http://127.0.0.1:1"), 5.0, IfUnknown::Stop)
+    );
+    assert_eq!(typed.run(&ship(&["--resume", run, "--yes"])).await.exit, 9);
+    assert_eq!(asked().if_unknown, IfUnknown::Stop);
+    assert_eq!(typed.run(&ship(&["--resume", run, "--unproved", "--yes"])).await.exit, 9);
+    assert_eq!(asked().if_unknown, IfUnknown::GoOn);
+}
+
+fn proved(requests: u64, unavailable: u64, verdict: Verdict) -> Proved {
+    let figures = Figures {
+        requests,
+        answered: requests - unavailable,
+        unavailable,
+        refused: 0,
+        availability_percent: (requests > 0)
+            .then(|| (requests - unavailable) as f64 / requests as f64 * 100.0),
+        errors: [("reset".to_owned(), unavailable)].into(),
+        latency: None,
+        generator_lag_p99_ms: None,
+        connection_wait_p99_ms: None,
+        sent_for_s: 1.0,
+        achieved_per_s: None,
+    };
+    Proved { figures, verdict, document: json!({"rate_per_s": 50.0}) }
+}
+
+#[test]
+fn load_proves_what_it_saw_all_of_and_what_it_saw_lost_is_lost() {
+    let kept = || proved(1_000, 0, Verdict::Kept);
+    let lost = || proved(1_000, 4, Verdict::Breached(vec!["availability".to_owned()]));
+    let none = || proved(0, 0, Verdict::Inconclusive("no request was sent".to_owned()));
+    let few = || proved(3, 0, Verdict::Inconclusive("too few".to_owned()));
+    for (seen, proved, answered, share) in [
+        (Seen::All, Some(kept()), Answered::All, Some(1.0)),
+        (Seen::Rest, Some(kept()), Answered::Unknown, Some(1.0)),
+        (Seen::All, Some(lost()), Answered::NotAll, Some(0.996)),
+        (Seen::Rest, Some(lost()), Answered::NotAll, Some(0.996)),
+        (Seen::All, Some(few()), Answered::Unknown, Some(1.0)),
+        (Seen::All, Some(none()), Answered::Unknown, None),
+        (Seen::Nothing, None, Answered::Unknown, None),
+    ] {
+        let (measured, load) = rollout::shown(seen, proved.as_ref());
+        assert_eq!((load.answered, measured), (answered, share), "{}", load.sentence);
+        assert!(!load.sentence.is_empty());
+    }
+    let (_, load) = rollout::shown(Seen::All, Some(&lost()));
+    assert!(load.sentence.contains("4 were not: reset 4"), "{}", load.sentence);
+}
+
+#[tokio::test]
+async fn a_survey_says_whether_a_release_would_be_proved_under_load() {
+    let typed = place();
+    let without = typed.run(&["ship", "--env", "dev", "--plan-only"]).await;
+    assert!(without.stdout.contains("not proved under load"), "{}", without.stdout);
+    let with =
+        typed.run(&ship(&["--plan-only", "--prove=http://127.0.0.1:1", "--prove-rate", "5"])).await.json();
+    assert_eq!(with["data"]["load"]["rate_per_s"], 5.0, "{with}");
 }
 
 #[tokio::test]
