@@ -9,7 +9,7 @@ pub enum Error {
     /// A CHECK, NOT NULL or foreign key constraint.
     #[error("constraint violated: {0}")]
     Constraint(String),
-    /// Another process holds the database; try again.
+    /// Others hold the database, or all connections to it; try again.
     #[error("the database is busy")]
     Busy,
     /// The disk or the quota is full: nothing was written, reads go on.

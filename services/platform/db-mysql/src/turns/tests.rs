@@ -66,8 +66,21 @@ async fn a_guest_is_refused_at_once_where_nobody_has_moved_for_long() {
     assert_eq!(began.elapsed(), Duration::ZERO);
     assert_eq!(turns.state().guests.len(), 1, "who is refused leaves nothing behind");
     let told = first.await.expect("no panic");
-    assert!(matches!(told, Err(error) if error.is_transient()), "and nobody waits longer than a second");
+    assert!(matches!(told, Err(Error::Busy)), "and nobody waits longer than a second");
     assert_eq!(began.elapsed() + GUEST_QUEUE_MAX + Duration::from_millis(1), GUEST_WAIT_MAX);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_house_waits_for_long_and_is_told_that_others_are_busy() {
+    let (turns, _taken) = full(1).await;
+    let began = Instant::now();
+    let told = turns.take(Asker::House).await;
+    assert!(matches!(told, Err(Error::Busy)), "the server is not away");
+    assert_eq!(began.elapsed(), HOUSE_WAIT_MAX);
+    assert!(
+        turns.state().house.iter().all(|waiter| waiter.place.is_closed()),
+        "nobody who has gone gets a place"
+    );
 }
 
 #[tokio::test(start_paused = true)]
