@@ -13,7 +13,7 @@ pub struct Call {
     method: Method,
     path: String,
     headers: Vec<(String, String)>,
-    body: Vec<u8>,
+    body: Body,
 }
 
 /// What came back.
@@ -28,7 +28,7 @@ pub struct Answer {
 
 impl Call {
     pub fn new(router: Router, method: Method, path: &str) -> Self {
-        Self { router, method, path: path.to_owned(), headers: Vec::new(), body: Vec::new() }
+        Self { router, method, path: path.to_owned(), headers: Vec::new(), body: Body::empty() }
     }
 
     pub fn header(mut self, name: &str, value: &str) -> Self {
@@ -49,12 +49,18 @@ impl Call {
     }
 
     pub fn json(mut self, body: &Value) -> Self {
-        self.body = body.to_string().into_bytes();
+        self.body = body.to_string().into();
         self.header("content-type", "application/json")
     }
 
     pub fn bytes(mut self, content_type: &str, body: impl Into<Vec<u8>>) -> Self {
-        self.body = body.into();
+        self.body = Body::from(body.into());
+        self.header("content-type", content_type)
+    }
+
+    /// A body that comes when the test lets it.
+    pub fn body(mut self, content_type: &str, body: Body) -> Self {
+        self.body = body;
         self.header("content-type", content_type)
     }
 
@@ -64,7 +70,7 @@ impl Call {
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let request = request.body(Body::from(self.body)).expect("a request that can be built");
+        let request = request.body(self.body).expect("a request that can be built");
         let response = match self.router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},

@@ -4,6 +4,7 @@
 //! Invariant: a test that leaves outbox rows, undelivered messages or dead letters behind fails by itself
 //! (see [`House::assert_settled`], called when the house is dropped).
 
+mod askers;
 mod call;
 mod databases;
 mod dump;
@@ -11,6 +12,7 @@ mod hostile;
 mod house;
 mod walk;
 
+pub use askers::Askers;
 pub use call::{Answer, Call};
 pub use dump::dump;
 pub use hostile::{Faults, HostileBus};
