@@ -169,6 +169,13 @@ impl Edge {
         Some(Problem(error).into_response())
     }
 
+    /// What a handler answers where its source of [pressure](Edge::pressure) has no room left although the door was still
+    /// open: counted as what the door refuses for it.
+    pub fn no_room(&self, service: &'static str) -> Error {
+        self.metrics.shed(service, Shed::Pressure);
+        overloaded()
+    }
+
     /// The gate that every request passes. Its [`run`](Gate::run) has to go on while requests are served.
     pub fn admission(&self) -> &Arc<Gate> {
         &self.gate
@@ -424,7 +431,9 @@ async fn admit(
     if let Some(caller) = caller {
         request.extensions_mut().insert(caller);
     }
-    let handler = std::panic::AssertUnwindSafe(Asker::Guest.scope(next.run(request))).catch_unwind();
+    // A process of ours may ask for somebody outside, but what it asks by these routes is what it lives on itself.
+    let asker = if guard.policy == Policy::Service { Asker::House } else { Asker::Guest };
+    let handler = std::panic::AssertUnwindSafe(asker.scope(next.run(request))).catch_unwind();
     let mut response = match tokio::time::timeout_at(deadline.0, handler).await {
         Ok(Ok(response)) => response,
         Ok(Err(_)) => Problem(Error::internal("a handler panicked")).into_response(),

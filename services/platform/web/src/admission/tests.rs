@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use super::*;
 use crate::{
     DEADLINE_HEADER, Deadline, Edge, EdgeConfig, HttpMetrics, Limit, Limits, Op, Pages, Policy, Routes,
-    TokenVerifier,
+    SERVICE_TOKEN_HEADER, TokenVerifier,
 };
 
 /// A process with `CORES` cores: whoever was let in waits for one of them in the order of coming.
@@ -335,15 +335,22 @@ async fn what_yields_to_a_pressure_waits_for_nobody_and_is_no_work_that_was_done
 }
 
 #[tokio::test]
-async fn who_asks_through_the_door_is_a_guest_wherever_it_is_worked_for_him() {
+async fn who_asks_through_the_door_is_a_guest_unless_only_the_house_may_ask() {
     let asker = async || if db::Asker::current() == db::Asker::Guest { "guest" } else { "house" };
     let op = Op::new("Asks").answers::<String>(200, "Who");
     for edge in [edge(8), overloaded_edge(&mut Registry::default())] {
-        let router =
-            Routes::new("things").get("/a", Policy::Public, op.clone(), asker).into_router(&edge, ());
-        let request = Request::get("/a").body(axum::body::Body::empty()).unwrap();
-        let body = router.oneshot(request).await.unwrap().into_body();
-        assert_eq!(axum::body::to_bytes(body, 100).await.unwrap(), "guest");
+        edge.trust_service_token("ours").unwrap();
+        let routes = Routes::new("things").get("/a", Policy::Public, op.clone(), asker);
+        let router = routes.get("/ours", Policy::Service, op.clone(), asker).into_router(&edge, ());
+        // What a process of ours passes on is asked by a guest; what only our processes may ask is not.
+        for (path, token, who) in
+            [("/a", "none", "guest"), ("/a", "ours", "guest"), ("/ours", "ours", "house")]
+        {
+            let request = Request::get(path).header(SERVICE_TOKEN_HEADER, token);
+            let request = request.body(axum::body::Body::empty()).unwrap();
+            let body = router.clone().oneshot(request).await.unwrap().into_body();
+            assert_eq!(axum::body::to_bytes(body, 100).await.unwrap(), who, "{path} with {token}");
+        }
     }
     assert_eq!(asker().await, "house");
 }
