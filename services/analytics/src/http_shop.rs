@@ -215,7 +215,9 @@ async fn listen(State(app): State<App>, headers: HeaderMap) -> ApiResult<Respons
         let detail = "too many listen to the live numbers: try again when one has gone";
         return Err(Error::unavailable("too_many_listeners", detail).with_retry_after(5).into());
     };
-    app.live.refresh().await?;
+    // One computation at a time, whoever began it, and the house's own waits behind it: it does not queue with guests. Of those
+    // who come by here there are no more than listeners.
+    db::Asker::House.scope(app.live.refresh()).await?;
     let seen = headers.get("last-event-id").and_then(|id| id.to_str().ok()).map(str::to_owned);
     let until = Instant::now() + app.listen_max;
     let mut response = app.live.listen(seen, until, app.stopping, permit).into_response();

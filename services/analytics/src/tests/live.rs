@@ -1,19 +1,29 @@
 //! The stream of live numbers: one computation for all, the last state for whoever is slow or was away.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, BodyDataStream};
+use db::Asker;
 use futures_util::StreamExt;
 use host::StartError;
 use http::{Request, Response};
 use kernel::{Currency, Money};
+use prometheus_client::registry::Registry;
 use serde_json::{Value, json};
 use testkit::{House, NOON};
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::orders::{confirm, order};
 use super::{analyst, house, house_with};
+use crate::Config;
+use crate::http::App;
+use crate::live::Live;
+use crate::metrics::Metrics;
+use crate::report::Rules;
 
 /// Somebody who listens.
 struct Ear {
@@ -194,4 +204,35 @@ async fn a_quiet_stream_says_that_it_is_alive() {
     let before = tokio::time::Instant::now();
     assert_eq!(ear.chunk().await.unwrap(), ":\n\n");
     assert_eq!(before.elapsed(), Duration::from_secs(15));
+}
+
+#[tokio::test]
+async fn whoever_begins_to_listen_asks_as_the_house_that_waits_behind() {
+    let house = house().await;
+    sell(&house, 1).await;
+    let askers = testkit::Askers::default();
+    let db = askers.around(house.service("analytics").db.clone());
+    let metrics = Metrics::register(&mut Registry::default());
+    let rules = Rules::of(&Config::default());
+    let app = App {
+        db: db.clone(),
+        clock: house.context.clock.clone(),
+        pages: house.context.edge.pages.clone(),
+        streams: Arc::new(Semaphore::new(1)),
+        stream_idle: Duration::from_secs(1),
+        stopping: CancellationToken::new(),
+        rules,
+        live: Arc::new(Live::new(db, house.context.clock.clone(), rules, metrics)),
+        listeners: Arc::new(Semaphore::new(1)),
+        listen_max: Duration::from_secs(1),
+    };
+    let router = crate::http::routes().into_router(&house.context.edge, app);
+    let ask = async |path: &str| {
+        let request = Request::get(path).header("authorization", format!("Bearer {}", analyst(&house)));
+        let response = router.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        assert_eq!(response.status(), 200);
+        askers.take()
+    };
+    assert_eq!(ask("/api/v1/analytics/stream").await, [Asker::House; 2], "what has changed, and the numbers");
+    assert_eq!(ask("/api/v1/analytics/summary").await, [Asker::Guest]);
 }
