@@ -200,18 +200,25 @@ async fn place(
     let (runner, now) = (state.runner.clone(), state.clock.now());
     // Before it is there: nothing that happens to it is missed.
     let settling = params.wait.map(|WaitFor::Terminal| state.runner.tally().settling(id));
-    let placing = state.in_flight.place();
+    // The door knows how full it was when the request came; others have come by since.
+    let placing = Arc::new(state.in_flight.place().ok_or_else(|| state.edge.no_room(crate::NAME))?);
+    // The command's own: it goes on where this request is dropped.
+    let its = placing.clone();
     let answer = state
         .db
         .write_ahead(key.clone(), move |tx| {
             once(tx, &key, now, |tx| {
                 let order = commands::place(tx, &runner, now, &request)?;
                 let (location, version) = (format!("/api/v1/orders/{}", order.id), order.version);
-                Ok(Answer::json(202, &OrderView::from(order))?.located(location).tagged(version))
+                let answer = Answer::json(202, &OrderView::from(order))?.located(location).tagged(version);
+                let placing = its.clone();
+                tx.once_it_may_be_stored(move || placing.placed());
+                Ok(answer)
             })
         })
-        .await?;
-    drop(placing);
+        .await;
+    placing.ended();
+    let answer = answer?;
     match settling {
         Some(settling) if answer.status == 202 => wait(&state, answer, settling).await,
         _ => Ok(answer.into_response()),

@@ -1,7 +1,7 @@
 //! Work beside the requests: steps that have waited too long are told so, and checkouts under way are counted.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use async_trait::async_trait;
 use contracts::OrderId;
@@ -99,57 +99,89 @@ impl Job for Deadlines {
 
 /// How full this service is: checkouts under way, as they were last counted, and those that were begun since. What is accepted
 /// beyond what can be ended in time would only be undone later.
+///
+/// Invariant: a checkout is never missing from it from its first moment on; between two looks one may be in it twice.
 pub struct InFlight {
-    count: AtomicU32,
-    /// Placements that were ever begun, those of them that are under way, and those that had ended when it was last counted.
-    begun: AtomicU32,
-    under_way: AtomicU32,
-    counted: AtomicU32,
+    state: Mutex<State>,
     config: Live<OrdersConfig>,
 }
 
-/// A placement under way, until it is dropped.
-pub struct Placing<'a>(&'a InFlight);
+#[derive(Default)]
+struct State {
+    /// As they were last counted.
+    count: u32,
+    /// Placements under way: what becomes of them is not known yet.
+    under_way: u32,
+    /// Placements that left an order behind: ever, and those of them that the last count has counted.
+    placed: u64,
+    counted: u64,
+}
 
-impl Drop for Placing<'_> {
+impl State {
+    fn level(&self) -> u64 {
+        u64::from(self.count) + u64::from(self.under_way) + (self.placed - self.counted)
+    }
+}
+
+/// A placement under way, until it is known what became of it, or nobody is left who could know.
+pub struct Placing {
+    in_flight: Arc<InFlight>,
+    has_ended: AtomicBool,
+}
+
+impl Placing {
+    /// There is an order, or may be one: it counts until the checkouts are counted again.
+    pub fn placed(&self) {
+        self.end(1);
+    }
+
+    /// There is none, unless it was said before that there is: a repetition, a refusal, a failure.
+    pub fn ended(&self) {
+        self.end(0);
+    }
+
+    fn end(&self, placed: u64) {
+        if !self.has_ended.swap(true, Ordering::SeqCst) {
+            let mut state = self.in_flight.state();
+            state.under_way -= 1;
+            state.placed += placed;
+        }
+    }
+}
+
+impl Drop for Placing {
     fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+        self.ended();
     }
 }
 
 impl InFlight {
     pub fn new(config: Live<OrdersConfig>) -> Arc<Self> {
-        Arc::new(Self {
-            count: AtomicU32::new(0),
-            begun: AtomicU32::new(0),
-            under_way: AtomicU32::new(0),
-            counted: AtomicU32::new(0),
-            config,
-        })
+        Arc::new(Self { state: Mutex::default(), config })
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn max(&self) -> u32 {
         self.config.get().in_flight_max
     }
 
-    /// One more is being placed: it counts at once, not only when somebody looks.
-    pub fn place(&self) -> Placing<'_> {
-        self.under_way.fetch_add(1, Ordering::SeqCst);
-        self.begun.fetch_add(1, Ordering::SeqCst);
-        Placing(self)
+    /// One more is being placed: it counts at once, not only when somebody looks. `None` where there is no room for it.
+    pub fn place(self: &Arc<Self>) -> Option<Placing> {
+        let max = u64::from(self.max());
+        let mut state = self.state();
+        if state.level() >= max {
+            return None;
+        }
+        state.under_way += 1;
+        Some(Placing { in_flight: self.clone(), has_ended: AtomicBool::new(false) })
     }
 
     /// 1 is full.
     pub fn pressure(&self) -> f64 {
-        let since = self.begun.load(Ordering::SeqCst).wrapping_sub(self.counted.load(Ordering::SeqCst));
-        (f64::from(self.count.load(Ordering::Relaxed)) + f64::from(since)) / f64::from(self.max())
-    }
-
-    /// How many had ended by now: what is counted after this counts them.
-    fn ended(&self) -> u32 {
-        // Whoever begins in between is under way, and counts twice rather than not at all.
-        let begun = self.begun.load(Ordering::SeqCst);
-        begun.wrapping_sub(self.under_way.load(Ordering::SeqCst))
+        self.state().level() as f64 / f64::from(self.max())
     }
 }
 
@@ -161,11 +193,17 @@ pub struct CountInFlight {
 #[async_trait]
 impl Job for CountInFlight {
     async fn run(&self) -> kernel::Result<Progress> {
-        let (max, ended) = (self.in_flight.max(), self.in_flight.ended());
+        let max = self.in_flight.max();
+        // What is placed by now is in the count; what is placed while it is counted may be, and counts twice rather than not
+        // at all.
+        let placed = self.in_flight.state().placed;
         let count =
             self.db.read(move |tx| messaging::saga::count_waiting(tx, crate::saga::KIND, max)).await?;
-        self.in_flight.count.store(count, Ordering::Relaxed);
-        self.in_flight.counted.store(ended, Ordering::SeqCst);
+        let mut state = self.in_flight.state();
+        (state.count, state.counted) = (count, placed);
         Ok(Progress::Idle)
     }
 }
+
+#[cfg(test)]
+mod tests;

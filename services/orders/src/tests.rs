@@ -1,5 +1,6 @@
 //! The service over HTTP and events, with stock and bank played by the test.
 
+mod crowds;
 mod deadlines;
 mod read_model;
 
@@ -351,38 +352,6 @@ async fn whoever_waits_hears_of_the_end() {
     let again = house.post("/api/v1/orders?wait=terminal").token(&token).key("w").json(&body(2)).send().await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.expect(201)["state"], "confirmed");
-}
-
-#[tokio::test]
-async fn orders_are_refused_while_more_are_under_way_than_may_be_and_nothing_else_is() {
-    let full = [("services.orders", json!({ "in_flight_max": 2 }))];
-    let house = house_of(1, Faults::default(), &full).await;
-    let look = async || {
-        let pumps = &house.service("orders").pumps;
-        pumps.iter().find(|pump| pump.name() == "orders.in_flight").unwrap().step().await.unwrap();
-    };
-    let (first, _) = place(&house, "a").await;
-    look().await;
-    // It counts at once: a flood that comes between two looks finds the door closed, too.
-    place(&house, "b").await;
-    let token = house.token(House::user(7), Role::Customer);
-    house
-        .post("/api/v1/orders")
-        .token(&token)
-        .key("c")
-        .json(&body(2))
-        .send()
-        .await
-        .expect_problem(503, "overloaded");
-    look().await;
-    let refused = house.post("/api/v1/orders").token(&token).key("c").json(&body(2)).send().await;
-    assert_eq!(refused.header("retry-after"), Some("1"));
-    refused.expect_problem(503, "overloaded");
-    assert_eq!(state_of(&house, first).await, "reserving");
-    confirm(&house, first).await;
-    look().await;
-    place(&house, "c").await;
-    house.settle().await;
 }
 
 /// The price of each product that orders are priced by.

@@ -1,11 +1,12 @@
 //! Orders as they are shown, read together for all who ask at the same time: those whose orders one transaction has settled.
 //!
-//! Invariant: whoever asks is shown what was committed before it asked.
+//! Invariants: whoever asks is shown what was committed before it asked; a look for guests is a guest's, so that no number of
+//! them takes the connection that is kept for the house.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use contracts::OrderId;
-use db::Db;
+use db::{Asker, Db};
 use tokio::sync::oneshot;
 
 use crate::queries::{self, OrderView};
@@ -35,7 +36,7 @@ impl Views {
             if is_first {
                 // In a task of its own: whoever asks may go away.
                 let views = self.clone();
-                tokio::spawn(async move { views.answer().await });
+                tokio::spawn(Asker::current().scope(async move { views.answer().await }));
             }
             if let Ok(view) = told.await {
                 return Ok(view);
