@@ -330,6 +330,12 @@ pub fn infrastructure() -> Dashboard {
                         "{{service}} {{operation}}",
                         quantile("0.95", &m::DB_COMMAND_DURATION, "service, operation", MINE),
                     ),
+                    Panel::new(Kind::Series, "Wait for a connection, p95", Unit::Seconds)
+                        .about("Of queries on a server; those from outside are refused rather than kept waiting.")
+                        .query(
+                            "{{service}} {{asker}}",
+                            quantile("0.95", &m::DB_WAIT_DURATION, "service, asker", MINE),
+                        ),
                     Panel::new(Kind::Series, "Commands that wait", Unit::Count)
                         .query("{{service}}", sum_by("service", &format!("{}{{{MINE}}}", m::DB_QUEUED.name))),
                     Panel::new(Kind::Series, "Under way", Unit::Count).query(

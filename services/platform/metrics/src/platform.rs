@@ -13,6 +13,14 @@ pub const DB_COMMAND_DURATION: Metric = seconds(
     "How long a query took, and a command from its beginning to its commit",
 );
 
+pub const DB_WAIT_DURATION: Metric = seconds(
+    "rtc_db_wait_duration_seconds",
+    &WORK_BUCKETS,
+    &[SERVICE, label("asker", Values::OneOf(&["guest", "house"]))],
+    "host",
+    "How long a query waited for a connection, whether it had one in the end or not",
+);
+
 pub const DB_COMMANDS: Metric =
     counter("rtc_db_commands_total", &[SERVICE], "host", "Commands that a database ran");
 
@@ -183,8 +191,9 @@ pub const SPLIT_MEMORY: Metric = Metric {
     ..gauge("rtc_split_process_resident_bytes", &[PROCESS, REPLICA], "rtcd", "What it holds in memory")
 };
 
-pub(crate) const ALL: [&Metric; 29] = [
+pub(crate) const ALL: [&Metric; 30] = [
     &DB_COMMAND_DURATION,
+    &DB_WAIT_DURATION,
     &DB_COMMANDS,
     &DB_COMMITS,
     &DB_QUEUED,

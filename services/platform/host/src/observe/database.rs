@@ -1,4 +1,5 @@
-//! A database, measured: how long queries and commands take, how many are under way, how often one is run again.
+//! A database, measured: how long queries wait for a connection, how long they and commands take, how many are under way, how often
+//! one is run again.
 
 use std::sync::Arc;
 
@@ -9,7 +10,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use tokio::time::Instant;
 use trace::Spot;
 
-use super::{Measures, OperationLabels, ServiceLabel};
+use super::{AskerLabels, Measures, OperationLabels, ServiceLabel};
 
 #[derive(Clone)]
 struct Counts {
@@ -41,6 +42,8 @@ struct Measured {
     reads: Counts,
     writes: Counts,
     retries: Counter,
+    guests_wait: Histogram,
+    house_waits: Histogram,
 }
 
 /// The engine of a service's database with what is counted of it.
@@ -54,7 +57,21 @@ pub(crate) fn measured(
         reads: Counts::of(measures, service, "read"),
         writes: Counts::of(measures, service, "write"),
         retries: measures.db_retries.get_or_create_owned(&ServiceLabel { service }),
+        guests_wait: measures.db_wait.get_or_create_owned(&AskerLabels { service, asker: "guest" }),
+        house_waits: measures.db_wait.get_or_create_owned(&AskerLabels { service, asker: "house" }),
     })
+}
+
+/// Somebody who waits, until he has a connection, is refused or goes.
+struct Waits<'a> {
+    began: Instant,
+    duration: &'a Histogram,
+}
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.duration.observe(self.began.elapsed().as_secs_f64());
+    }
 }
 
 struct MeasuredJob {
@@ -119,7 +136,14 @@ impl Engine for Measured {
     }
 
     fn turn(&self, asker: Asker) -> Waiting<'_> {
-        self.inner.turn(asker)
+        let duration = match asker {
+            Asker::Guest => &self.guests_wait,
+            Asker::House => &self.house_waits,
+        };
+        Box::pin(async move {
+            let _waits = Waits { began: Instant::now(), duration };
+            self.inner.turn(asker).await
+        })
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {

@@ -63,6 +63,12 @@ pub(crate) struct OperationLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct AskerLabels {
+    pub service: &'static str,
+    pub asker: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct GroupLabel {
     pub group: String,
 }
@@ -118,6 +124,7 @@ pub(crate) struct Measures {
     pub outbox_lag: Family<ServiceLabel, Gauge<f64, std::sync::atomic::AtomicU64>>,
     pub bus_up: Gauge,
     pub db_duration: Histograms<OperationLabels>,
+    pub db_wait: Histograms<AskerLabels>,
     pub db_active: Family<OperationLabels, Gauge>,
     pub db_commands: Family<ServiceLabel, Counter>,
     pub db_commits: Family<ServiceLabel, Counter>,
@@ -149,6 +156,7 @@ impl Measures {
             outbox_lag: Family::default(),
             bus_up: Gauge::default(),
             db_duration: Family::new_with_constructor(histogram),
+            db_wait: Family::new_with_constructor(histogram),
             db_active: Family::default(),
             db_commands: Family::default(),
             db_commits: Family::default(),
@@ -175,6 +183,7 @@ impl Measures {
         add(registry, &catalogue::OUTBOX_LAG, &m.outbox_lag);
         add(registry, &catalogue::BUS_UP, &m.bus_up);
         add(registry, &catalogue::DB_COMMAND_DURATION, &m.db_duration);
+        add(registry, &catalogue::DB_WAIT_DURATION, &m.db_wait);
         add(registry, &catalogue::DB_ACTIVE, &m.db_active);
         add(registry, &catalogue::DB_COMMANDS, &m.db_commands);
         add(registry, &catalogue::DB_COMMITS, &m.db_commits);
