@@ -27,6 +27,11 @@ use crate::support::{CONVERGES_WITHIN, Engine};
 
 /// Goodput at twice the peak, of the peak.
 const GOODPUT_MIN: f64 = 0.9;
+/// The peak after a flood, of the peak before it: what a busy machine takes from it, and no shop that stays broken.
+const RECOVERED_MIN: f64 = 0.5;
+/// Orders that were really asked for, of the peak: a sender that was too slow has shown nothing.
+const TWICE_MIN: f64 = 1.5;
+const TENFOLD_MIN: f64 = 2.5;
 const SHOPPERS: usize = 24;
 /// Checkouts under way at once: as many as those who find the peak have, and some more.
 const IN_FLIGHT_MAX: usize = 48;
@@ -409,9 +414,11 @@ async fn bound_checkouts(shop: &Shop) {
     }
 }
 
+/// Of figures that there are: what nobody has seen has no median.
 fn median(mut figures: Vec<f64>) -> f64 {
+    assert!(!figures.is_empty(), "nothing was measured");
     figures.sort_by(f64::total_cmp);
-    figures.get(figures.len() / 2).copied().unwrap_or(0.0)
+    figures[figures.len() / 2]
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -430,13 +437,21 @@ async fn twice_and_ten_times_what_fits_leave_the_goodput_and_the_probes_and_lose
     peaks.push(peak(&shop, &load, plan.window).await);
     for _ in 0..plan.rounds {
         calms_down(&shop).await;
-        let before = peaks.last().copied().unwrap_or(0.0);
+        let before = *peaks.last().expect("the peak before");
         let twice = flooded(&shop, &load, 2.0 * before, plan.window).await;
         calms_down(&shop).await;
         let after = peak(&shop, &load, plan.window).await;
         let Flooded { goodput, asked } = twice;
         println!(
             "peaks of {before:.0} and {after:.0} orders a second; {goodput:.0} where {asked:.0} were asked for"
+        );
+        assert!(
+            before > 0.0 && after >= RECOVERED_MIN * before,
+            "a flood from which the shop has not come back"
+        );
+        assert!(
+            asked >= TWICE_MIN * before,
+            "no flood: {asked:.0} of {before:.0} orders a second were asked for"
         );
         // What others do on this machine comes and goes: what fits is what fitted before and after.
         ratios.push(goodput / before.min(after));
@@ -452,7 +467,13 @@ async fn twice_and_ten_times_what_fits_leave_the_goodput_and_the_probes_and_lose
     let refused = ALL.map(|what| load.count(what, |tally| &tally.refused));
     let unknown = load.learn_the_rest().await;
     let (slowest, probes) = watch.end();
-    let (refusals_seen, refused_ms) = (refusals.len(), median(refusals));
+    let refusals_seen = refusals.len();
+    assert!(
+        refusals_seen > 0,
+        "nobody who stood by was refused: {refused:?} of {:.0} orders a second",
+        tenfold.asked
+    );
+    let refused_ms = median(refusals);
     let figures = format!(
         "goodput at twice the peak of {peak:.0}/s: {ratio:.2} of it ({ratios:.2?}); where {:.0} were asked for {:.0}/s; then served \
          of orders, reads, analyses: {shares:.2?}, refused {refused:?}; of {refusals_seen} refusals that bystanders met the median \
@@ -464,6 +485,7 @@ async fn twice_and_ten_times_what_fits_leave_the_goodput_and_the_probes_and_lose
     let (took, states) = shop.converges(&records).await;
     println!("everything ended within {took:?}: {states:?}");
     assert!(ratio >= GOODPUT_MIN, "{figures}");
+    assert!(tenfold.asked >= TENFOLD_MIN * peak, "{figures}");
     assert!(slowest < LIVE_WITHIN, "{figures}");
     assert!(refused_ms < REFUSED_WITHIN.as_secs_f64() * 1e3, "{figures}");
     // What is worth less goes first: analyses are refused, and no smaller part of them than of reads.
