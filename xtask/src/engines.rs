@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::conformance;
-use crate::run::{Outcome, Parts, check, command, root};
+use crate::run::{Outcome, Parts, check, command, heard, root};
 use crate::suites::Extent;
 
 const BESIDE_OTHERS: [&str; 3] = ["--", "--skip", "overload::"];
@@ -28,10 +28,25 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
         .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
         .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&BESIDE_OTHERS, extent))?)))
         // A flood says most where nothing else is measured beside it.
-        .and_then(|()| parts.part("engines: overload", || check(with_engines(tests(&ALONE, extent))?)));
+        .and_then(|()| parts.part("engines: overload", || flood(with_engines(tests(&ALONE, extent))?)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
+}
+
+/// A name that matches nothing any more is no test that has passed.
+fn flood(tests: Command) -> Outcome {
+    match passed(&heard(tests)?) {
+        0 => Err("no test of a flood ran: have they another name?".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+/// How many tests passed, as the test programs of a run have said.
+fn passed(heard: &str) -> u64 {
+    let of =
+        |line: &str| line.strip_prefix("test result: ok. ")?.split_once(" passed")?.0.parse::<u64>().ok();
+    heard.lines().filter_map(of).sum()
 }
 
 pub fn script(arguments: &[&str]) -> Command {
@@ -85,4 +100,32 @@ fn script_at(home: &Path, arguments: &[&str]) -> Command {
     let mut script = script(&["--home"]);
     script.arg(home).args(arguments);
     script
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_that_were_only_left_out_have_not_passed() {
+        let line = |passed, left_out| {
+            format!(
+                "running {passed} tests\n\ntest result: ok. {passed} passed; 0 failed; 0 ignored; 0 measured; \
+                 {left_out} filtered out; finished in 0.00s\n"
+            )
+        };
+        assert_eq!(passed(&line(0, 31)), 0);
+        assert_eq!(passed(&(line(0, 4) + &line(1, 30))), 1);
+        assert_eq!(passed(""), 0);
+        let says_so_itself = "test overload::a ... 1 passed";
+        assert_eq!(passed(says_so_itself), 0);
+    }
+
+    #[test]
+    fn a_flood_that_no_test_makes_is_an_error() {
+        let says = |text: &str| crate::run::command("echo", &[text]);
+        assert!(flood(says("test result: ok. 0 passed; 0 failed")).is_err());
+        assert!(flood(says("test result: ok. 1 passed; 0 failed")).is_ok());
+        assert!(flood(crate::run::command("false", &[])).is_err());
+    }
 }

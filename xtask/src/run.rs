@@ -40,6 +40,27 @@ pub fn output(mut command: Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|error| format!("{shown}: {error}"))
 }
 
+/// Runs it, passes its standard output on as it comes, and gives it.
+pub fn heard(mut command: Command) -> Result<String, String> {
+    let shown = format!("{command:?}");
+    let failed = |error: std::io::Error| format!("{shown}: {error}");
+    let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
+    let mut heard = String::new();
+    if let Some(stdout) = child.stdout.take() {
+        for line in BufReader::new(stdout).split(b'\n') {
+            let line = line.map_err(failed)?;
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            heard.push_str(&line);
+            heard.push('\n');
+        }
+    }
+    match child.wait().map_err(failed)? {
+        status if status.success() => Ok(heard),
+        status => Err(format!("{shown}: {status}")),
+    }
+}
+
 /// Runs cargo, passes its messages on, and fails on a warning in the workspace's own code.
 pub fn cargo_without_warnings(arguments: &[&str]) -> Outcome {
     let mut command = command("cargo", arguments);
