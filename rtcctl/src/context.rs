@@ -137,10 +137,13 @@ impl Context {
         Journal::new(self.config.journal_dir(), self.clock.clone())
     }
 
-    /// Asks for the name of what is about to be destroyed; `typed` is what the operator gave on the command line. `--yes`
+    /// Asks for the name of the protected environment that is about to be changed; `typed` is what the operator gave on the command line. `--yes`
     /// does not answer this.
     pub fn confirm_by_name(&self, what: &str, name: &str, typed: Option<&str>) -> Result<()> {
-        let refused = |message: String| Error::new(&codes::INF016, message);
+        let refused = |message: String| {
+            Error::new(&codes::INF016, message)
+                .with_hint(format!("type {name} when asked, or pass --confirm {name}"))
+        };
         let typed = match (typed, self.consent) {
             (Some(typed), _) => typed.to_owned(),
             (None, Consent::Absent | Consent::Given) => {

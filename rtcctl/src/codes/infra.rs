@@ -49,7 +49,7 @@ codes! { INFRA;
         "the resource says lifecycle.prevent_destroy, and the plan needs it gone",
         "take that line out where it is really meant, or change the plan";
     INF016 (REFUSED) "the name was not typed",
-        "the environment is protected: --yes alone does not confirm its destruction",
+        "the environment is protected: --yes alone does not confirm what changes it",
         "type its name when asked, or pass --confirm NAME";
     INF017 (INTERNAL) "the plan cannot be read",
         "this version of terraform writes plans in another form",
@@ -69,6 +69,12 @@ codes! { INFRA;
     INF022 (REFUSED) "the output is secret",
         "it is marked as sensitive, and nobody asked to see it",
         "pass --reveal when nobody looks over your shoulder";
+    INF023 (CONFLICT) "the plan is not the one that was agreed to",
+        "between the agreement and the apply the configuration, the state or what runs has changed",
+        "look at rtcctl infra plan again, and agree to what it says now: --expect DIGEST";
+    INF024 (USAGE) "the digest of the plan that was agreed to cannot be kept or read",
+        "the file of --expect @FILE or --digest-to is not there, has something else in it, or cannot be written",
+        "rtcctl infra plan --digest-to FILE writes it, rtcctl infra apply --expect @FILE reads it";
     INF030 (DONE) "resources are not as terraform left them",
         "somebody or something changed them outside",
         "rtcctl infra plan shows what an apply would put back; import or change the configuration to keep it";

@@ -41,7 +41,7 @@ fn whole_life(env: &str, ground: &Ground) {
     let created = first["counts"]["create"].as_u64().unwrap();
     assert!(created > 100, "{created}");
     costs(&first["cost"]);
-    ground.infra(env, &["apply", "--yes", GENTLY, FOUR]).ended_with(0);
+    ground.infra(env, &["apply", "--yes", "--confirm", env, GENTLY, FOUR]).ended_with(0);
 
     let again = ground.infra(env, &["plan", "--exit-code", "--cost"]);
     assert_eq!((again.exit, &again.data()["changes"]), (0, &Value::Array(Vec::new())), "{}", again.stderr);
@@ -62,7 +62,7 @@ fn whole_life(env: &str, ground: &Ground) {
         let kept = ground.infra(env, &["destroy", "--confirm", env, "--target", DATABASE]).ended_with(20);
         assert!(kept.stderr.contains("DeletionProtection") || kept.stderr.contains("deletion protection"));
         ground.unprotect();
-        ground.infra(env, &["apply", "--yes", GENTLY, FOUR]).ended_with(0);
+        ground.infra(env, &["apply", "--yes", "--confirm", env, GENTLY, FOUR]).ended_with(0);
     }
     ground.infra(env, &["destroy", "--yes", "--confirm", env, GENTLY, FOUR]).ended_with(0);
     let left = ground.terraform(&format!("terraform/envs/{env}"), &["state", "list"]).ended_with(0);
@@ -89,7 +89,7 @@ fn refuses_another_database(env: &str, ground: &Ground) {
     let changed = text.replace("\"rtc_admin\"", "\"somebody_else\"");
     assert_ne!(text, changed);
     ground.write(file, &changed);
-    let refused = ground.infra(env, &["apply", "--yes"]).ended_with(7).error();
+    let refused = ground.infra(env, &["apply", "--yes", "--confirm", env]).ended_with(7).error();
     ground.write(file, &text);
     assert_eq!(refused["code"], "INF005");
     let causes = refused["causes"].to_string();
@@ -98,7 +98,7 @@ fn refuses_another_database(env: &str, ground: &Ground) {
 
 /// A rule by hand and a queue that is gone: drift names both, and says what became of them.
 fn drifts(env: &str, ground: &Ground) {
-    ground.infra(env, &["drift", "--accept", "--yes"]).ended_with(0);
+    ground.infra(env, &["drift", "--accept", "--yes", "--confirm", env]).ended_with(0);
     assert_eq!(drifted(&ground.infra(env, &["drift"]).ended_with(0).data()), [&Value::Null; 0]);
     ground
         .python(&format!(

@@ -15,6 +15,7 @@ use terraform::stream::{Event, Line};
 use terraform::watch::{Outcome, Watch};
 use tokio::time::Instant;
 
+use super::expected::{self, Expected};
 use super::planning::{self, Aim, Planned, Scope};
 use super::site::{Site, UNSAVED_STATE};
 use super::{failed, following, screen};
@@ -32,7 +33,9 @@ const TALK: &str = "apply.stderr";
 
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The plan is made, judged, shown and applied by this one command; no other plan can come between."
+    after_help = "The plan is made, judged, shown and applied by this one command; no other plan can come between. Where somebody \
+                  agreed to a plan before, --expect its digest: another one is exit 8. A protected environment wants its name, \
+                  typed or with --confirm; --yes is not enough for it."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -40,6 +43,12 @@ pub struct Args {
     /// A resource that keeps data and may be destroyed all the same
     #[arg(long, value_name = "ADDRESS")]
     allow_destroy: Vec<String>,
+    /// Apply no plan but the one of this digest, as infra plan tells it; @FILE reads it from a file
+    #[arg(long, value_name = "DIGEST", value_parser = expected::parse)]
+    expect: Option<Expected>,
+    /// The name of the environment, for those that are protected
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
 }
 
 /// What an operator has to say before a plan is carried out.
@@ -55,21 +64,37 @@ pub enum Consent {
     Asked,
 }
 
+impl Consent {
+    /// What this environment wants; `typed` is the operator's --confirm.
+    pub fn of(site: &Site<'_>, what: String, typed: Option<String>) -> Self {
+        match site.is_protected {
+            true => Consent::Name { what, typed },
+            false => Consent::Yes { what },
+        }
+    }
+}
+
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
     let earlier = account_for_earlier(&site).await?;
+    let agreed = args.expect.as_ref().map(|expected| expected.digest(context)).transpose()?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = guard::check(&planned.plan, &args.allow_destroy);
-    if !judged.passes() {
+    let let_through = match judged.passes() {
+        true => agreed.map_or(Ok(()), |agreed| expected::check(&planned.plan, &agreed, &site.env)),
+        false => Err(refuse(&judged)),
+    };
+    if let Err(refusal) = let_through {
         context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
-        return Err(refuse(&judged));
+        return Err(refusal);
     }
     let what = format!(
         "change {}: {}",
         site.env,
         screen::sentence(&planned.plan.counts(), planned.plan.outputs.len())
     );
-    carry_out(&site, "infra apply", planned, &args.scope, Consent::Yes { what }, earlier).await
+    let consent = Consent::of(&site, what, args.confirm);
+    carry_out(&site, "infra apply", planned, &args.scope, consent, earlier).await
 }
 
 /// The error of a plan that was judged and not let.

@@ -39,9 +39,6 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         losses.len(),
         if losses.is_empty() { String::new() } else { format!(" ({})", losses.join(", ")) },
     );
-    let consent = match site.is_protected {
-        true => Consent::Name { what, typed: args.confirm },
-        false => Consent::Yes { what },
-    };
+    let consent = Consent::of(&site, what, args.confirm);
     apply::carry_out(&site, "infra destroy", planned, &args.scope, consent, earlier).await
 }

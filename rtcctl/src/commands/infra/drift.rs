@@ -26,6 +26,9 @@ pub struct Args {
     /// Write it into the state as it is now; AWS is not changed
     #[arg(long, conflicts_with = "exit_code")]
     accept: bool,
+    /// The name of the environment, for those that are protected
+    #[arg(long, value_name = "NAME", requires = "accept")]
+    confirm: Option<String>,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -44,8 +47,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             [one] => format!("write {} into the state of {} as it is now", one.address, site.env),
             many => format!("write {} drifted resources into the state of {}", many.len(), site.env),
         };
-        return apply::carry_out(&site, "infra drift", planned, &args.scope, Consent::Yes { what }, earlier)
-            .await;
+        let consent = Consent::of(&site, what, args.confirm);
+        return apply::carry_out(&site, "infra drift", planned, &args.scope, consent, earlier).await;
     }
     let mut report = Report::new("infra/drift", data).with_names(drift.iter().map(|one| one.address.clone()));
     report.findings.extend(earlier);

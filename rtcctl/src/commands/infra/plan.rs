@@ -1,15 +1,20 @@
 //! `rtcctl infra plan`: what an apply would change, and whether it would be let.
 
+use std::path::PathBuf;
+
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
-use super::{apply, cost, screen};
+use super::{apply, cost, expected, screen};
 use crate::context::Context;
 use crate::error::Result;
 use crate::exit;
 use crate::output::Report;
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Nothing is changed, and the plan is not kept: apply makes its own.")]
+#[command(
+    after_help = "Nothing is changed, and the plan is not kept: apply makes its own. Its digest is of every difference; apply \
+                  --expect DIGEST carries out a plan with this one alone. -o name is the digest."
+)]
 pub struct Args {
     #[command(flatten)]
     scope: Scope,
@@ -22,6 +27,9 @@ pub struct Args {
     /// Add what a month costs, before and after
     #[arg(long)]
     cost: bool,
+    /// Write the plan's digest into a file too, for apply --expect @FILE
+    #[arg(long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    digest_to: Option<PathBuf>,
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -35,6 +43,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if args.cost {
         report = cost::add(report, &planned.plan)?;
     }
+    let digest = screen::digest(&planned.plan).to_string();
+    if let Some(file) = &args.digest_to {
+        expected::keep(&digest, file, context)?;
+    }
+    report = report.with_text(format!("digest {digest}"));
+    report.names = vec![digest];
     report.findings.extend(earlier);
     report.findings.extend(apply::refusals(&judged));
     if args.exit_code && !planned.plan.is_empty() {

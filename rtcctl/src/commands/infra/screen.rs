@@ -1,5 +1,6 @@
 //! A plan as it is shown: a table of what changes, the counts, and the same as data.
 
+use oci::Digest;
 use serde_json::{Value as Json, json};
 use terraform::attributes::{Difference, Value};
 use terraform::guard;
@@ -149,16 +150,29 @@ pub fn sentence(counts: &Counts, outputs: usize) -> String {
     }
 }
 
+/// Of every difference that a plan would make. Values that are secret or not known yet are in it as just that.
+pub fn digest(plan: &Plan) -> Digest {
+    Digest::of(json!([changes(plan), outputs(plan)]).to_string().as_bytes())
+}
+
+fn changes(plan: &Plan) -> Vec<Json> {
+    plan.changes.iter().map(change).collect()
+}
+
+fn outputs(plan: &Plan) -> Vec<Json> {
+    let outputs = plan.outputs.iter();
+    outputs.map(|output| json!({"name": output.name, "action": output.action.word()})).collect()
+}
+
 /// The plan under `-o json`.
 pub fn data(env: &str, plan: &Plan) -> Json {
     json!({
         "environment": env,
+        "digest": digest(plan).to_string(),
         "counts": counts(&plan.counts()),
-        "changes": plan.changes.iter().map(change).collect::<Vec<_>>(),
+        "changes": changes(plan),
         "drift": plan.drift.iter().map(change).collect::<Vec<_>>(),
-        "outputs": plan.outputs.iter().map(|output| json!({
-            "name": output.name, "action": output.action.word(),
-        })).collect::<Vec<_>>(),
+        "outputs": outputs(plan),
         "applicable": plan.is_applicable,
         "complete": plan.is_complete,
         "terraform": plan.terraform_version,

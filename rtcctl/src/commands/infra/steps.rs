@@ -3,7 +3,7 @@
 //! Invariant: the plan that is carried out is the one whose judgement was asked for.
 
 use oci::Digest;
-use serde_json::{Value, json};
+use serde_json::Value;
 use terraform::guard::{self, Judgement};
 
 use super::apply::{self, Consent};
@@ -41,8 +41,7 @@ pub async fn plan<'a>(context: &'a Context, allow_destroy: &[String]) -> Result<
 impl Plan<'_> {
     /// Of every difference that it would make.
     pub fn digest(&self) -> Digest {
-        let data = self.data();
-        Digest::of(json!([data["changes"], data["outputs"]]).to_string().as_bytes())
+        screen::digest(&self.planned.plan)
     }
 
     pub fn changes(&self) -> impl Iterator<Item = Change<'_>> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use crate::commands::testing::{Came, Typed};
 use crate::signals::Signal;
 
+mod agreed;
 mod unusual;
 
 /// A folder with an environment and a made-up Terraform.
