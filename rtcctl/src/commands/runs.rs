@@ -4,7 +4,7 @@ pub mod notify;
 
 use std::time::Duration;
 
-use journal::{Entry, Record, State, StepState};
+use journal::{Entry, Journal, Record, State, StepState};
 use serde_json::{Value, json};
 
 use crate::codes;
@@ -40,14 +40,14 @@ pub struct ListArgs {
 
 impl ListArgs {
     fn wants(&self, record: &Record) -> bool {
-        let is_of = self.of.as_ref().is_none_or(|words| record.header.command.starts_with(words.as_str()));
+        let is_of = self.of.as_ref().is_none_or(|words| is_of(record, words));
         is_of && (!self.open || record.state == State::Interrupted)
     }
 }
 
 #[derive(Debug, clap::Args)]
 pub struct RunArgs {
-    /// The run's id, its beginning or its end, or `last`
+    /// The run's id, its beginning or its end, or `last`, which is no part of another run
     #[arg(value_name = "RUN", default_value = "last")]
     run: String,
 }
@@ -70,6 +70,43 @@ pub fn told(error: journal::Error) -> Error {
         journal::Error::Unreadable { .. } => &codes::JRN004,
     };
     Error::new(code, error.to_string())
+}
+
+/// So many earlier runs are looked through for the one that a run is a part of.
+const EARLIER: usize = 50;
+
+fn is_of(record: &Record, words: &str) -> bool {
+    record.header.command.starts_with(words)
+}
+
+/// A run by its id, or `last`: the latest one that is no part of another, as the rollout of a release is. `of` are the
+/// commands that it may be of; any, where there are none.
+pub fn find(wanted: &str, of: &[String], journal: &Journal) -> journal::Result<Record> {
+    let may_be = |record: &Record| of.is_empty() || of.iter().any(|words| is_of(record, words));
+    let absent = || match of {
+        [] => wanted.to_owned(),
+        of => format!("{wanted} of {}", of.join(" or ")),
+    };
+    if wanted != "last" {
+        let record = journal.read(wanted)?;
+        return if may_be(&record) { Ok(record) } else { Err(journal::Error::NotFound(absent())) };
+    }
+    let ids = journal.ids()?;
+    for (place, id) in ids.iter().enumerate() {
+        let record = journal.read(id);
+        // What cannot be read is the last one, where nobody said of what.
+        let may_be = record.as_ref().map_or(of.is_empty(), may_be);
+        if may_be && !is_part(id, &ids[place + 1..], journal) {
+            return record;
+        }
+    }
+    Err(journal::Error::NotFound(absent()))
+}
+
+/// Whether one of the runs that began before it has it as its own: nothing else names a run that begins later.
+fn is_part(id: &str, earlier: &[String], journal: &Journal) -> bool {
+    let mut earlier = earlier.iter().take(EARLIER).filter_map(|id| journal.read(id).ok());
+    earlier.any(|record| serde_json::to_string(&record.entries).is_ok_and(|entries| entries.contains(id)))
 }
 
 fn state(record: &Record) -> (&'static str, Option<u8>) {
@@ -141,7 +178,7 @@ fn list(args: &ListArgs, context: &Context) -> Result<Report> {
 }
 
 fn show(args: &RunArgs, context: &Context) -> Result<Report> {
-    let record = context.journal().read(&args.run).map_err(told)?;
+    let record = find(&args.run, &[], &context.journal()).map_err(told)?;
     let (word, exit) = state(&record);
     let header = &record.header;
     let summary = record.entries.iter().rev().find_map(|stamped| match &stamped.entry {
@@ -195,7 +232,7 @@ fn show(args: &RunArgs, context: &Context) -> Result<Report> {
 }
 
 fn evidence(args: &RunArgs, context: &Context) -> Result<Report> {
-    let record = context.journal().read(&args.run).map_err(told)?;
+    let record = find(&args.run, &[], &context.journal()).map_err(told)?;
     let mut files = record.evidence().map_err(told)?;
     // Those of the runs that it consists of.
     for (_, run) in super::ship::history::runs_of(&record.entries) {

@@ -16,9 +16,12 @@ use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The run's id, its beginning or its end, or `last`
+    /// The run's id, its beginning or its end, or `last`, which is no part of another run
     #[arg(value_name = "RUN", default_value = "last")]
     run: String,
+    /// Only a run of this command: ship, infra apply; may be given several times
+    #[arg(long, value_name = "COMMAND")]
+    of: Vec<String>,
     /// A receiver of rtc.toml, told whatever came of it; may be given several times [default: those of the environment]
     #[arg(long, value_name = "NAME")]
     to: Vec<String>,
@@ -129,7 +132,7 @@ fn report(deliveries: &[Delivery], notice: &Notice) -> Report {
 
 /// What is told, from the journal and the flags.
 fn notice(args: &Args, context: &Context) -> Result<Notice> {
-    let mut notice = match (context.journal().read(&args.run), args.outcome) {
+    let mut notice = match (super::find(&args.run, &args.of, &context.journal()), args.outcome) {
         (Ok(record), _) if record.state == State::UnderWay => {
             let message = format!("the run {} is under way: there is nothing to tell yet", record.header.run);
             return Err(Error::new(&codes::JRN003, message));

@@ -275,3 +275,57 @@ async fn an_address_that_is_written_out_is_refused_without_being_repeated() {
         assert!(!came.stderr.contains("hunter2"), "{}", came.stderr);
     }
 }
+
+/// A run of a command that came to `exit`, with a note of each of `parts`.
+fn run_of(command: &str, at: u64, exit: u8, parts: &[&str], typed: &Typed) -> String {
+    // Each a second after the one before: ids say when.
+    let now = kernel::Timestamp::from_millis(1_795_000_000_000 + i64::try_from(at).unwrap() * 1_000);
+    let journal = Journal::new(typed.path("runs"), Arc::new(kernel::ManualClock::at(now)));
+    let start = Start { command: command.to_owned(), environment: "dev".to_owned(), ..Start::default() };
+    let mut run = journal.begin(start, at).unwrap();
+    for part in parts {
+        run.append(Entry::Noted { kind: "rollout".to_owned(), data: json!(part) }).unwrap();
+    }
+    run.append(Entry::Ended { exit, summary: "over".to_owned() }).unwrap();
+    run.id()
+}
+
+#[tokio::test]
+async fn a_run_that_is_a_part_of_another_is_not_the_last_one() {
+    let (typed, _mail) = desk().await;
+    let begun = run_of("deploy rollout", 2, 24, &[], &typed);
+    let ship = run_of("ship", 1, 24, &[&begun], &typed);
+    let told = notify(&typed, &["-o", "json"]).await.json();
+    assert_eq!(told["data"]["run"], json!(ship));
+    assert_eq!(typed.run(&["runs", "show", "-o", "name"]).await.stdout.trim(), ship);
+    // By its id and by its command a part is told of too.
+    let told = notify(&typed, &[&begun, "-o", "json"]).await.json();
+    assert_eq!(told["data"]["run"], json!(begun));
+    // One that nobody began is the last one.
+    let alone = run_of("deploy rollout", 3, 0, &[], &typed);
+    assert_eq!(notify(&typed, &["-o", "json"]).await.json()["data"]["run"], json!(alone));
+}
+
+#[tokio::test]
+async fn the_last_run_of_a_command_is_told_of() {
+    let (typed, _mail) = desk().await;
+    let apply = run_of("infra apply", 1, 0, &[], &typed);
+    let ship = run_of("ship", 2, 0, &[], &typed);
+    run_of("pipeline sync", 3, 0, &[], &typed);
+    for (words, run) in [
+        (&["--of", "ship"] as &[&str], &ship),
+        (&["last", "--of", "infra apply"], &apply),
+        (&["last", "--of", "infra apply", "--of", "ship"], &ship),
+        (&[&ship, "--of", "ship"], &ship),
+    ] {
+        let told = notify(&typed, &[words, &["-o", "json"]].concat()).await.json();
+        assert_eq!(told["data"]["run"], json!(run), "{words:?}");
+    }
+    for words in [&["last", "--of", "image"] as &[&str], &[&apply, "--of", "ship"]] {
+        let came = notify(&typed, &[words, &["-o", "json"]].concat()).await;
+        assert_eq!((came.exit, &came.error()["code"]), (5, &json!("JRN002")), "{}", came.stderr);
+    }
+    // What a pipeline came to that has none is told all the same.
+    let told = notify(&typed, &["last", "--of", "image", "--outcome", "failed", "-o", "json"]).await.json();
+    assert_eq!((&told["data"]["run"], &told["data"]["outcome"]), (&json!(null), &json!("failed")));
+}
