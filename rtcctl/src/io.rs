@@ -87,6 +87,17 @@ impl Io {
     }
 }
 
+/// Forgets what was typed into the terminal behind stdin and was not read yet.
+pub fn forget_typed() {
+    let stdin = io::stdin();
+    // Whoever does that from the background is stopped by the terminal.
+    let is_in_front =
+        rustix::termios::tcgetpgrp(&stdin).is_ok_and(|group| group == rustix::process::getpgrp());
+    if is_in_front {
+        let _ = rustix::termios::tcflush(&stdin, rustix::termios::QueueSelector::IFlush);
+    }
+}
+
 /// What a test reads back.
 #[derive(Clone, Default)]
 pub struct Captured(Arc<Mutex<Vec<u8>>>);

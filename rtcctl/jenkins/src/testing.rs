@@ -100,6 +100,8 @@ pub enum Wish {
     Unparameterized,
     /// Somebody has just disabled it: 409.
     JustDisabled,
+    /// It is in the queue, and this status is all that comes back.
+    Lost(u16),
 }
 
 /// How a build goes.

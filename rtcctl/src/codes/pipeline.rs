@@ -73,7 +73,7 @@ codes! { PIPELINE;
         "it refused the request for a reason of its own, or its answer is not understood",
         "see the causes, and the log of Jenkins";
     PIP024 (UNAVAILABLE) "it is not known whether a build was asked for",
-        "the connection broke off after the wish was sent",
+        "after the wish was sent the connection broke off, or a proxy answered in the place of Jenkins, or the answer names no item",
         "rtcctl pipeline status NAME shows whether one came of it, before you repeat";
     PIP030 (DONE) "the stages are not told",
         "the plug-in pipeline-rest-api is not installed, or the job is no pipeline; nor are questions told then",

@@ -1,13 +1,15 @@
 //! Commands as they are typed, run in this process against a platform that a test makes up.
 
+mod typing;
+
 use std::convert::Infallible;
-use std::io::Cursor;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kernel::SystemClock;
 use serde_json::Value;
 
+pub(crate) use self::typing::Key;
 use crate::io::{Captured, Io, Sink};
 use crate::signals::{Interrupts, Signal};
 
@@ -86,14 +88,14 @@ impl Typed {
         self.run_with(words, None, |_| signal).await
     }
 
-    /// The same before a keyboard on which `typed` is typed.
+    /// The same before a keyboard on which something is typed each time that something is read on the screen.
     pub(crate) async fn run_asking(
         &self,
         words: &[&str],
-        typed: &str,
+        keys: &[Key],
         signal: impl Future<Output = Signal>,
     ) -> Came {
-        self.run_with(words, Some(typed), |_| signal).await
+        self.run_with(words, Some(keys), |_| signal).await
     }
 
     /// The same until what it has written is enough; then Ctrl-C is pressed.
@@ -110,15 +112,16 @@ impl Typed {
     async fn run_with<F: Future<Output = Signal>>(
         &self,
         words: &[&str],
-        typed: Option<&str>,
+        keys: Option<&[Key]>,
         signal: impl FnOnce(Captured) -> F,
     ) -> Came {
         let (stdout, stderr) = (Captured::default(), Captured::default());
+        let (keyboard, screen) = typing::desk(keys.unwrap_or_default(), stderr.clone());
         let io = Io {
-            stdin: Box::new(Cursor::new(typed.unwrap_or_default().to_owned())),
+            stdin: Box::new(keyboard),
             stdout: Sink::new(stdout.clone()),
-            stderr: Sink::new(stderr.clone()),
-            stdin_is_terminal: typed.is_some(),
+            stderr: Sink::new(screen),
+            stdin_is_terminal: keys.is_some(),
             stdout_is_terminal: false,
             stderr_is_terminal: false,
             width: None,

@@ -25,7 +25,7 @@ pub use secret::{Secret, masked};
 pub use ship::{GateEntry, ShipEntry};
 pub use spelling::nearest;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -73,6 +73,7 @@ pub struct Config {
     values: BTreeMap<&'static str, Resolved>,
     /// The environments that exist, with what they are for.
     pub environments: BTreeMap<String, String>,
+    protected: BTreeSet<String>,
     /// The services of the platform, in the order of `rtc.toml`.
     pub services: Vec<Service>,
     /// What the files say about objectives, by name.
@@ -118,6 +119,7 @@ impl Config {
         let mut config = Self {
             values: BTreeMap::new(),
             environments: BTreeMap::from([("local".to_owned(), "this machine".to_owned())]),
+            protected: BTreeSet::new(),
             services: Vec::new(),
             objectives: BTreeMap::new(),
             deploy: None,
@@ -150,24 +152,24 @@ impl Config {
                 config.ship = ship;
             }
         }
+        let find_in = |setting, env: &str| find(setting, env, io, flags, project.as_ref(), user.as_ref());
+        if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == "protected") {
+            let names = config.environments.keys();
+            config.protected = names.filter(|name| find_in(setting, name).text == "yes").cloned().collect();
+        }
+        for (name, entry) in &config.pipelines {
+            if let Some(env) = &entry.environment {
+                config.known(env, &format!("[pipelines.{name}]"))?;
+            }
+        }
         config.files.extend([&project, &user].into_iter().flatten().map(|file| file.path.clone()));
 
         let env = SETTINGS.iter().find(|setting| setting.key == "env");
-        let env = env.map(|setting| find(setting, "", io, flags, project.as_ref(), user.as_ref()));
+        let env = env.map(|setting| find_in(setting, ""));
         let env = env.unwrap_or_else(|| Resolved { text: "local".to_owned(), origin: Origin::Default });
-        if !config.environments.contains_key(&env.text) {
-            let names: Vec<&str> = config.environments.keys().map(String::as_str).collect();
-            let error = Error::new(
-                &codes::CFG005,
-                format!("there is no environment {:?} (from {})", env.text, env.origin),
-            );
-            return Err(match nearest(&env.text, names.iter().copied()) {
-                Some(name) => error.with_hint(format!("did you mean {name}?")),
-                None => error.with_hint(format!("defined are: {}", names.join(", "))),
-            });
-        }
+        config.known(&env.text, &env.origin.to_string())?;
         for setting in SETTINGS {
-            let found = find(setting, &env.text, io, flags, project.as_ref(), user.as_ref());
+            let found = find_in(setting, &env.text);
             setting.shape.check(&found.text).map_err(|problem| match setting.shape {
                 // The text is not repeated: it may be the secret itself.
                 Shape::Reference => {
@@ -184,6 +186,24 @@ impl Config {
             config.values.insert(setting.key, found);
         }
         Ok(config)
+    }
+
+    /// That there is an environment of this name, which `origin` says.
+    fn known(&self, name: &str, origin: &str) -> Result<()> {
+        if self.environments.contains_key(name) {
+            return Ok(());
+        }
+        let names: Vec<&str> = self.environments.keys().map(String::as_str).collect();
+        let error = Error::new(&codes::CFG005, format!("there is no environment {name:?} (from {origin})"));
+        Err(match nearest(name, names.iter().copied()) {
+            Some(near) => error.with_hint(format!("did you mean {near}?")),
+            None => error.with_hint(format!("defined are: {}", names.join(", "))),
+        })
+    }
+
+    /// Whether what changes this environment has its name typed.
+    pub fn is_protected(&self, env: &str) -> bool {
+        self.protected.contains(env)
     }
 
     /// A setting as it was written; empty where it has no value.

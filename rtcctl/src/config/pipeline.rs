@@ -10,12 +10,14 @@ use toml::de::DeValue;
 use super::file::Reader;
 use crate::error::Result;
 
-const KEYS: [&str; 3] = ["about", "job", "parameters"];
+const KEYS: [&str; 4] = ["about", "environment", "job", "parameters"];
 
 /// A job under a name of our own.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PipelineEntry {
     pub about: String,
+    /// Whose it is, whatever environment is worked in: its protection counts.
+    pub environment: Option<String>,
     /// Its full name in Jenkins: folders and job with slashes between them.
     pub job: String,
     /// What is sent where the command line does not say otherwise.
@@ -37,11 +39,16 @@ impl Reader<'_> {
     }
 
     fn pipeline<T>(&self, name: &Spanned<T>, value: &Spanned<DeValue<'_>>) -> Result<PipelineEntry> {
-        let mut entry =
-            PipelineEntry { about: String::new(), job: String::new(), parameters: BTreeMap::new() };
+        let mut entry = PipelineEntry {
+            about: String::new(),
+            environment: None,
+            job: String::new(),
+            parameters: BTreeMap::new(),
+        };
         for (key, value) in self.table(value)? {
             match (key.get_ref().as_ref(), value.get_ref()) {
                 ("about", DeValue::String(text)) => entry.about = text.to_string(),
+                ("environment", DeValue::String(text)) => entry.environment = Some(text.to_string()),
                 ("job", DeValue::String(text)) => {
                     text.parse::<jenkins::JobName>()
                         .map_err(|error| self.wrong(value, &error.to_string()))?;
@@ -61,7 +68,9 @@ impl Reader<'_> {
                         entry.parameters.insert(key.get_ref().to_string(), text);
                     }
                 }
-                ("about" | "job", _) => return Err(self.wrong(value, "a text is expected here")),
+                ("about" | "environment" | "job", _) => {
+                    return Err(self.wrong(value, "a text is expected here"));
+                }
                 ("parameters", _) => return Err(self.wrong(value, "a table is expected here")),
                 (other, _) => return Err(self.unknown(other, key, &KEYS)),
             }
@@ -80,6 +89,7 @@ pub(super) fn json_schema() -> Value {
         "required": ["job"],
         "properties": {
             "about": {"type": "string", "description": "what it does"},
+            "environment": {"type": "string", "description": "whose it is: where that one is protected, its name is typed"},
             "job": {"type": "string", "description": "the job's full name: folders and job with slashes between them"},
             "parameters": {
                 "type": "object",

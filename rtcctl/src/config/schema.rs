@@ -240,7 +240,7 @@ pub static SETTINGS: &[Setting] = &[
         "protected",
         Environment,
         Shape::Choice(&["yes", "no"]),
-        "yes: what destroys the environment has its name typed, and --yes is not enough",
+        "yes: what changes the environment or its pipelines has its name typed, and --yes is not enough",
     )
     .default("no"),
     setting(

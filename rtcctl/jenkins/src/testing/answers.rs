@@ -211,6 +211,7 @@ impl World {
             Wish::Refused => return (StatusCode::FOUND, [(header::LOCATION, ".")]).into_response(),
             Wish::Joins => (StatusCode::SEE_OTHER, self.queue.keys().next_back().copied()),
             Wish::Queued | Wish::Unparameterized | Wish::JustDisabled => (StatusCode::CREATED, None),
+            Wish::Lost(status) => (StatusCode::from_u16(status).expect("a status"), None),
         };
         let item = item.unwrap_or_else(|| {
             let defined = |name: &str| job.parameters.iter().any(|parameter| parameter["name"] == name);
@@ -232,6 +233,9 @@ impl World {
             self.queue.insert(self.next_item, item);
             self.next_item
         });
+        if matches!(self.jobs[name].wish, Wish::Lost(_)) {
+            return status.into_response();
+        }
         let location = match self.location {
             Location::Absolute => format!("http://127.0.0.1/jenkins/queue/item/{item}/"),
             Location::Relative => format!("/jenkins/queue/item/{item}/"),

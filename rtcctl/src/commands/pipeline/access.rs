@@ -88,6 +88,43 @@ impl Named {
     }
 }
 
+/// What is asked where nothing is protected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unprotected {
+    /// A yes.
+    Asked,
+    Free,
+}
+
+/// The environment whose name has to be typed for a job: the one that `[pipelines.NAME]` says it is of, or the one that is
+/// worked in. `None` where neither is protected.
+pub fn protected<'c>(job: &JobName, context: &'c Context) -> Option<&'c str> {
+    let config = &context.config;
+    let name = job.to_string();
+    let is_of = |entry: &&PipelineEntry| {
+        let of = entry.job.parse::<JobName>().map(|of| of.to_string()).unwrap_or_default();
+        // Branches of a job are below it.
+        name.strip_prefix(&of).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let said = config.pipelines.values().filter(is_of).filter_map(|entry| entry.environment.as_deref());
+    said.chain([config.env()]).find(|name| config.is_protected(name))
+}
+
+/// Asks before something is done to a job. `what` completes "this will …"; `typed` is the operator's --confirm.
+pub fn confirm(
+    job: &JobName,
+    what: &str,
+    typed: Option<&str>,
+    otherwise: Unprotected,
+    context: &Context,
+) -> Result<()> {
+    match (protected(job, context), otherwise) {
+        (Some(name), _) => context.confirm_by_name(what, name, typed),
+        (None, Unprotected::Asked) => context.confirm(what),
+        (None, Unprotected::Free) => Ok(()),
+    }
+}
+
 /// A job with its parameters; where there is none, one that may have been meant.
 pub async fn job(client: &Client, name: &JobName, context: &Context) -> Result<Job> {
     match client.job(name).await {

@@ -33,6 +33,17 @@ pub fn of(error: jenkins::Error) -> Error {
     }
 }
 
+/// Whether a wish that failed so may have been taken all the same: the connection broke off, or a front of Jenkins answered in
+/// its place, or its answer does not say where the wish is.
+pub fn leaves_open(error: &jenkins::Error) -> bool {
+    use jenkins::Error as E;
+    match error {
+        E::Unreachable { .. } | E::Unreadable { .. } => true,
+        E::Answer { status, .. } => *status == 408 || *status >= 500,
+        _ => false,
+    }
+}
+
 fn hinted(code: &'static codes::Code, message: String) -> Error {
     Error::new(code, message).with_hint(code.action)
 }

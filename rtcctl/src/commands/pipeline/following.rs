@@ -3,20 +3,21 @@
 //! Invariants: the log is shown by whole lines; a question is asked by one who may be asked and left to others by one who
 //! may not; whoever leaves knows what goes on without them.
 
+mod answering;
+
 use std::time::Duration;
 
-use jenkins::{
-    Build, Client, Colours, Event, Input, Item, ParameterKind, Problem, Shown, Stage, StageStatus, Watch,
-    check,
-};
+use jenkins::{Build, Client, Colours, Event, Item, Shown, Stage, StageStatus, Watch};
 use tokio::time::Instant;
 
+use self::answering::Question;
 use super::keyboard::Keyboard;
 use super::{failed, shape};
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::human;
 use crate::progress::Task;
+use crate::recording::Recording;
 use crate::signals::Signal;
 
 /// How long a build that was asked to stop is waited for.
@@ -59,6 +60,10 @@ pub struct Follower<'c> {
     pub logging: Logging,
     /// How the job is named in proposed commands.
     pub named: String,
+    /// The environment whose name is typed before something of it is approved.
+    pub protected: Option<String>,
+    /// Of a build that we started.
+    pub recording: Option<Recording>,
     pub stages: Vec<Stage>,
     pub lacks_stages: bool,
     open: Vec<Option<Task>>,
@@ -75,13 +80,6 @@ pub struct Follower<'c> {
 
 const TAIL_LINES: usize = 20;
 
-/// A question that is being asked, parameter by parameter.
-struct Question {
-    input: Input,
-    answers: Vec<(String, String)>,
-    has_agreed: bool,
-}
-
 impl<'c> Follower<'c> {
     pub fn new(
         client: &'c Client,
@@ -96,6 +94,8 @@ impl<'c> Follower<'c> {
             on_interrupt,
             logging,
             named,
+            protected: None,
+            recording: None,
             stages: Vec::new(),
             lacks_stages: false,
             open: Vec::new(),
@@ -246,121 +246,6 @@ impl<'c> Follower<'c> {
         self.stages = stages;
     }
 
-    fn ask(&mut self, inputs: Vec<Input>) {
-        let progress = &self.context.progress;
-        let still =
-            self.question.as_ref().is_some_and(|asked| inputs.iter().any(|one| one.id == asked.input.id));
-        if self.question.is_some() && !still {
-            self.question = None;
-            self.rests = false;
-            progress.say("somebody else has answered");
-        }
-        if still {
-            return;
-        }
-        if !self.keyboard.is_there(self.context) {
-            for finding in shape::waits(&inputs, &self.named) {
-                progress.say(format!("{}; {}", finding.message, finding.hints.join(" ")));
-            }
-            return;
-        }
-        if let Some(input) = inputs.into_iter().next() {
-            self.rest();
-            let proceed = shape::plain(&input.proceed);
-            progress.write(&format!(
-                "{} [approve{}/abort/later] ",
-                shape::plain(&input.message),
-                if proceed.is_empty() { String::new() } else { format!(" ({proceed})") }
-            ));
-            self.question = Some(Question { input, answers: Vec::new(), has_agreed: false });
-        }
-    }
-
-    /// Bars would draw over what is typed.
-    fn rest(&mut self) {
-        if self.context.progress.has_bars() {
-            self.rests = true;
-            self.open.iter_mut().for_each(|task| drop(task.take()));
-            self.queue = None;
-        }
-    }
-
-    /// A line of the operator's, while a question stands.
-    async fn answered(&mut self, line: Option<String>, watch: &Watch<'_>) -> Result<()> {
-        let (Some(mut question), Some(number)) = (self.question.take(), watch.number()) else {
-            return Ok(());
-        };
-        let progress = &self.context.progress;
-        let Some(line) = line else {
-            progress.say(format!("nobody answers; rtcctl pipeline input {} approve", self.named));
-            return Ok(());
-        };
-        if !question.has_agreed {
-            match line.to_lowercase().as_str() {
-                "approve" | "y" | "yes" | "a" => question.has_agreed = true,
-                "abort" | "n" | "no" => {
-                    let done = self.client.abort(watch.job(), number, &question.input).await;
-                    return self.told(done);
-                }
-                "later" | "l" => {
-                    progress.say(format!("left open; rtcctl pipeline input {} approve", self.named));
-                    return Ok(());
-                }
-                _ => {
-                    progress.write("approve, abort or later? ");
-                    self.question = Some(question);
-                    self.rests = progress.has_bars();
-                    return Ok(());
-                }
-            }
-        } else if let Some(asked) = question.input.parameters.get(question.answers.len()) {
-            let value = match line.is_empty() {
-                true => asked.default.clone().unwrap_or_default(),
-                false => line,
-            };
-            let given = [(asked.name.clone(), value)];
-            let problem = check(&question.input.as_parameters(), &given)
-                .into_iter()
-                .find(|problem| !matches!(problem, Problem::Missing { .. }));
-            match problem {
-                Some(problem) => progress.say(problem.to_string()),
-                None => question.answers.extend(given),
-            }
-        }
-        match question.input.parameters.get(question.answers.len()) {
-            Some(next) => {
-                let choices = match &next.kind {
-                    ParameterKind::Choice(choices) => format!(" ({})", choices.join(", ")),
-                    _ => String::new(),
-                };
-                let default = next
-                    .default
-                    .as_ref()
-                    .map(|text| format!(" [{}]", shape::plain(text)))
-                    .unwrap_or_default();
-                progress.write(&format!("{}{}{default}: ", shape::plain(&next.name), shape::plain(&choices)));
-                self.question = Some(question);
-                self.rests = progress.has_bars();
-                Ok(())
-            }
-            None => {
-                let done = self.client.proceed(watch.job(), number, &question.input, &question.answers).await;
-                self.told(done)
-            }
-        }
-    }
-
-    /// Somebody may have been faster, which ends nothing.
-    fn told(&self, done: jenkins::Result<()>) -> Result<()> {
-        match done {
-            Err(jenkins::Error::NotFound { .. }) => {
-                self.context.progress.say("somebody else has answered");
-                Ok(())
-            }
-            done => done.map_err(failed::of),
-        }
-    }
-
     async fn shall_stop(&mut self, watch: &Watch<'_>, signal: Signal) -> bool {
         match self.on_interrupt {
             OnInterrupt::Stop => true,
@@ -369,6 +254,7 @@ impl<'c> Follower<'c> {
             OnInterrupt::Ask if signal == Signal::Terminate || !self.keyboard.is_there(self.context) => false,
             OnInterrupt::Ask => {
                 self.rest();
+                self.keyboard.forget();
                 let what = what(watch);
                 self.context
                     .progress

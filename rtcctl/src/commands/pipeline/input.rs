@@ -3,7 +3,7 @@
 use jenkins::{Client, Input, JobName};
 use serde_json::json;
 
-use super::access::{self, Named};
+use super::access::{self, Named, Unprotected};
 use super::run::{pair, password};
 use super::status::build_of;
 use super::{failed, shape};
@@ -30,6 +30,9 @@ pub struct Args {
     /// A parameter of the question; what is not given is its default
     #[arg(short, long = "param", value_name = "KEY=VALUE", value_parser = pair)]
     params: Vec<(String, String)>,
+    /// The name of the environment, for those that are protected
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,6 +41,16 @@ pub enum Answer {
     Approve,
     /// End the build
     Abort,
+}
+
+impl Answer {
+    /// What was done, in the journal and to people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Answer::Approve => "approved",
+            Answer::Abort => "aborted",
+        }
+    }
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
@@ -75,9 +88,11 @@ async fn carry_out(args: &Args, context: &Context) -> Result<Report> {
     if context.effect == Effect::Described {
         return Ok(Report::new("pipeline/input", data).with_text(format!("this would {what}")));
     }
-    if context.config.text("protected") == Some("yes") || answer == Answer::Abort {
-        context.confirm(&what)?;
-    }
+    let otherwise = match answer {
+        Answer::Approve => Unprotected::Free,
+        Answer::Abort => Unprotected::Asked,
+    };
+    access::confirm(&job, &what, args.confirm.as_deref(), otherwise, context)?;
     give(&client, &job, build.number, input, answer, &given, data, context).await
 }
 
@@ -92,10 +107,7 @@ async fn give(
     mut data: serde_json::Value,
     context: &Context,
 ) -> Result<Report> {
-    let word = match answer {
-        Answer::Approve => "approved",
-        Answer::Abort => "aborted",
-    };
+    let word = answer.word();
     let inputs = [
         ("job", job.to_string()),
         ("build", number.to_string()),

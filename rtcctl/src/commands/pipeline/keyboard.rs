@@ -1,11 +1,11 @@
 //! Answers of the operator while something else goes on.
 //!
-//! Invariant: no line is lost: one thread reads them all, from the first question on.
+//! Invariants: one thread reads all lines, from the first question on; what was typed before a question answers nothing.
 
 use std::io::{BufRead, BufReader};
 use std::sync::PoisonError;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TryRecvError};
 
 use crate::context::{Consent, Context};
 
@@ -19,6 +19,22 @@ impl Keyboard {
     /// Whether somebody is there who may be asked.
     pub fn is_there(&self, context: &Context) -> bool {
         context.consent == Consent::Ask && !self.is_closed
+    }
+
+    /// Before a question: forgets what was typed while it was not there yet.
+    pub fn forget(&mut self) {
+        crate::io::forget_typed();
+        let Some(lines) = &mut self.lines else { return };
+        loop {
+            match lines.try_recv() {
+                Ok(_) => {}
+                Err(TryRecvError::Empty) => return,
+                Err(TryRecvError::Disconnected) => {
+                    self.is_closed = true;
+                    return;
+                }
+            }
+        }
     }
 
     /// The next line; `None` when nobody is there any more. Waiting may be given up and taken up again.

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jenkins::{BuildResult, Client, From, Job, JobName, ParameterKind, Place, Watch};
 use serde_json::{Value, json};
 
+use super::access::Unprotected;
 use super::following::{End, Follower, Logging, OnInterrupt, left, what};
 use super::{access, failed, shape};
 use crate::codes;
@@ -46,6 +47,9 @@ pub struct Args {
     /// What Ctrl-C does with the build [default: ask]
     #[arg(long, value_name = "WHAT")]
     on_interrupt: Option<OnInterrupt>,
+    /// The name of the environment, for those that are protected
+    #[arg(long, value_name = "NAME")]
+    confirm: Option<String>,
 }
 
 pub fn pair(text: &str) -> Result<(String, String), String> {
@@ -108,9 +112,8 @@ async fn begin(args: &Args, client: &Client, context: &Context) -> Result<Begun>
         let text = format!("{} would be started{}", job.name, with(&shown));
         return Ok(Begun::Told(Box::new(Report::new("pipeline/run", data).with_text(text))));
     }
-    if context.config.text("protected") == Some("yes") {
-        context.confirm(&format!("start {}{}", job.name, with(&shown)))?;
-    }
+    let what = format!("start {}{}", job.name, with(&shown));
+    access::confirm(&job.name, &what, args.confirm.as_deref(), Unprotected::Free, context)?;
     trigger(
         args,
         client,
@@ -137,7 +140,7 @@ async fn trigger(
     recording.step("trigger", format!("{}{}", job.name, with(&shown)))?;
     let queued = match client.ask(job, given).await {
         Ok(queued) => queued,
-        Err(error @ jenkins::Error::Unreachable { .. }) => {
+        Err(error) if failed::leaves_open(&error) => {
             let unknown = Error::new(&codes::PIP024, format!("whether {} was asked for a build", job.name))
                 .with_source(&error)
                 .with_hint(codes::PIP024.action);
@@ -258,15 +261,18 @@ fn with(parameters: &BTreeMap<String, String>) -> String {
 }
 
 async fn follow(args: &Args, client: &Client, followed: Followed, context: &Context) -> Result<Report> {
-    let Followed { job, from, named, mut recording, mut data } = followed;
+    let Followed { job, from, named, recording, mut data } = followed;
     let on_interrupt = args
         .on_interrupt
         .or_else(|| context.config.choice("jenkins_on_interrupt"))
         .unwrap_or(OnInterrupt::Ask);
     let logging = if args.no_log { Logging::Hidden } else { Logging::Shown };
     let mut follower = Follower::new(client, context, on_interrupt, logging, named);
+    follower.protected = access::protected(&job, context).map(str::to_owned);
+    follower.recording = recording;
     let mut watch = Watch::new(client, job, from, access::pace(context));
     let end = follower.follow(&mut watch).await;
+    let mut recording = follower.recording.take();
     let address = follower.address(&watch);
     let what = what(&watch);
     let again = format!("rtcctl pipeline run --follow {address}");

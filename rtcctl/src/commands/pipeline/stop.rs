@@ -6,7 +6,7 @@ use jenkins::{Client, JobName};
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::access::{self, Named};
+use super::access::{self, Named, Unprotected};
 use super::status::build_of;
 use super::{failed, shape};
 use crate::codes;
@@ -65,16 +65,8 @@ async fn carry_out(args: &Args, context: &Context) -> Result<Report> {
     if context.effect == Effect::Described {
         return Ok(Report::new("pipeline/stop", data).with_text(format!("{what} would be stopped")));
     }
-    match context.config.text("protected") {
-        Some("yes") => {
-            context.confirm_by_name(
-                &format!("stop {what}"),
-                context.config.env(),
-                args.confirm.as_deref(),
-            )?;
-        }
-        _ => context.confirm(&format!("stop {what}"))?,
-    }
+    let asked = format!("stop {what}");
+    access::confirm(&name, &asked, args.confirm.as_deref(), Unprotected::Asked, context)?;
     let mut recording = Recording::begin(context, "pipeline stop", [("what".to_owned(), what.clone())])?;
     recording.step("stop", what.clone())?;
     let text = match stop(&client, &name, &target, &what, context).await {

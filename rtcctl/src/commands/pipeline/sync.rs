@@ -99,13 +99,13 @@ async fn carry_out(args: &Args, context: &Context) -> Result<Report> {
         Consent::Given | Consent::Absent => context.progress.say(shown.trim_end()),
     }
     let what = format!("change {} of {}", jobs(changes.len()), client.address(""));
-    let deletes = changes.iter().any(|one| one.change == Change::Delete);
-    match context.config.text("protected") {
-        Some("yes") if deletes => {
+    let mut deletes = changes.iter().filter(|one| one.change == Change::Delete);
+    match deletes.find_map(|one| access::protected(&one.name, context)) {
+        Some(name) => {
             let what = format!("{what}, deleting jobs with all their builds");
-            context.confirm_by_name(&what, context.config.env(), args.confirm.as_deref())?;
+            context.confirm_by_name(&what, name, args.confirm.as_deref())?;
         }
-        _ => context.confirm(&what)?,
+        None => context.confirm(&what)?,
     }
     let inputs = [("jenkins".to_owned(), client.address(""))];
     let mut recording = Recording::begin(context, "pipeline sync", inputs)?;

@@ -53,6 +53,22 @@ async fn a_job_that_cannot_be_built_is_told_so() {
 }
 
 #[tokio::test]
+async fn an_answer_that_leaves_open_whether_a_build_was_asked_for_does_not_say_try_again() {
+    use jenkins::testing::Wish;
+    for status in [201, 408, 500, 502, 503, 504] {
+        let (standin, typed) = with(shop).await;
+        standin.world().jobs.get_mut("shop").unwrap().wish = Wish::Lost(status);
+        let error = code(&typed.run(&["pipeline", "run", "shop", "-o", "json"]).await, 9, "PIP024");
+        assert!(error["hints"][0].as_str().unwrap().contains("before you repeat"), "{error}");
+        assert_eq!((posts(&standin).len(), standin.world().queue.len()), (1, 1), "{status}");
+    }
+    // Too many requests are refused before anything is done.
+    let (standin, typed) = with(shop).await;
+    standin.world().jobs.get_mut("shop").unwrap().wish = Wish::Lost(429);
+    code(&typed.run(&["pipeline", "run", "shop", "-o", "json"]).await, 9, "PIP006");
+}
+
+#[tokio::test]
 async fn names_that_are_none_or_are_mistyped_are_helped() {
     let (_standin, typed) = with(|world| {
         shop(world);

@@ -4,6 +4,11 @@ use jenkins::testing::{Location, Script, Step, Wish, stage, text_parameter};
 use serde_json::json;
 
 use super::{code, posts, question, scripted, shop, with};
+use crate::commands::testing::Key;
+
+fn answer(prompt: &'static str, typed: &'static str) -> Key {
+    Key::Answer { prompt, typed }
+}
 
 #[tokio::test]
 async fn a_build_is_started_followed_and_told_with_its_stages_and_its_log() {
@@ -227,8 +232,15 @@ async fn a_question_is_answered_where_it_is_asked() {
         {"name": "NOTE", "definition": {"defaultVal": "none"}}]);
     let inputs = vec![question("first", &json!([])), question("second", &parameters)];
     let (standin, typed) = with(scripted(Script { inputs, ..Script::default() })).await;
-    let keys = "what?\ny\napprove\nmoon\nprod\n\n";
-    let came = typed.run_asking(&["pipeline", "run", "shop"], keys, std::future::pending()).await;
+    let keys = [
+        answer("Deploy? [approve", "what?\n"),
+        answer("abort or later?", "y\n"),
+        answer("Deploy? [approve", "approve\n"),
+        answer("ENV (dev, prod)", "moon\n"),
+        answer("ENV (dev, prod)", "prod\n"),
+        answer("NOTE [none]", "\n"),
+    ];
+    let came = typed.run_asking(&["pipeline", "run", "shop"], &keys, std::future::pending()).await;
     assert_eq!(came.exit, 0, "{}", came.stderr);
     assert!(came.stderr.contains("is not one of dev, prod"), "{}", came.stderr);
     let answers = standin.world().jobs["shop"].builds[0].answers.clone();
@@ -240,8 +252,66 @@ async fn a_question_is_answered_where_it_is_asked() {
 
     let inputs = vec![question("first", &json!([]))];
     let (_standin, typed) = with(scripted(Script { inputs, ..Script::default() })).await;
-    let came = typed.run_asking(&["pipeline", "run", "shop"], "no\n", std::future::pending()).await;
+    let keys = [answer("Deploy?", "no\n")];
+    let came = typed.run_asking(&["pipeline", "run", "shop"], &keys, std::future::pending()).await;
     assert_eq!(came.exit, 28, "{}", came.stderr);
+}
+
+#[tokio::test]
+async fn what_was_typed_before_a_question_does_not_answer_it() {
+    let inputs = vec![question("first", &json!([])), question("second", &json!([]))];
+    let (standin, typed) = with(scripted(Script { inputs, ..Script::default() })).await;
+    let keys = [
+        answer("Deploy? [approve", "what?\n"),
+        // The second line comes too early, and is no answer to what is asked next.
+        Key::Ahead { prompt: "abort or later?", typed: "approve\ny\n" },
+        answer("Deploy? [approve", "abort\n"),
+    ];
+    let came = typed.run_asking(&["pipeline", "run", "shop"], &keys, std::future::pending()).await;
+    assert_eq!(came.exit, 28, "{}", came.stderr);
+    let answers = standin.world().jobs["shop"].builds[0].answers.clone();
+    let verbs: Vec<&str> = answers.iter().map(|(_, verb, _)| verb.as_str()).collect();
+    assert_eq!(verbs, ["proceedEmpty", "abort"]);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_given_while_a_build_is_followed_is_in_the_journal() {
+    let (standin, typed) =
+        with(scripted(Script { inputs: vec![question("go", &json!([]))], ..Script::default() })).await;
+    let keys = [answer("Deploy?", "approve\n")];
+    let came = typed.run_asking(&["pipeline", "run", "shop"], &keys, std::future::pending()).await;
+    assert_eq!(came.exit, 0, "{}", came.stderr);
+    let shown = typed.run(&["runs", "show", "-o", "json"]).await.json();
+    let noted = shown["data"]["entries"].as_array().unwrap().iter().find(|entry| entry["kind"] == "answer");
+    let data = &noted.unwrap()["data"];
+    assert_eq!((&data["question"], &data["answer"]), (&json!("go"), &json!("approved")), "{shown}");
+
+    // Of a build that was only taken up again it is a run of its own.
+    let waiting = typed.run(&["pipeline", "run", "shop", "--no-wait", "-o", "name"]).await;
+    let follow = ["pipeline", "run", "--follow", waiting.stdout.trim()];
+    let came = typed.run_asking(&follow, &keys, std::future::pending()).await;
+    assert_eq!(came.exit, 0, "{}", came.stderr);
+    let shown = typed.run(&["runs", "show", "-o", "json"]).await.json();
+    assert_eq!(
+        (&shown["data"]["command"], &shown["data"]["state"]),
+        (&json!("pipeline input"), &json!("done"))
+    );
+    assert!(shown["data"]["entries"].to_string().contains("approved"), "{shown}");
+    assert_eq!(standin.world().jobs["shop"].builds.len(), 2);
+}
+
+#[tokio::test]
+async fn what_a_protected_environment_asks_is_approved_by_its_name() {
+    for (name, timeout, exit, verb) in [("prod\n", "1h", 0, Some("proceedEmpty")), ("y\n", "1s", 6, None)] {
+        let (standin, typed) =
+            with(scripted(Script { inputs: vec![question("go", &json!([]))], ..Script::default() })).await;
+        let keys = [answer("Deploy?", "y\n"), answer("Type prod to go on", name)];
+        let words = ["pipeline", "run", "shop", "--env", "prod", "--confirm", "prod", "--timeout", timeout];
+        let came = typed.run_asking(&words, &keys, std::future::pending()).await;
+        assert_eq!(came.exit, exit, "{}", came.stderr);
+        let answers = standin.world().jobs["shop"].builds[0].answers.clone();
+        assert_eq!(answers.first().map(|(_, verb, _)| verb.as_str()), verb, "{answers:?}");
+    }
 }
 
 #[tokio::test]

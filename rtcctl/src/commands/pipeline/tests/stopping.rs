@@ -4,6 +4,7 @@ use jenkins::testing::{Script, Standin, World};
 use serde_json::json;
 
 use super::{code, posts, question, scripted, with};
+use crate::commands::testing::Key;
 use crate::signals::Signal;
 
 /// Stands still until it is answered or stopped.
@@ -54,7 +55,7 @@ async fn whoever_wants_it_stopped_has_it_stopped_in_the_queue_and_as_a_build() {
 
 #[tokio::test]
 async fn whoever_can_be_asked_is_asked() {
-    for (keys, is_stopped) in [("stop\n", true), ("\n", false), ("", false)] {
+    for (typed_in, is_stopped) in [("stop\n", true), ("\n", false), ("", false)] {
         // Where questions are not told, the keyboard is for this one alone.
         let (standin, typed) = with(|world| {
             asking(world);
@@ -62,11 +63,26 @@ async fn whoever_can_be_asked_is_asked() {
         })
         .await;
         let words = ["pipeline", "run", "shop"];
-        let came = typed.run_asking(&words, keys, interrupt(&standin, "progressiveText")).await;
+        let keys = [Key::Answer { prompt: "[stop/DETACH]", typed: typed_in }];
+        let came = typed.run_asking(&words, &keys, interrupt(&standin, "progressiveText")).await;
         assert_eq!(came.exit, 130, "{}", came.stderr);
         assert!(came.stderr.contains("Stop it, or leave it running?"), "{}", came.stderr);
         assert_eq!(posts(&standin).len() == 2, is_stopped, "{:?}", posts(&standin));
     }
+}
+
+#[tokio::test]
+async fn what_was_typed_before_ctrl_c_stops_nothing() {
+    let (standin, typed) = with(asking).await;
+    let keys = [
+        Key::Answer { prompt: "Deploy?", typed: "what?\n" },
+        Key::Ahead { prompt: "abort or later?", typed: "approve\nstop\n" },
+        Key::Answer { prompt: "[stop/DETACH]", typed: "\n" },
+    ];
+    let signal = interrupt(&standin, "POST /job/shop/1/input");
+    let came = typed.run_asking(&["pipeline", "run", "shop", "--no-log"], &keys, signal).await;
+    assert!(!posts(&standin).iter().any(|request| request.ends_with("/stop")), "{}", came.stderr);
+    assert_eq!(came.exit, 130, "{}", came.stderr);
 }
 
 #[tokio::test]
@@ -100,13 +116,43 @@ async fn a_build_is_stopped_and_what_waits_is_taken_out() {
 async fn in_a_protected_environment_a_yes_is_not_enough() {
     let (standin, typed) = with(asking).await;
     let run = ["pipeline", "run", "shop", "--env", "prod", "-o", "json"];
-    code(&typed.run(&run).await, 7, "CNF001");
+    for words in [&[] as &[&str], &["--yes"], &["--yes", "--confirm", "local"]] {
+        code(&typed.run(&[&run[..], words].concat()).await, 7, "INF016");
+    }
     assert!(posts(&standin).is_empty());
-    let left =
-        typed.run_until(&[&run[..], &["--yes"]].concat(), interrupt(&standin, "pendingInputActions")).await;
+    let confirmed = [&run[..], &["--confirm", "prod"]].concat();
+    let left = typed.run_until(&confirmed, interrupt(&standin, "pendingInputActions")).await;
     assert_eq!(left.exit, 130, "{}", left.stderr);
-    let stop = ["pipeline", "stop", "shop", "--env", "prod", "--yes", "-o", "json"];
-    assert_eq!(typed.run(&stop).await.exit, 7);
-    let came = typed.run(&[&stop[..], &["--confirm", "prod"]].concat()).await;
+    for verb in [&["input", "shop", "approve"] as &[&str], &["stop", "shop"]] {
+        let words = [&["pipeline"], verb, &["--env", "prod", "--yes", "-o", "json"]].concat();
+        code(&typed.run(&words).await, 7, "INF016");
+        let came = typed.run(&[&words[..], &["--confirm", "prod"]].concat()).await;
+        assert_eq!(came.exit, 0, "{}", came.stderr);
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_that_says_whose_it_is_is_protected_wherever_it_is_typed() {
+    let (standin, typed) = with(|world| {
+        asking(world);
+        world.folder("team");
+        world.pipeline("team/feature%2Fcart", Vec::new(), Script::default());
+    })
+    .await;
+    let said = "\n[pipelines.all]\njob = \"team\"\nenvironment = \"prod\"\n";
+    let toml = super::TOML.replace("job = \"shop\"", "job = \"shop\"\nenvironment = \"prod\"");
+    typed.write("rtc.toml", format!("{toml}{said}").as_bytes());
+    let run = ["pipeline", "run", "--yes", "--no-wait", "--env", "local", "-o", "json"];
+    // Also by its full name, and a branch of it.
+    for name in [&["shop"] as &[&str], &["/shop/"], &["team", "--branch", "feature/cart"]] {
+        let words = [&run[..], name].concat();
+        code(&typed.run(&words).await, 7, "INF016");
+        assert!(posts(&standin).is_empty());
+    }
+    let came = typed.run(&[&run[..], &["shop", "--confirm", "prod"]].concat()).await;
     assert_eq!(came.exit, 0, "{}", came.stderr);
+
+    typed.write("rtc.toml", toml.replace("environment = \"prod\"", "environment = \"prd\"").as_bytes());
+    let error = code(&typed.run(&[&run[..], &["shop"]].concat()).await, 3, "CFG005");
+    assert_eq!(error["hints"][0], "did you mean prod?");
 }
