@@ -265,3 +265,72 @@ fn pipelines_by_short_name_are_jobs_that_are_described() {
         assert!(described.contains(&entry.job), "{name}: {}", entry.job);
     }
 }
+
+/// The value of a flag in a command.
+fn flag<'w>(words: &'w [String], flag: &str) -> Option<&'w str> {
+    let at = words.iter().position(|word| word == flag)?;
+    words.get(at + 1).map(String::as_str)
+}
+
+/// The commands of main, each with its words.
+fn of_main() -> Vec<Vec<String>> {
+    let said = of_jenkins();
+    said.iter().filter(|said| said.place.contains("/main.Jenkinsfile:")).map(words).collect()
+}
+
+#[test]
+fn what_is_applied_to_prod_is_the_plan_that_was_shown_before_somebody_approved() {
+    let commands = of_main();
+    let at = |verb: &str| {
+        commands.iter().position(|words| words[1..].starts_with(&["infra".to_owned(), verb.to_owned()]))
+    };
+    let (planned, applied) = (at("plan").unwrap(), at("apply").unwrap());
+    let kept = flag(&commands[planned], "--digest-to").unwrap();
+    assert_eq!(flag(&commands[applied], "--expect").unwrap(), format!("@{kept}"));
+    let text = std::fs::read_to_string(pipelines().join("jenkins/main.Jenkinsfile")).unwrap();
+    let (plan, input, apply) = (text.find("infra plan"), text.find("input {"), text.find("infra apply"));
+    assert!(plan < input && input < apply, "nobody is asked between the two");
+}
+
+#[test]
+fn whatever_changes_prod_names_it() {
+    let mut seen = 0;
+    for words in of_main() {
+        let changes = words.iter().any(|word| word == "--yes");
+        assert!(!changes || flag(&words, "--confirm") == Some("prod"), "{words:?}");
+        seen += usize::from(changes);
+    }
+    assert_eq!(seen, 2);
+}
+
+#[test]
+fn the_pod_of_a_build_lives_for_an_hour_longer_than_the_build_may_take() {
+    let hours = |line: &str| {
+        let number = line.trim().strip_prefix("timeout(time: ")?.strip_suffix(", unit: 'HOURS')")?;
+        number.parse::<u64>().ok()
+    };
+    let pod = std::fs::read_to_string(pipelines().join("jenkins/agents/deploy.yaml")).unwrap();
+    let lives: u64 = pod
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("activeDeadlineSeconds: ")?.parse().ok())
+        .unwrap();
+    for path in files("jenkins", ".Jenkinsfile") {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let limits: Vec<u64> = text.lines().filter_map(hours).collect();
+        assert!(limits.iter().all(|limit| limit * 3_600 + 3_600 <= lives), "{}: {limits:?}", path.display());
+        // Who waits for an answer leaves time for what follows it.
+        let (build, stages) = limits.split_first().unwrap();
+        assert_eq!(stages.len(), text.matches("input {").count(), "{}", path.display());
+        assert!(stages.iter().all(|stage| stage < build), "{}: {limits:?}", path.display());
+    }
+}
+
+#[test]
+fn main_tells_of_its_release_and_of_no_part_of_it() {
+    let notices: Vec<Vec<String>> =
+        of_main().into_iter().filter(|words| words.iter().any(|word| word == "notify")).collect();
+    assert_eq!(notices.len(), 3);
+    for words in notices {
+        assert_eq!((words[3].as_str(), flag(&words, "--of")), ("last", Some("ship")), "{words:?}");
+    }
+}
