@@ -6,12 +6,16 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use base64::Engine;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::json;
 
 use crate::{Error, Result};
+
+/// How long the program of a kubeconfig that makes tokens may take.
+const PROGRAM_WITHIN: Duration = Duration::from_secs(30);
 
 /// Why there is no token, in words for the operator.
 pub type NoToken = Box<dyn std::error::Error + Send + Sync>;
@@ -62,6 +66,8 @@ pub(crate) struct Opened {
     pub host: String,
     pub namespace: String,
     pub tokens: Option<Arc<dyn Tokens>>,
+    /// The certificates of the authority that it has to show, as DER.
+    pub authority: Vec<Vec<u8>>,
 }
 
 impl Access {
@@ -76,6 +82,7 @@ impl Access {
                 (kubeconfig, KubeConfigOptions { context, ..Default::default() }, None)
             }
             Access::Endpoint { url, ca_pem, tokens } => {
+                guarded(&url)?;
                 let kubeconfig = endpoint(&url, ca_pem.as_deref())?;
                 (kubeconfig, KubeConfigOptions::default(), Some(tokens))
             }
@@ -87,11 +94,43 @@ impl Access {
         config.default_retry = false;
         let host = config.cluster_url.authority().map_or_else(String::new, |host| host.as_str().to_owned());
         let namespace = config.default_namespace.clone();
-        let client = kube::Client::try_from(config).map_err(|error| Error::Kubeconfig {
-            place: host.clone(),
-            reason: crate::error::chain(&error),
-        })?;
-        Ok(Opened { client, host, namespace, tokens })
+        let authority = config.root_cert.clone().unwrap_or_default();
+        let unusable = |reason: String| Error::Kubeconfig { place: host.clone(), reason };
+        let made = match config.auth_info.exec {
+            None => kube::Client::try_from(config),
+            // It runs a program, and waits for it.
+            Some(_) => {
+                let making = tokio::task::spawn_blocking(move || kube::Client::try_from(config));
+                match tokio::time::timeout(PROGRAM_WITHIN, making).await {
+                    Ok(Ok(made)) => made,
+                    Ok(Err(error)) => return Err(unusable(error.to_string())),
+                    Err(_) => {
+                        let seconds = PROGRAM_WITHIN.as_secs();
+                        return Err(unusable(format!(
+                            "the program that makes tokens has not ended in {seconds} s"
+                        )));
+                    }
+                }
+            }
+        };
+        let client = made.map_err(|error| unusable(crate::error::chain(&error)))?;
+        Ok(Opened { client, host, namespace, tokens, authority })
+    }
+}
+
+/// A token goes over TLS, or to this machine.
+fn guarded(url: &str) -> Result<()> {
+    let place = url.to_owned();
+    let address: http::Uri = url
+        .parse()
+        .map_err(|_| Error::Kubeconfig { place: place.clone(), reason: "this is no address".to_owned() })?;
+    let host = address.host().unwrap_or_default().trim_matches(['[', ']']);
+    let is_here =
+        host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    match address.scheme_str() {
+        Some("https") => Ok(()),
+        _ if is_here => Ok(()),
+        _ => Err(Error::Kubeconfig { place, reason: "a token is not sent without TLS".to_owned() }),
     }
 }
 

@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use base64::Engine;
 use http::{HeaderValue, Method, Request, Response, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
+use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::access::{Access, Opened, Tokens};
@@ -40,6 +42,7 @@ struct Inner {
     host: String,
     namespace: String,
     tokens: Option<Arc<dyn Tokens>>,
+    authority: Vec<Vec<u8>>,
     kinds: Mutex<HashMap<Gvk, Resource>>,
 }
 
@@ -47,6 +50,14 @@ impl std::fmt::Debug for Cluster {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Cluster").field("host", &self.inner.host).finish()
     }
+}
+
+/// Which cluster it is: where it answers, and whose certificate it shows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    pub host: String,
+    /// DER in Base64; empty where those are trusted that this machine trusts.
+    pub authority: Vec<String>,
 }
 
 /// Whether a request may be sent again when nobody knows what became of it.
@@ -112,14 +123,20 @@ impl Cluster {
     }
 
     pub(crate) fn opened(opened: Opened) -> Self {
-        let Opened { client, host, namespace, tokens } = opened;
-        let inner = Inner { client, host, namespace, tokens, kinds: Mutex::default() };
+        let Opened { client, host, namespace, tokens, authority } = opened;
+        let inner = Inner { client, host, namespace, tokens, authority, kinds: Mutex::default() };
         Self { inner: Arc::new(inner) }
     }
 
     /// The host and port of the API server.
     pub fn host(&self) -> &str {
         &self.inner.host
+    }
+
+    /// What tells it from another one.
+    pub fn place(&self) -> Place {
+        let encoded = |der: &Vec<u8>| base64::engine::general_purpose::STANDARD.encode(der);
+        Place { host: self.inner.host.clone(), authority: self.inner.authority.iter().map(encoded).collect() }
     }
 
     /// The namespace that the context names, otherwise `default`.

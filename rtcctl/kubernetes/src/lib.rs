@@ -22,6 +22,6 @@ pub mod watch;
 pub mod write;
 
 pub use access::{Access, Tokens};
-pub use cluster::Cluster;
+pub use cluster::{Cluster, Place};
 pub use error::{Cause, Conflict, Error, Result, Subject};
 pub use kinds::{Gvk, Resource, Scope};

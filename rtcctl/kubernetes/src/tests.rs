@@ -8,6 +8,7 @@ mod following;
 mod rollouts;
 mod server;
 mod suite;
+mod ways;
 
 use serde_json::{Value as Json, json};
 

@@ -138,7 +138,9 @@ impl Cluster {
     pub fn watch(&self, targets: &[Target]) -> Feed {
         let (sender, news) = mpsc::channel(256);
         let mut followers = JoinSet::new();
-        for (kind, _) in kinds(targets) {
+        // Without a target there is nothing that the kinds around it could be about.
+        let kinds = if targets.is_empty() { Vec::new() } else { kinds(targets) };
+        for (kind, _) in kinds {
             let follower = Follower {
                 cluster: self.clone(),
                 kind,

@@ -238,6 +238,7 @@ impl Api {
             host: "api.test".to_owned(),
             namespace: "default".to_owned(),
             tokens,
+            authority: Vec::new(),
         })
     }
 

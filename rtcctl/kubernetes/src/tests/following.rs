@@ -232,3 +232,11 @@ async fn owners_of_fields_are_not_carried_along() {
     }
     assert!(api.object("Deployment", "default", "web").unwrap()["metadata"]["managedFields"].is_array());
 }
+
+#[tokio::test(start_paused = true)]
+async fn without_a_target_nothing_is_followed() {
+    let api = started(1).await;
+    let before = api.asked().len();
+    assert!(api.cluster().watch(&[]).next().await.is_none());
+    assert_eq!(api.asked().len(), before);
+}
