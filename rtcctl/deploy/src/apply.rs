@@ -7,10 +7,9 @@
 
 use std::collections::BTreeSet;
 
-use kubernetes::write::{Apply, Change, Delete, Deleted, Force, MANAGER};
+use kubernetes::write::{Apply, Change, Force, MANAGER};
 use kubernetes::{Conflict, Error, Gvk, Result};
 use manifests::render::{ENVIRONMENT, OWNER};
-use rollout::objects::Uid;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -81,7 +80,18 @@ pub enum What {
     Refused {
         reason: String,
         hint: String,
+        #[serde(skip)]
+        why: Refusal,
     },
+}
+
+/// What kind of no it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// We may not.
+    Denied,
+    /// Nobody may: it is not valid there, or a policy does not let it.
+    Unwanted,
 }
 
 /// A field and who owns it.
@@ -126,7 +136,11 @@ pub async fn preview(port: &dyn Port, manifest: &Manifest, force: Force) -> Resu
                 What::Owned { owners: fields.iter().map(Owner::from).collect() }
             }
             Err(error) if is_refusal(&error) => {
-                What::Refused { reason: error.to_string(), hint: error.hint() }
+                let why = match error {
+                    Error::Forbidden { .. } => Refusal::Denied,
+                    _ => Refusal::Unwanted,
+                };
+                What::Refused { reason: error.to_string(), hint: error.hint(), why }
             }
             Err(error) => return Err(error),
         };
@@ -207,7 +221,7 @@ pub struct Leftover {
     pub is_kept: bool,
 }
 
-/// Everything of an environment that is not in the manifest. Kinds that the cluster does not have, or that we may not
+/// Everything of an environment that is not in the manifest, in the namespaces of the manifest and outside of all. Kinds that the cluster does not have, or that we may not
 /// list, are passed by and named.
 pub async fn leftovers(
     port: &dyn Port,
@@ -218,6 +232,7 @@ pub async fn leftovers(
     let mut kinds: BTreeSet<Gvk> =
         KINDS.iter().map(|(api_version, kind)| Gvk::named(api_version, kind)).collect();
     kinds.extend(manifest.ids().map(|id| id.gvk()));
+    let ours: BTreeSet<String> = manifest.ids().map(|id| id.namespace).collect();
     let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for gvk in kinds {
         let items = match port.list(&gvk, "", &labels).await {
@@ -234,7 +249,8 @@ pub async fn leftovers(
             let is_going = !item["metadata"]["deletionTimestamp"].is_null();
             let is_owned =
                 item["metadata"]["ownerReferences"].as_array().is_some_and(|owners| !owners.is_empty());
-            if is_going || is_owned || manifest.has(&id) {
+            let is_elsewhere = !id.namespace.is_empty() && !ours.contains(&id.namespace);
+            if is_going || is_owned || is_elsewhere || manifest.has(&id) {
                 continue;
             }
             let uid = item["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
@@ -245,13 +261,10 @@ pub async fn leftovers(
     Ok((found, unseen))
 }
 
-/// Deletes what was found, the object that was meant and no later one of its name. What keeps data stays.
-pub async fn prune(port: &dyn Port, leftover: &Leftover) -> Result<Deleted> {
-    if leftover.is_kept {
-        return Ok(Deleted::NotThere);
-    }
-    let how = Delete { uid: Some(Uid::from(leftover.uid.as_str())), ..Delete::default() };
-    port.delete(&leftover.id.gvk(), &leftover.id.namespace, &leftover.id.name, &how).await
+/// Whether an object has the labels of an environment that we deployed.
+pub fn is_ours(object: &Json, environment: &str) -> bool {
+    let labels = &object["metadata"]["labels"];
+    labels[OWNER.0] == OWNER.1 && labels[ENVIRONMENT] == environment
 }
 
 /// Whether what was added may be taken away again.

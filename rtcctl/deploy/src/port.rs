@@ -3,20 +3,26 @@
 //! Invariant: everything that changes the cluster goes through [`Port`], so that a test can end a run between any two
 //! changes.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use futures_util::StreamExt;
 use kubernetes::read::LogRequest;
 use kubernetes::watch::{Feed, News};
 use kubernetes::write::{Applied, Apply, Delete, Deleted, Effect};
-use kubernetes::{Cluster, Gvk, Result};
+use kubernetes::{Cluster, Gvk, Place, Result};
 use rollout::world::Target;
 use serde_json::Value as Json;
 
 /// Bytes of one log that are kept.
 const LOG_BYTES: usize = 512 * 1024;
+/// So long a log is read at most: what has come until then says enough.
+const LOG_WITHIN: Duration = Duration::from_secs(10);
 
 #[async_trait]
 pub trait Port: Send + Sync {
+    /// Which cluster it leads to.
+    fn place(&self) -> Place;
     /// An object by its name; `namespace` is empty for kinds of the whole cluster.
     async fn get(&self, gvk: &Gvk, namespace: &str, name: &str) -> Result<Option<Json>>;
     async fn list(&self, gvk: &Gvk, namespace: &str, labels: &str) -> Result<Vec<Json>>;
@@ -46,6 +52,10 @@ impl Following for Feed {
 
 #[async_trait]
 impl Port for Cluster {
+    fn place(&self) -> Place {
+        Cluster::place(self)
+    }
+
     async fn get(&self, gvk: &Gvk, namespace: &str, name: &str) -> Result<Option<Json>> {
         Cluster::get(self, gvk, namespace, name).await
     }
@@ -77,15 +87,23 @@ impl Port for Cluster {
     }
 
     async fn log(&self, request: &LogRequest) -> Result<String> {
-        let mut lines = self.logs(request).await?;
         let mut text = String::new();
-        while let Some(line) = lines.next().await {
-            if text.len() < LOG_BYTES {
+        let read = async {
+            let mut lines = self.logs(request).await?;
+            while let Some(line) = lines.next().await {
                 text.push_str(&line?);
                 text.push('\n');
+                if text.len() >= LOG_BYTES {
+                    break;
+                }
             }
+            Ok(())
+        };
+        let done = tokio::time::timeout(LOG_WITHIN, read).await;
+        match done {
+            Ok(Err(error)) => Err(error),
+            Ok(Ok(())) | Err(_) => Ok(text),
         }
-        Ok(text)
     }
 
     fn follow(&self, targets: &[Target]) -> Box<dyn Following> {

@@ -3,6 +3,8 @@
 //! Invariants: a revision's manifest is written once and never changed, only its status; numbers grow; a run has one
 //! revision, however often it is taken up again; what could be gone back to is kept.
 
+use std::time::Duration;
+
 use kernel::Timestamp;
 use kubernetes::write::{Delete, Effect};
 use kubernetes::{Error, Gvk, Result};
@@ -13,6 +15,7 @@ use serde_json::{Value as Json, json};
 
 use crate::manifest::Manifest;
 use crate::port::Port;
+use crate::run;
 
 /// Not the label of what is deployed: a prune passes it by.
 const KEEPER: (&str, &str) = ("app.kubernetes.io/managed-by", "rtcctl-history");
@@ -21,6 +24,8 @@ const STATUS: &str = "rtc.io/revision-status";
 const RUN: &str = "rtc.io/run";
 /// Revisions that stay.
 const KEPT: usize = 12;
+/// A run that nobody has heard the end of for longer is taken for dead.
+const UNDER_WAY: Duration = Duration::from_secs(30 * 60);
 /// Tries for a free number when others deploy at the same time.
 const TRIES: u32 = 5;
 
@@ -88,6 +93,24 @@ pub struct History<'a> {
     pub environment: &'a str,
 }
 
+/// What becomes of a run whose end nobody has heard of.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Others {
+    /// Nothing is begun beside it.
+    #[default]
+    Respected,
+    /// It is known to be dead, or not to matter.
+    TakenOver,
+}
+
+/// The newest revision where it is of another run that may still go on.
+pub fn under_way<'a>(all: &'a [Revision], run: &str, now: Timestamp) -> Option<&'a Head> {
+    let newest = &all.first()?.head;
+    let is_recent = now < newest.at.plus(UNDER_WAY);
+    (newest.status == Status::Pending && newest.run != run && is_recent).then_some(newest)
+}
+
 fn gvk() -> Gvk {
     Gvk::named("v1", "ConfigMap")
 }
@@ -110,19 +133,24 @@ impl History<'_> {
         Ok(self.all().await?.into_iter().find(|revision| revision.head.status == Status::Deployed))
     }
 
-    /// The revision of a run; made if there is none.
-    pub async fn begin(&self, mut revision: Revision) -> Result<Head> {
+    /// The revision of a run; made if there is none, unless the run of somebody else seems to be under way.
+    pub async fn begin(&self, mut revision: Revision, others: Others) -> run::Result<Head> {
         let mut tries = TRIES;
         loop {
             let all = self.all().await?;
             if let Some(ours) = all.iter().find(|known| known.head.run == revision.head.run) {
                 return Ok(ours.head.clone());
             }
+            if others == Others::Respected
+                && let Some(other) = under_way(&all, &revision.head.run, revision.head.at)
+            {
+                return Err(run::Error::UnderWay(Box::new(other.clone())));
+            }
             revision.head.number = all.first().map_or(1, |newest| newest.head.number + 1);
             match self.port.create(&self.document(&revision)).await {
                 Ok(_) => return Ok(revision.head),
                 Err(Error::Exists { .. }) if tries > 0 => tries -= 1,
-                Err(error) => return Err(error),
+                Err(error) => return Err(error.into()),
             }
         }
     }

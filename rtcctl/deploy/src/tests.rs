@@ -5,5 +5,6 @@ mod canaries;
 mod describing;
 mod forms;
 mod ground;
+mod guards;
 mod killed;
 mod rolling;

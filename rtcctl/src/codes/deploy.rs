@@ -48,9 +48,9 @@ codes! { DEPLOY;
     DEP016 (USAGE) "this does not go together",
         "one option asks for what another one excludes",
         "see the message";
-    DEP017 (CONFLICT) "that run cannot be taken up",
-        "it has ended, another process works on it, or it is no rollout",
-        "rtcctl runs list shows the runs; begin a new one";
+    DEP017 (CONFLICT) "that run cannot go on",
+        "it has ended, another process works on it or on the release, a newer revision came, or it is of another cluster",
+        "rtcctl runs list and rtcctl deploy history show what there is; begin a new one";
     DEP018 (CONFIGURATION) "a canary has nothing to stand beside",
         "nothing was rolled out yet, or what runs was not kept with its description",
         "roll out once with --strategy rolling";

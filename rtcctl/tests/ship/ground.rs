@@ -237,14 +237,22 @@ impl Ground {
         };
         let text = format!(
             "[defaults]\njournal = \"runs\"\n\n[environments.dev]\nkind = \"remote\"\nterraform = \"infra\"\n\
-             registry = \"{}\"\nprometheus_url = \"{}\"\nkubeconfig = \"kubeconfig\"\nimage_prefix = \"{}\"\n\n\
+             registry = \"{}\"\nprometheus_url = \"{}\"\nkubeconfig = \"kubeconfig\"\ncontext = \"{}\"\nimage_prefix = \"{}\"\n\n\
              [images.rtcd]\nbinaries = [\"rtcd\"]\n[images.rtcd.repository]\nimmutable = false\n\n\
              [ship]\nmin_budget = \"10%\"\n[ship.gate.up]\nexpr = \"min(up)\"\n{gate}\n\n\
              [metrics.slo.served]\nobjective = 99.0\nbad = '{bad}'\nevents = '{events}'\n\n\
              [notices.hook]\nkind = \"webhook\"\nurl = \"env:SHIP_HOOK\"\n{DEPLOY}",
-            self.registry, self.prometheus_url, self.prefix,
+            self.registry,
+            self.prometheus_url,
+            self.context(),
+            self.prefix,
         );
         fs::write(self.path("rtc.toml"), text).unwrap();
+    }
+
+    /// The context of the kubeconfig: that of a cluster that is played, or as it is said.
+    fn context(&self) -> String {
+        maybe_told("RTC_TEST_CONTEXT").unwrap_or_else(|| "test".to_owned())
     }
 
     /// Another version of the program; the digest that its image has.

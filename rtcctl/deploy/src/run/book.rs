@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use journal::{Entry, Journal, Run, Start};
 use kernel::Timestamp;
+use kubernetes::Place;
 use rollout::canary::Canary;
 use rollout::failure::Cause;
 use rollout::lifecycle::{Lifecycle, OnFailure, Outcome, Step, Trigger};
@@ -41,6 +42,10 @@ pub struct Book {
     causes: Vec<Cause>,
     /// What the gate said last.
     said: Option<String>,
+    /// The cluster that it was begun on.
+    place: Option<Place>,
+    /// Whether it was taken up by a process after its first.
+    is_continued: bool,
 }
 
 /// Kinds of notes.
@@ -51,6 +56,7 @@ const APPLIED: &str = "applied";
 const CANARY: &str = "canary";
 const CAUSE: &str = "cause";
 const GATE: &str = "gate";
+const PLACE: &str = "place";
 const ON_FAILURE: &str = "on_failure";
 
 #[derive(Serialize, Deserialize)]
@@ -86,7 +92,19 @@ impl Book {
 
     /// Takes up a run whose process is gone.
     pub fn resume(journal: &Journal, wanted: &str, by: &str) -> Result<Self> {
-        let (mut run, record) = journal.resume(wanted)?;
+        let mut book = Self::find(journal, wanted)?;
+        book.resumed(by)?;
+        Ok(book)
+    }
+
+    /// Says who goes on with it.
+    pub fn resumed(&mut self, by: &str) -> Result<()> {
+        Ok(self.run.append(Entry::Resumed { by: by.to_owned() })?)
+    }
+
+    /// A run whose process is gone, as it stands. Nothing is written yet.
+    pub fn find(journal: &Journal, wanted: &str) -> Result<Self> {
+        let (run, record) = journal.resume(wanted)?;
         let id = run.id();
         let unusable = |reason: &str| Error::Unusable { run: id.clone(), reason: reason.to_owned() };
         let plan = record.entries.iter().find_map(|stamped| match &stamped.entry {
@@ -95,8 +113,8 @@ impl Book {
         });
         let plan = plan.ok_or_else(|| unusable("it is no rollout, or died before its plan"))?;
         let plan: Plan = read(plan).map_err(|error| unusable(&error))?;
-        run.append(Entry::Resumed { by: by.to_owned() })?;
         let mut book = Self::open(run, plan);
+        book.is_continued = true;
         for stamped in &record.entries {
             match &stamped.entry {
                 // How long a step has lasted counts from the first time.
@@ -122,6 +140,8 @@ impl Book {
             canary: None,
             causes: Vec::new(),
             said: None,
+            place: None,
+            is_continued: false,
         }
     }
 
@@ -141,6 +161,7 @@ impl Book {
             CANARY => self.canary = Some(read(data)?),
             CAUSE => self.causes.push(read(data)?),
             GATE => self.said = data.as_str().map(str::to_owned),
+            PLACE => self.place = Some(read(data)?),
             ON_FAILURE => self.lifecycle.on_failure = read(data)?,
             // Of somebody else.
             _ => {}
@@ -175,6 +196,16 @@ impl Book {
 
     pub fn said(&self) -> Option<&str> {
         self.said.as_deref()
+    }
+
+    /// The cluster that it was begun on.
+    pub fn place(&self) -> Option<&Place> {
+        self.place.as_ref()
+    }
+
+    /// Whether it was begun by another process.
+    pub(super) fn is_continued(&self) -> bool {
+        self.is_continued
     }
 
     /// What was applied during a step.
@@ -221,6 +252,12 @@ impl Book {
             self.lifecycle = after;
         }
         Ok(outcome)
+    }
+
+    pub(super) fn set_place(&mut self, place: Place) -> Result<()> {
+        self.note(PLACE, &place)?;
+        self.place = Some(place);
+        Ok(())
     }
 
     pub(super) fn set_recorded(&mut self, recorded: Recorded) -> Result<()> {

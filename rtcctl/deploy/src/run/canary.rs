@@ -36,7 +36,7 @@ pub fn pods_beside(stable: u32, weight: u8) -> u32 {
 impl Session<'_, '_> {
     fn canary_strategy(&self) -> Option<(Vec<String>, By, Vec<rollout::canary::Step>)> {
         match &self.book.plan().strategy {
-            Strategy::Canary { targets, by, steps } => Some((targets.clone(), *by, steps.clone())),
+            Strategy::Canary { targets, by, steps, .. } => Some((targets.clone(), *by, steps.clone())),
             Strategy::Rolling => None,
         }
     }
@@ -62,7 +62,18 @@ impl Session<'_, '_> {
         let release = Release::of(description).map_err(|faults| {
             Error::Canary(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
-        Ok(Manifest::of(&release))
+        let mut manifest = Manifest::of(&release);
+        if let Strategy::Canary { pods, .. } = &self.book.plan().strategy {
+            for item in manifest.items.iter_mut().filter(|item| item.body["kind"] == "Deployment") {
+                let name =
+                    item.body["metadata"]["name"].as_str().and_then(|name| name.strip_suffix("-canary"));
+                // Each target has pods of its own number, and its share is of those.
+                if let Some(stable) = name.and_then(|name| pods.get(name)) {
+                    item.body["spec"]["replicas"] = pods_beside(*stable, weight).into();
+                }
+            }
+        }
+        Ok(manifest)
     }
 
     /// What the canary adds to what runs.
@@ -153,7 +164,9 @@ impl Session<'_, '_> {
         loop {
             let now = self.driver.clock.now();
             let pause = gate.as_ref().map_or(until, |gate| now.plus(gate.interval()));
-            let seen = self.watch_until(&mut watch, &applied, Until::DoneAt(pause.min(until))).await?;
+            // Once the time is over, only the gate's own pace is left.
+            let next = if now < until { pause.min(until) } else { pause };
+            let seen = self.watch_until(&mut watch, &applied, Until::DoneAt(next)).await?;
             if let Verdict::Failed { cause, .. } = seen.verdict {
                 self.book.add_cause(cause)?;
                 return Ok(Trigger::PodsFailed);
@@ -196,7 +209,7 @@ impl Session<'_, '_> {
         let gone: Vec<Id> =
             self.canary_ids(Some(&previous))?.into_iter().filter(|id| !manifest.has(id)).collect();
         for id in &gone {
-            self.delete(id).await?;
+            self.delete(&id.clone().into()).await?;
         }
         canary.take(Trigger::TookOver, self.driver.clock.now());
         self.book.set_canary(canary)?;

@@ -11,11 +11,11 @@ use tokio::time::Instant;
 
 use super::book::name;
 use super::watch::Watch;
-use super::{Book, Result};
+use super::{Book, Error, Result};
 use crate::gate::Gauge;
 use crate::manifest::Id;
 use crate::port::Port;
-use crate::revision::Status;
+use crate::revision::{History, Status};
 
 /// What is told while it goes on.
 #[derive(Debug)]
@@ -27,6 +27,8 @@ pub enum News<'a> {
         change: Change,
     },
     Deleted(&'a Id),
+    /// It is not ours, or not the one that was meant: it stays.
+    Spared(&'a Id),
     /// How the pods stand.
     Pods(&'a Whole),
     Baking {
@@ -107,6 +109,7 @@ pub(super) struct Session<'a, 'b> {
 impl Driver<'_> {
     /// Goes on until there is an end. Whatever it fails with, the run can be taken up again.
     pub async fn drive(&self, book: &mut Book, word: Word) -> Result<End> {
+        self.look_around(book).await?;
         self.hear(book, word)?;
         let mut session = Session { driver: self, book, watch: None };
         loop {
@@ -146,6 +149,37 @@ impl Driver<'_> {
         }
     }
 
+    /// A run goes on where it was begun, and over nothing that came after it.
+    async fn look_around(&self, book: &mut Book) -> Result<()> {
+        let place = self.port.place();
+        match book.place() {
+            None => book.set_place(place)?,
+            Some(began_on) if *began_on != place => {
+                let (began_on, is_on) = (began_on.host.clone(), place.host);
+                return Err(Error::Elsewhere { run: book.id(), began_on, is_on });
+            }
+            Some(_) => {}
+        }
+        let Some(recorded) = book.recorded().filter(|_| book.is_continued()) else { return Ok(()) };
+        let plan = book.plan();
+        let history = History { port: self.port, namespace: &plan.namespace, environment: &plan.environment };
+        let all = history.all().await?;
+        let run = book.id();
+        let newer = match all.iter().find(|one| one.head.run == run) {
+            Some(ours) => all.first().filter(|newest| newest.head.number > ours.head.number),
+            // It has made none yet, or makes none.
+            None => {
+                let known = recorded.previous.as_ref().map_or(0, |previous| previous.head.number);
+                let deployed = all.iter().find(|one| one.head.status == Status::Deployed);
+                deployed.filter(|deployed| deployed.head.number > known)
+            }
+        };
+        match newer {
+            Some(newer) => Err(Error::Overtaken { run, newer: Box::new(newer.head.clone()) }),
+            None => Ok(()),
+        }
+    }
+
     /// Takes in what the operator says before anything goes on.
     fn hear(&self, book: &mut Book, word: Word) -> Result<()> {
         let trigger = match word {
@@ -176,7 +210,11 @@ impl Session<'_, '_> {
             State::RolledBack { .. } => Status::RolledBack,
             _ => Status::Failed,
         };
-        self.history_ended(status).await;
+        let told = self.history_ended(status).await;
+        if state == State::Done {
+            // The next rollback would go to another one than what runs: the run stays open until it is told.
+            told?;
+        }
         let exit = state.exit().unwrap_or(1);
         let summary = match state {
             State::Done => "every pod runs the new version".to_owned(),

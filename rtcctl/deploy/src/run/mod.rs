@@ -18,7 +18,9 @@ mod watch;
 pub use book::{Book, Recorded};
 pub use canary::pods_beside;
 pub use drive::{Driver, End, News, Word};
-pub use plan::{Action, Migration, Plan, Strategy};
+pub use plan::{Action, Migration, Plan, Removal, Strategy};
+
+use crate::revision::Head;
 
 /// Why a run cannot go on. It can be taken up again.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +38,26 @@ pub enum Error {
     /// There is nothing stable that a canary could stand beside.
     #[error("nothing runs that a second version could stand beside")]
     NothingStable,
+    /// A revision that is newer than the run's own, or than what it has found.
+    #[error(
+        "revision {} is newer: {} by {} ({}); taken up now, the run {run} would replace it", .newer.number,
+        .newer.command, .newer.by, .newer.run
+    )]
+    Overtaken { run: String, newer: Box<Head> },
+    #[error("the run {run} was begun on {began_on}, and this is {}", elsewhere(.began_on, .is_on))]
+    Elsewhere { run: String, began_on: String, is_on: String },
+    #[error("{} of {} seems to be under way: {}", .0.command, .0.by, .0.run)]
+    UnderWay(Box<Head>),
     #[error("the canary cannot be meant: {0}")]
     Canary(String),
+}
+
+/// A name of a place that tells it from another.
+fn elsewhere(began_on: &str, is_on: &str) -> String {
+    match began_on == is_on {
+        true => "another cluster of that address: its certificate authority is another one".to_owned(),
+        false => is_on.to_owned(),
+    }
 }
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,5 +1,6 @@
 //! What was decided before the first step: enough for another process to go on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kernel::Timestamp;
@@ -13,6 +14,7 @@ use serde_json::Value as Json;
 
 use crate::gate::Gate;
 use crate::manifest::{Id, Manifest};
+use crate::revision::Others;
 
 /// What is done to the cluster.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -31,7 +33,30 @@ pub enum Strategy {
     /// Pod by pod.
     Rolling,
     /// Beside the old one first, judged at each weight.
-    Canary { targets: Vec<String>, by: By, steps: Vec<Step> },
+    Canary {
+        targets: Vec<String>,
+        by: By,
+        steps: Vec<Step>,
+        /// So many pods each of the targets has; those that are not named have as many as `by` says.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        pods: BTreeMap<String, u32>,
+    },
+}
+
+/// An object that goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Removal {
+    #[serde(flatten)]
+    pub id: Id,
+    /// The one that was looked at; where it is not known, whatever is ours of that name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+}
+
+impl From<Id> for Removal {
+    fn from(id: Id) -> Self {
+        Self { id, uid: None }
+    }
 }
 
 /// Whether the schemas are brought up to date first.
@@ -69,9 +94,12 @@ pub struct Plan {
     pub on_failure: OnFailure,
     /// Objects that go when everything else stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub removes: Vec<Id>,
+    pub removes: Vec<Removal>,
     /// Whether fields of others are taken.
     pub takes_fields: bool,
+    /// Whether a run that seems to be under way is respected.
+    #[serde(default)]
+    pub others: Others,
     /// What is asked for when evidence is collected.
     #[serde(default)]
     pub metrics: Vec<Metric>,

@@ -16,13 +16,13 @@ use rollout::world::Target;
 use serde_json::{Value as Json, json};
 
 use super::drive::{Came, News, Session, counted};
-use super::plan::{Action, Migration, Strategy};
+use super::plan::{Action, Migration, Removal, Strategy};
 use super::watch::{Until, Watch};
 use super::{Error, Recorded, Result};
 use crate::apply;
 use crate::gate::{Standing, View};
 use crate::manifest::{Id, Item, Manifest, Wave, wanted};
-use crate::revision::{Head, History, Revision, Status};
+use crate::revision::{Head, History, Others, Revision, Status, under_way};
 
 /// Says when pods were asked to be made anew.
 pub const RESTARTED: &str = "rtc.io/restarted-at";
@@ -37,10 +37,11 @@ impl<'a> Session<'a, '_> {
         History { port: self.driver.port, namespace: &plan.namespace, environment: &plan.environment }
     }
 
-    /// What the journal says counts; the cluster's own memory is written as well as can be.
-    pub(super) async fn history_ended(&self, status: Status) {
-        if matches!(self.book.plan().action, Action::Apply { .. }) {
-            let _ = self.history().ended(&self.book.id(), status).await;
+    /// Tells the cluster's own memory what became of the revision.
+    pub(super) async fn history_ended(&self, status: Status) -> Result<()> {
+        match self.book.plan().action {
+            Action::Apply { .. } => Ok(self.history().ended(&self.book.id(), status).await?),
+            Action::Restart { .. } => Ok(()),
         }
     }
 
@@ -50,7 +51,16 @@ impl<'a> Session<'a, '_> {
 
     pub(super) async fn record(&mut self) -> Result<Came> {
         if self.book.recorded().is_none() {
-            let previous = self.history().current().await?;
+            let all = self.history().all().await?;
+            let now = self.driver.clock.now();
+            let is_release = matches!(self.book.plan().action, Action::Apply { .. });
+            if is_release
+                && self.book.plan().others == Others::Respected
+                && let Some(other) = under_way(&all, &self.book.id(), now)
+            {
+                return Err(Error::UnderWay(Box::new(other.clone())));
+            }
+            let previous = all.into_iter().find(|revision| revision.head.status == Status::Deployed);
             let mut added = Vec::new();
             if let Action::Apply { manifest } = self.book.plan().action.clone() {
                 let mut wanted: Vec<Id> = manifest.ids().collect();
@@ -149,7 +159,8 @@ impl<'a> Session<'a, '_> {
             at: self.driver.clock.now(),
         };
         let description = plan.description.clone();
-        Ok(self.history().begin(Revision { head, manifest: manifest.clone(), description }).await?)
+        let others = plan.others;
+        self.history().begin(Revision { head, manifest: manifest.clone(), description }, others).await
     }
 
     pub(super) async fn apply(&mut self) -> Result<Came> {
@@ -344,9 +355,8 @@ impl<'a> Session<'a, '_> {
 
     pub(super) async fn end(&mut self) -> Result<Came> {
         let mut gone = self.end_canary().await?;
-        for id in self.book.plan().removes.clone().iter().filter(|id| apply::may_go(id)) {
-            self.delete(id).await?;
-            gone += 1;
+        for removal in self.book.plan().removes.clone().iter().filter(|one| apply::may_go(&one.id)) {
+            gone += usize::from(self.delete(removal).await?);
         }
         Ok(Came::with(Trigger::Ended, counted(Step::End, "deleted", gone)))
     }
@@ -365,7 +375,7 @@ impl<'a> Session<'a, '_> {
         }
         let added: BTreeSet<Id> = recorded.added.into_iter().collect();
         for id in added.iter().filter(|id| apply::may_go(id) && !previous.manifest.has(id)) {
-            self.delete(id).await?;
+            self.delete(&id.clone().into()).await?;
         }
         self.book.set_applied("roll-back", applied.clone())?;
         let mut watch = self.new_watch(&applied);
@@ -379,14 +389,20 @@ impl<'a> Session<'a, '_> {
         }
     }
 
-    /// Deletes the object that is there now under this name.
-    pub(super) async fn delete(&self, id: &Id) -> Result<()> {
-        let port = self.driver.port;
-        let Some(found) = port.get(&id.gvk(), &id.namespace, &id.name).await? else { return Ok(()) };
-        let uid = found["metadata"]["uid"].as_str().map(Uid::from);
+    /// Deletes the object that is meant, if what bears its name now is that one and has our labels. Whether it went.
+    pub(super) async fn delete(&self, removal: &Removal) -> Result<bool> {
+        let (port, id) = (self.driver.port, &removal.id);
+        let Some(found) = port.get(&id.gvk(), &id.namespace, &id.name).await? else { return Ok(false) };
+        let uid = found["metadata"]["uid"].as_str();
+        let is_meant = removal.uid.as_deref().is_none_or(|meant| Some(meant) == uid);
+        if !is_meant || !apply::is_ours(&found, &self.book.plan().environment) {
+            (self.driver.tell)(&News::Spared(id));
+            return Ok(false);
+        }
+        let uid = uid.map(Uid::from);
         port.delete(&id.gvk(), &id.namespace, &id.name, &Delete { uid, ..Delete::default() }).await?;
         (self.driver.tell)(&News::Deleted(id));
-        Ok(())
+        Ok(true)
     }
 }
 

@@ -4,9 +4,10 @@ use kubernetes::write::{Apply, Force};
 use serde_json::json;
 
 use super::ground::{Ground, NAMESPACE, Scaled, deployment, manifest, plan};
-use crate::apply::{KINDS, What, leftovers, preview, prune};
+use crate::apply::{KINDS, What, leftovers, preview};
 use crate::diff::{changes, told};
 use crate::manifest::Manifest;
+use crate::run::{Plan, Removal};
 
 const TWO: Scaled = Scaled::Fixed(2);
 
@@ -63,6 +64,13 @@ async fn what_is_left_over_is_found_and_what_keeps_data_stays() {
     let ground = Ground::new();
     let port = ground.api.cluster();
     ground.roll(plan(1, manifest(1, Scaled::ByAutoscaler))).await;
+    // Of our labels, and of somebody else's namespace.
+    ground.api.namespace("other");
+    ground.api.given(&json!({
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "far", "namespace": "other", "labels": {
+            "app.kubernetes.io/managed-by": "rtcctl", "rtc.io/environment": "test",
+        } },
+    }));
     let mut smaller = manifest(1, TWO);
     smaller.items.retain(|item| !matches!(item.body["kind"].as_str(), Some("Namespace" | "Service")));
     let (found, unseen) = leftovers(&port, &smaller, "test").await.unwrap();
@@ -70,9 +78,9 @@ async fn what_is_left_over_is_found_and_what_keeps_data_stays() {
     let wanted = ["Namespace/shop true", "Service/shop/web false", "HorizontalPodAutoscaler/shop/web false"];
     assert_eq!(names, wanted);
     assert!(unseen.is_empty());
-    for one in &found {
-        prune(&port, one).await.unwrap();
-    }
+    let removal = |one: &crate::apply::Leftover| Removal { id: one.id.clone(), uid: Some(one.uid.clone()) };
+    let removes = found.iter().map(removal).collect();
+    assert_eq!(ground.roll(Plan { removes, ..plan(2, smaller) }).await.exit(), 0);
     assert!(ground.api.object("Service", NAMESPACE, "web").is_none());
     assert!(ground.api.object("Namespace", "", NAMESPACE).is_some());
     assert!(ground.api.object("Deployment", NAMESPACE, "web").is_some());

@@ -24,11 +24,11 @@ fn whole(image: Option<&str>) -> Plan {
     }
     let json = serde_json::to_value(&description).unwrap();
     let image = description.image.clone();
-    let namespace = description.namespace.clone();
+    let (namespace, environment) = (description.namespace.clone(), description.environment.clone());
     let manifest = Manifest::of(&Release::of(description).unwrap());
     // Settings and secrets come from elsewhere; here nothing fetches them.
     let migration = Migration::Skip;
-    Plan { image, namespace, description: json, migration, ..plan(1, manifest) }
+    Plan { image, namespace, environment, description: json, migration, ..plan(1, manifest) }
 }
 
 fn beside(approval: Approval) -> Plan {
@@ -39,6 +39,7 @@ fn beside(approval: Approval) -> Plan {
             targets: vec!["gateway".to_owned()],
             by: By::Replicas { total: 1 },
             steps: vec![step(20), step(50)],
+            pods: std::collections::BTreeMap::new(),
         },
         gate: Some(Gate::read(gate).unwrap()),
         ..whole(Some(OTHER))
@@ -163,4 +164,51 @@ fn pods_beside_make_the_share_as_near_as_whole_ones_can() {
     {
         assert_eq!(pods_beside(stable, weight), beside, "{stable} {weight}");
     }
+}
+
+/// Says that all is well, and keeps when it was asked.
+struct Asked(std::sync::Mutex<Vec<kernel::Timestamp>>);
+
+#[async_trait::async_trait]
+impl crate::gate::Gauge for Asked {
+    async fn measure(&self, _check: &crate::gate::Check, view: &crate::gate::View) -> crate::gate::Seen {
+        self.0.lock().unwrap().push(view.now);
+        crate::gate::Seen { measurement: Good, is_silent: false, says: String::new() }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_whose_time_is_over_is_measured_at_the_gates_own_pace() {
+    let ground = stable().await;
+    let mut plan = beside(Approval::Analysis);
+    let gate = "interval_s = 5\n[[check]]\nname = \"errors\"\nexpr = \"x\"\nmax = 1\ncount = 4\n";
+    plan.gate = Some(Gate::read(gate).unwrap());
+    if let Strategy::Canary { steps, .. } = &mut plan.strategy {
+        steps.truncate(1);
+        steps[0].hold = Duration::from_secs(3);
+    }
+    let asked = Asked(std::sync::Mutex::default());
+    assert_eq!(ground.gated(plan, &asked).await.exit(), 0);
+    let times = asked.0.into_inner().unwrap();
+    // Four of the canary; what is asked after it is of the whole.
+    assert!(times.len() >= 4, "{times:?}");
+    for pair in times[..4].windows(2) {
+        assert!(pair[1].since(pair[0]) >= Duration::from_secs(5), "{times:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_target_has_a_canary_of_its_own_size() {
+    let ground = stable().await;
+    let mut plan = beside(Approval::Operator);
+    if let Strategy::Canary { targets, pods, steps, .. } = &mut plan.strategy {
+        targets.push("shop".to_owned());
+        *pods = [("gateway".to_owned(), 4), ("shop".to_owned(), 1)].into();
+        steps.remove(0);
+    }
+    let rolled = go(&ground, plan, &[Good]).await;
+    assert_eq!(rolled.end, End::Paused { step: 0, why: Pause::Approval });
+    let replicas =
+        |name: &str| ground.api.object("Deployment", "rtc", name).unwrap()["spec"]["replicas"].clone();
+    assert_eq!((replicas("gateway-canary"), replicas("shop-canary")), (4.into(), 1.into()));
 }

@@ -10,7 +10,7 @@ use kernel::Clock;
 use kubernetes::read::LogRequest;
 use kubernetes::testing::Api;
 use kubernetes::write::{Applied, Apply, Delete, Deleted};
-use kubernetes::{Cluster, Gvk, Result};
+use kubernetes::{Cluster, Gvk, Place, Result};
 use rollout::canary::analysis::Measurement;
 use rollout::lifecycle::OnFailure;
 use rollout::verdict::Rules;
@@ -21,6 +21,7 @@ use tokio::sync::Notify;
 use crate::gate::{Check, Gauge, Seen, View};
 use crate::manifest::{Item, Manifest, Wave};
 use crate::port::{Following, Port};
+use crate::revision::Others;
 use crate::run::{self, Action, Book, Driver, End, Migration, News, Plan, Strategy, Word};
 
 pub const NAMESPACE: &str = "shop";
@@ -119,6 +120,7 @@ pub fn plan(version: u8, manifest: Manifest) -> Plan {
         on_failure: OnFailure::RollBack,
         removes: Vec::new(),
         takes_fields: false,
+        others: Others::Respected,
         metrics: Vec::new(),
     }
 }
@@ -278,6 +280,9 @@ impl Mortal {
 
 #[async_trait]
 impl Port for Mortal {
+    fn place(&self) -> Place {
+        Port::place(&self.cluster)
+    }
     async fn get(&self, gvk: &Gvk, namespace: &str, name: &str) -> Result<Option<Json>> {
         self.pass(Port::get(&self.cluster, gvk, namespace, name)).await
     }

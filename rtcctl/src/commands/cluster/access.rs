@@ -3,8 +3,12 @@
 //! Precedence of the name: `--cluster`, `RTCCTL_CLUSTER`, the environment's `cluster`, the output `rtc` of its
 //! infrastructure.
 
+use std::sync::Arc;
+
 use aws::{Place, SdkConfig};
 use eks::Eks;
+use kubernetes::Access;
+use kubernetes::access::NoToken;
 use serde_json::Value;
 
 use super::failed;
@@ -88,6 +92,18 @@ async fn of_infrastructure(context: &Context) -> Result<(String, Option<String>)
 }
 
 impl Target {
+    /// The way to its API, with tokens of our own making.
+    pub async fn way(&self, context: &Context) -> Result<Access, aws::Error> {
+        let endpoint = self.eks.describe(&self.name).await?;
+        let tokens = eks::Tokens::new(&self.config, self.name.as_str(), context.clock.clone())?;
+        Ok(Access::Endpoint {
+            // Without TLS there is nothing to prove.
+            ca_pem: endpoint.url.starts_with("https://").then_some(endpoint.ca_pem),
+            url: endpoint.url,
+            tokens: Arc::new(Tokens(tokens)),
+        })
+    }
+
     /// What is said of a refusal; where the cluster is not there, with the names of those that are.
     pub async fn told(&self, error: aws::Error, context: &Context) -> Error {
         if !error.is_not_found() {
@@ -107,5 +123,18 @@ impl Target {
                 told.with_hint(format!("there are {}{more}", shown.join(", ")))
             }
         }
+    }
+}
+
+struct Tokens(eks::Tokens);
+
+#[async_trait::async_trait]
+impl kubernetes::Tokens for Tokens {
+    async fn token(&self) -> std::result::Result<String, NoToken> {
+        Ok(self.0.token().await?.value().to_owned())
+    }
+
+    async fn refused(&self, _token: &str) {
+        self.0.forget().await;
     }
 }

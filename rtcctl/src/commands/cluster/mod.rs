@@ -3,7 +3,7 @@
 //! Invariants: nothing of AWS is changed; what may not be looked at is a finding and hides nothing else; the only file that is
 //! written is the kubeconfig.
 
-mod access;
+pub(super) mod access;
 mod capacity;
 mod failed;
 mod info;

@@ -1,14 +1,16 @@
 //! The cluster that is meant, with what opens it: a context of a kubeconfig, or EKS with tokens of our own making.
 //!
-//! Precedence: `--context` and `--kubeconfig`, the environment's `context`, its `cluster` (EKS), the current context.
+//! Precedence: `--context` and `--kubeconfig`, the environment's `context`, its `cluster` (EKS), the cluster of its
+//! infrastructure. Invariant: the current context of a kubeconfig is never taken because nothing was said: it is
+//! whatever somebody looked at last. A file alone says where to look.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use kubernetes::{Access, Cluster, Error as Kube, access::NoToken};
+use kubernetes::{Access, Cluster, Error as Kube};
 
 use crate::codes::{self, Code};
-use crate::commands::image::subject;
+use crate::commands::cluster::access as eks_access;
+use crate::config::Origin;
 use crate::context::Context;
 use crate::error::{Error, Result};
 
@@ -41,16 +43,46 @@ impl Args {
     }
 }
 
-/// Opens the cluster of the environment. Nothing is asked of it yet.
+/// Opens the cluster of the environment. Of it nothing is asked yet; of AWS and Terraform, where only they know it.
 pub async fn cluster(context: &Context) -> Result<Cluster> {
-    let said = |key: &'static str| context.config.text(key).map(str::to_owned);
-    let (kubeconfig, named) = (context.config.path_of("kubeconfig"), said("context"));
-    let eks = said("cluster").filter(|_| kubeconfig.is_none() && named.is_none());
-    let access = match eks {
-        Some(name) => of_eks(&name, context).await?,
-        None => Access::Kubeconfig { path: kubeconfig.or_else(|| usual_file(context)), context: named },
-    };
-    Cluster::connect(access).await.map_err(failed)
+    Cluster::connect(meant(context).await?).await.map_err(failed)
+}
+
+async fn meant(context: &Context) -> Result<Access> {
+    let config = &context.config;
+    let (kubeconfig, named) = (config.path_of("kubeconfig"), config.text("context").map(str::to_owned));
+    if named.is_some() {
+        return Ok(Access::Kubeconfig { path: kubeconfig.or_else(|| usual_file(context)), context: named });
+    }
+    let is_named_otherwise = config.text("cluster").is_some() || config.path_of("terraform").is_some();
+    match (kubeconfig, &config.get("kubeconfig").origin) {
+        // A file of a flag is looked at as it is where nothing else says which cluster is meant.
+        (Some(path), Origin::Flag(_)) if !is_named_otherwise => {
+            Ok(Access::Kubeconfig { path: Some(path), context: None })
+        }
+        // What an operator has for every environment says where to look, and nothing of this one.
+        (None, _) | (Some(_), Origin::User(..)) if is_named_otherwise => of_eks(context).await,
+        (Some(path), origin) => {
+            let message = format!("{} (from {origin}) says where to look, not which cluster", path.display());
+            Err(Error::new(&codes::KUB001, message)
+                .with_hint("name it: --context NAME, or context for the environment in rtc.toml"))
+        }
+        (None, _) => {
+            let message = format!("the environment {} names no cluster", config.env());
+            Err(Error::new(&codes::KUB001, message)
+                .with_hint("name it: --context NAME, or context or cluster for the environment in rtc.toml"))
+        }
+    }
+}
+
+/// The same for what changes it: a platform of this machine has no cluster, whatever a kubeconfig says.
+pub async fn changeable(context: &Context) -> Result<Cluster> {
+    if context.config.text("kind") == Some("embedded") {
+        let message =
+            format!("the environment {} is embedded: it is deployed on no cluster", context.config.env());
+        return Err(Error::new(&codes::KUB001, message).with_hint("name another one: --env NAME"));
+    }
+    cluster(context).await
 }
 
 /// As every tool finds it, from this command's variables. Several files in one variable are left to be joined.
@@ -63,33 +95,22 @@ fn usual_file(context: &Context) -> Option<PathBuf> {
     }
 }
 
-async fn of_eks(name: &str, context: &Context) -> Result<Access> {
-    let config = subject::configure(&subject::place(context), context).await.map_err(of_aws)?;
-    let endpoint = eks::Eks::new(&config).describe(name).await.map_err(of_aws)?;
-    let tokens = eks::Tokens::new(&config, name, context.clock.clone()).map_err(of_aws)?;
-    Ok(Access::Endpoint {
-        url: endpoint.url,
-        ca_pem: Some(endpoint.ca_pem),
-        tokens: Arc::new(Tokens(tokens)),
-    })
+async fn of_eks(context: &Context) -> Result<Access> {
+    let target = eks_access::target(context).await?;
+    match target.way(context).await {
+        Ok(way) => Ok(way),
+        Err(error) => Err(target.told(error, context).await),
+    }
 }
 
-/// The namespace of the platform.
+/// The namespace of the platform: said for this command or as a setting, otherwise as rtc.toml describes the release.
 pub fn namespace(context: &Context) -> String {
-    context.config.text("namespace").unwrap_or(NAMESPACE).to_owned()
-}
-
-struct Tokens(eks::Tokens);
-
-#[async_trait::async_trait]
-impl kubernetes::Tokens for Tokens {
-    async fn token(&self) -> std::result::Result<String, NoToken> {
-        Ok(self.0.token().await?.value().to_owned())
-    }
-
-    async fn refused(&self, _token: &str) {
-        self.0.forget().await;
-    }
+    let config = &context.config;
+    let described = [config.deploy_in.get(config.env()), config.deploy.as_ref()]
+        .into_iter()
+        .flatten()
+        .find_map(|entry| entry.table.get("namespace")?.as_str());
+    config.text("namespace").or(described).unwrap_or(NAMESPACE).to_owned()
 }
 
 /// What the API said, under a code.
@@ -119,16 +140,4 @@ pub fn code_of(error: &Kube) -> &'static Code {
             &codes::KUB013
         }
     }
-}
-
-fn of_aws(error: aws::Error) -> Error {
-    use aws::Kind;
-    let code = match error.kind {
-        Kind::Unauthenticated | Kind::Denied => &codes::KUB002,
-        Kind::NotFound => &codes::KUB004,
-        Kind::Conflict => &codes::KUB007,
-        Kind::Invalid => &codes::KUB001,
-        Kind::Throttled | Kind::Unreachable | Kind::Fault => &codes::KUB010,
-    };
-    Error::new(code, "the cluster cannot be asked for at EKS").with_source(&error).with_hint(code.action)
 }

@@ -72,14 +72,18 @@ pub async fn release(args: &Args, naming: Naming, context: &Context) -> Result<R
         services: &services,
     };
     let release = describe::release(&sources).map_err(|problem| told(problem, &entry.place, context))?;
-    match &args.version_label {
-        None => Ok(release),
-        Some(version) => {
-            let mut description = release.description;
-            description.version = Some(version.clone());
-            Release::of(description).map_err(|faults| told(Problem::Faults(faults), &entry.place, context))
-        }
+    let namespace = config.text("namespace").filter(|name| *name != release.description.namespace);
+    if namespace.is_none() && args.version_label.is_none() {
+        return Ok(release);
     }
+    let mut description = release.description;
+    if let Some(namespace) = namespace {
+        namespace.clone_into(&mut description.namespace);
+    }
+    if let Some(version) = &args.version_label {
+        description.version = Some(version.clone());
+    }
+    Release::of(description).map_err(|faults| told(Problem::Faults(faults), &entry.place, context))
 }
 
 /// The same with its objects; what would lose requests is not let through.

@@ -59,7 +59,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 async fn look(args: Args, context: &Context) -> Result<Report> {
     let namespace = access::namespace(context);
     let cluster = access::cluster(context).await?;
-    let targets = targets::find(&args.which, &cluster, &namespace).await?;
+    let targets = targets::find(&args.which, targets::Of::Anybody, &cluster, &namespace).await?;
     let snapshot = cluster.look(&targets, context.clock.now()).await.map_err(access::failed)?;
     let mut troubles = troubles(&snapshot.world, context);
     for trouble in &mut troubles {

@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use super::access;
 use crate::codes::{self, Code};
 use crate::commands::runs;
+use crate::config::Origin;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit;
@@ -50,7 +51,14 @@ pub fn begin(plan: Plan, inputs: &[(&str, String)], context: &Context) -> Result
 
 /// Takes up a run that stopped.
 pub fn resume(wanted: &str, context: &Context) -> Result<Book> {
-    let book = Book::resume(&context.journal(), wanted, &context.config.operator());
+    let mut book = find(wanted, context)?;
+    book.resumed(&context.config.operator()).map_err(of_run)?;
+    Ok(book)
+}
+
+/// A run that stopped, as it stands; nothing is written yet.
+pub fn find(wanted: &str, context: &Context) -> Result<Book> {
+    let book = Book::find(&context.journal(), wanted);
     let book = book.map_err(|error| match error {
         run::Error::Unusable { .. }
         | run::Error::Journal(journal::Error::Ended(_) | journal::Error::Busy(_)) => {
@@ -66,10 +74,42 @@ pub fn resume(wanted: &str, context: &Context) -> Result<Book> {
     Ok(book)
 }
 
+/// What takes a run up again, on the same cluster.
+fn again(id: &str, context: &Context) -> String {
+    let mut words = format!("rtcctl --env {} deploy", context.config.env());
+    for (key, flag) in [("context", "--context"), ("kubeconfig", "--kubeconfig"), ("namespace", "-n")] {
+        let said = context.config.get(key);
+        if matches!(said.origin, Origin::Flag(_)) {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:@%+=".contains(letter);
+            let text = match said.text.chars().all(plain) {
+                true => said.text.clone(),
+                false => format!("'{}'", said.text.replace('\'', r"'\''")),
+            };
+            words.push_str(&format!(" {flag} {text}"));
+        }
+    }
+    words + &format!(" rollout --resume {id}")
+}
+
+/// How a run stands that stopped.
+pub fn standing_of(book: &Book, context: &Context) -> Report {
+    let id = book.id();
+    let mut pairs = vec![
+        ("run", id.clone()),
+        ("stands", standing(book.lifecycle().state).to_owned()),
+        ("image", book.plan().image.clone()),
+    ];
+    if let Some(place) = book.place() {
+        pairs.push(("begun on", place.host.clone()));
+    }
+    pairs.push(("taken up by", again(&id, context)));
+    Report::new("deploy/rollout", document(book)).with_pairs(pairs).with_names([id])
+}
+
 /// Drives it to its end.
 pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Result<Report> {
     let id = book.id();
-    let again = format!("rtcctl --env {} deploy rollout --resume {id}", context.config.env());
+    let again = again(&id, context);
     let teller = Teller::new(context);
     let tell = |news: &News<'_>| teller.tell(news);
     let driver = Driver { port: drive.port, clock: context.clock.as_ref(), gauge: drive.gauge, tell: &tell };
@@ -83,6 +123,10 @@ pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Resul
     };
     let copied = drive.evidence.as_deref().map(|to| copy_evidence(&book, to)).transpose();
     let end = driven.map_err(|error| {
+        // Nothing was done: somebody else is there, or came meanwhile.
+        if let run::Error::UnderWay(_) | run::Error::Overtaken { .. } | run::Error::Elsewhere { .. } = error {
+            return of_run(error);
+        }
         let is_going_back = matches!(book.lifecycle().state, State::RollingBack { .. });
         let failed = of_run(error);
         let mut error = Error::new(&codes::DEP019, format!("the run {id} stopped half-way: {failed}"));
@@ -166,7 +210,12 @@ fn failed(book: &Book, state: State, exit: u8, copied: Option<&Path>) -> Error {
         _ => (&codes::DEP020, Failure::Asked),
     };
     let message = match (why, book.causes().first()) {
-        (Failure::Asked, _) => "it was taken back, as somebody asked".to_owned(),
+        (Failure::Asked, _) => match state {
+            State::RolledBack { .. } => "it was taken back, as somebody asked",
+            State::RollbackFailed { .. } => "somebody asked to take it back, and that failed",
+            _ => "it was ended, as somebody asked; nothing was taken back",
+        }
+        .to_owned(),
         (Failure::Gate | Failure::Inconclusive, _) => match book.said() {
             Some(said) => format!("{}: {said}", codes::DEP024.summary),
             None => codes::DEP025.summary.to_owned(),
@@ -217,6 +266,15 @@ pub fn of_run(error: run::Error) -> Error {
             Error::new(&codes::DEP018, error.to_string()).with_hint(codes::DEP018.action)
         }
         run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
+        run::Error::UnderWay(other) => {
+            let run = other.run.clone();
+            Error::new(&codes::DEP017, run::Error::UnderWay(other).to_string())
+                .with_hint(format!("wait for it, or end it: rtcctl deploy rollout --resume {run} --abort"))
+                .with_hint("--take-over where it is known to be dead")
+        }
+        run::Error::Overtaken { .. } | run::Error::Elsewhere { .. } => {
+            Error::new(&codes::DEP017, error.to_string()).with_hint(codes::DEP017.action)
+        }
         run::Error::Unusable { .. } => Error::new(&codes::DEP017, error.to_string()),
         run::Error::Answer(_) => Error::new(&codes::KUB013, error.to_string()).with_source(&error),
     }
@@ -287,6 +345,11 @@ impl<'a> Teller<'a> {
             News::Applied { id, change } => {
                 let word = if *change == Change::Created { "made" } else { "changed" };
                 self.with(|task| task.state(format!("{word} {id}")));
+            }
+            News::Spared(id) => {
+                self.context
+                    .progress
+                    .write(&format!("{id} stays: it is not ours, or not the one that was meant\n"));
             }
             News::Deleted(id) => self.with(|task| task.state(format!("deleted {id}"))),
             News::Pods(whole) => {

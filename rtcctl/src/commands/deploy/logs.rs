@@ -75,7 +75,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let namespace = access::namespace(context);
     let finding = within(context, async {
         let cluster = access::cluster(context).await?;
-        let targets = targets::find(&args.which, &cluster, &namespace).await?;
+        let targets = targets::find(&args.which, targets::Of::Anybody, &cluster, &namespace).await?;
         Ok((cluster, targets))
     });
     let (cluster, targets) = Box::pin(finding).await?;

@@ -3,14 +3,16 @@
 //! Invariants: nothing is changed before every object was tried and the operator was asked; a protected environment has
 //! its name typed; what is done is in the journal, and a run that stopped is taken up with `--resume`.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::deploy::apply::{self, Leftover, Planned, What};
-use ::deploy::manifest::{Id, Manifest};
+use ::deploy::apply::{self, Leftover, Planned, Refusal, What};
+use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
-use ::deploy::revision::{History, Status};
-use ::deploy::run::{Action, Migration, Plan, Strategy, Word};
+use ::deploy::revision::{History, Others, Status};
+use ::deploy::run::{Action, Migration, Plan, Removal, Strategy, Word};
+use kubernetes::Cluster;
 use kubernetes::write::Force;
 use manifests::Release;
 use rollout::canary::{Approval, By, Step};
@@ -22,12 +24,17 @@ use serde_json::{Value, json};
 
 use super::driving::{self, Drive};
 use super::gauge::{self, Metrics};
-use super::{access, described, prove, targets};
+use super::{access, described, prove, targets, within};
 use crate::cli::duration;
 use crate::codes;
+use crate::config::Origin;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::output::{Column, Report, Table};
+
+/// Of a canary of which nothing is said.
+const WEIGHTS: [u8; 3] = [10, 25, 50];
+const HOLD: Duration = Duration::from_secs(120);
 
 /// How the new version takes over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -49,12 +56,12 @@ pub struct Args {
     /// How the new version takes over
     #[arg(long, value_enum, default_value_t)]
     strategy: Way,
-    /// Canary: percentages, one after another
-    #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "10,25,50", value_parser = clap::value_parser!(u8).range(1..=99))]
+    /// Canary: percentages, one after another [default: 10,25,50]
+    #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=99))]
     weights: Vec<u8>,
-    /// Canary: how long each weight is judged
-    #[arg(long, value_name = "TIME", default_value = "2m", value_parser = duration)]
-    hold: Duration,
+    /// Canary: how long each weight is judged [default: 2m]
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    hold: Option<Duration>,
     /// Canary: only these targets; all without it
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     targets: Vec<String>,
@@ -79,10 +86,16 @@ pub struct Args {
     /// Take fields that others own
     #[arg(long)]
     force_conflicts: bool,
+    /// Begin also where the run of somebody else seems to be under way
+    #[arg(long)]
+    take_over: bool,
     #[command(flatten)]
     proving: prove::Args,
     /// Go on with a run that stopped
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["image", "gate", "auto_rollback"])]
+    #[arg(long, value_name = "RUN", conflicts_with_all = [
+        "image", "outputs", "version_label", "gate", "auto_rollback", "strategy", "weights", "hold", "targets",
+        "ask_each", "bake", "no_activity", "force_conflicts", "take_over",
+    ])]
     resume: Option<String>,
     /// With --resume, a canary that stands still: on to the next weight
     #[arg(long, requires = "resume", conflicts_with_all = ["promote", "abort"])]
@@ -111,8 +124,27 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let metrics = Metrics(context);
     let evidence = args.evidence.as_ref().map(|folder| context.current_dir.join(folder));
     if let Some(wanted) = &args.resume {
-        let book = driving::resume(wanted, context)?;
-        let cluster = access::cluster(context).await?;
+        if let Origin::Flag(flag) = &context.config.get("timeout").origin {
+            let message =
+                format!("{flag} does not go with --resume: a run keeps the deadline that it was begun with");
+            return Err(Error::new(&codes::DEP016, message));
+        }
+        let mut book = driving::find(wanted, context)?;
+        if context.effect == Effect::Described {
+            return Ok(driving::standing_of(&book, context));
+        }
+        let cluster = Box::pin(within(context, access::changeable(context))).await?;
+        let asked = match word {
+            Word::Promote => Some("take all of"),
+            Word::Abort => Some("take back"),
+            Word::GoOn | Word::Approve => None,
+        };
+        if let Some(verb) = asked {
+            let plan = book.plan();
+            let what = format!("{verb} the run {} ({}) in {}", book.id(), plan.image, plan.environment);
+            consent(&what, &cluster, context)?;
+        }
+        book.resumed(&context.config.operator()).map_err(driving::of_run)?;
         let proof = prove::begin(&args.proving, context).await?;
         let drive = Drive { port: &cluster, gauge: Some(&metrics), evidence, word };
         return prove::conclude(proof, driving::drive(book, drive, context).await).await;
@@ -124,19 +156,29 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         )
         .with_hint("--gate slo, or a file of checks"));
     }
+    let is_of_canary =
+        !args.weights.is_empty() || args.hold.is_some() || !args.targets.is_empty() || args.ask_each;
+    if args.strategy == Way::Rolling && is_of_canary {
+        let message = "--weights, --hold, --targets and --ask-each are those of a canary";
+        return Err(Error::new(&codes::DEP016, message).with_hint("--strategy canary"));
+    }
     let gate = args.gate.as_deref().map(|text| gauge::gate(text, context)).transpose()?;
-    let (release, manifest) = described::guarded(&args.described, context).await?;
-    let cluster = access::cluster(context).await?;
-    let strategy = match args.strategy {
-        Way::Rolling => Strategy::Rolling,
-        Way::Canary => canary(&args, &release, &cluster).await?,
+    let looking = async {
+        let (release, manifest) = described::guarded(&args.described, context).await?;
+        let cluster = access::changeable(context).await?;
+        let strategy = match args.strategy {
+            Way::Rolling => Strategy::Rolling,
+            Way::Canary => canary(&args, &release, &cluster).await?,
+        };
+        let force = if args.force_conflicts { Force::Take } else { Force::Never };
+        let previewed = previewed(&cluster, &manifest, force).await?;
+        Ok((release, manifest, cluster, strategy, previewed))
     };
-    let force = if args.force_conflicts { Force::Take } else { Force::Never };
-    let previewed = previewed(&cluster, &manifest, force).await?;
+    let (release, manifest, cluster, strategy, previewed) = Box::pin(within(context, looking)).await?;
     if context.effect == Effect::Described {
         return Ok(described_report("deploy/rollout", &previewed, &[]));
     }
-    confirm(&release, &previewed, 0, context)?;
+    confirm(&release, &previewed, 0, &cluster, context)?;
     let on_failure = if args.auto_rollback { OnFailure::RollBack } else { OnFailure::Leave };
     let plan = Plan {
         strategy,
@@ -144,6 +186,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         bake: args.bake,
         on_failure,
         takes_fields: args.force_conflicts,
+        others: others(args.take_over),
         rules: Rules {
             no_activity: args.no_activity,
             deadline: context.config.duration("timeout"),
@@ -156,6 +199,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let book = driving::begin(plan, &inputs, context)?;
     let drive = Drive { port: &cluster, gauge: Some(&metrics), evidence, word };
     prove::conclude(proof, driving::drive(book, drive, context).await).await
+}
+
+fn others(take_over: bool) -> Others {
+    if take_over { Others::TakenOver } else { Others::Respected }
 }
 
 /// A plan without any of the choices.
@@ -178,6 +225,7 @@ fn plan(command: &str, release: &Release, manifest: Manifest, context: &Context)
         on_failure: OnFailure::Leave,
         removes: Vec::new(),
         takes_fields: false,
+        others: Others::Respected,
         metrics: metrics_of_a_failure(),
     }
 }
@@ -208,23 +256,30 @@ async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strat
             None => error,
         });
     }
-    let mut total = 1;
+    let (mut total, mut pods) = (1, BTreeMap::new());
     for name in &targets {
         let gvk = kubernetes::Gvk::from(Kind::Deployment);
         let found = port.get(&gvk, &release.description.namespace, name).await.map_err(access::failed)?;
         let replicas = found.and_then(|found| found["spec"]["replicas"].as_u64()).unwrap_or(1);
-        total = total.max(u32::try_from(replicas).unwrap_or(u32::MAX));
+        let replicas = u32::try_from(replicas).unwrap_or(u32::MAX);
+        total = total.max(replicas);
+        pods.insert(name.clone(), replicas);
     }
     let by = match release.description.mesh {
-        Some(_) => By::Mesh,
+        // Its weights divide calls, whatever the number of pods.
+        Some(_) => {
+            pods.clear();
+            By::Mesh
+        }
         None => By::Replicas { total },
     };
     let approval = if args.ask_each { Approval::Operator } else { Approval::Analysis };
-    let steps: Vec<Step> =
-        args.weights.iter().map(|weight| Step { weight: *weight, hold: args.hold, approval }).collect();
+    let weights = if args.weights.is_empty() { &WEIGHTS[..] } else { &args.weights };
+    let hold = args.hold.unwrap_or(HOLD);
+    let steps: Vec<Step> = weights.iter().map(|weight| Step { weight: *weight, hold, approval }).collect();
     rollout::canary::Plan::new(by, steps.clone())
         .map_err(|error| Error::new(&codes::DEP016, format!("--weights: {error}")))?;
-    Ok(Strategy::Canary { targets, by, steps })
+    Ok(Strategy::Canary { targets, by, steps, pods })
 }
 
 /// Tries every object; what the cluster would refuse is an error that names all of it.
@@ -234,7 +289,7 @@ async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force) -> Result
         Error::new(&codes::DEP010, "fields are owned by somebody else").with_hint(codes::DEP010.action);
     let mut refused =
         Error::new(&codes::DEP011, "the cluster does not accept the release").with_hint(codes::DEP011.action);
-    let (mut is_owned, mut is_refused) = (false, false);
+    let (mut is_owned, mut is_refused, mut is_denied) = (false, false, true);
     for one in &planned {
         match &one.what {
             What::Owned { owners } => {
@@ -244,32 +299,41 @@ async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force) -> Result
                     owned = owned.with_cause(cause);
                 }
             }
-            What::Refused { reason, hint } => {
+            What::Refused { reason, hint, why } => {
                 is_refused = true;
+                is_denied &= *why == Refusal::Denied;
                 refused = refused.with_cause(format!("{}: {reason}", one.id)).with_hint(hint.clone());
             }
             _ => {}
         }
     }
     match (is_refused, is_owned) {
+        (true, _) if is_denied => Err(refused.with_exit(crate::exit::DENIED)),
         (true, _) => Err(refused),
         (_, true) => Err(owned),
         _ => Ok(planned),
     }
 }
 
-fn confirm(release: &Release, planned: &[Planned], pruned: usize, context: &Context) -> Result<()> {
+fn confirm(
+    release: &Release,
+    planned: &[Planned],
+    pruned: usize,
+    cluster: &Cluster,
+    context: &Context,
+) -> Result<()> {
     let changes = planned.iter().filter(|one| one.is_change()).count();
     let env = context.config.env();
     let mut what = format!("change {changes} of {} objects in {env} to {}", planned.len(), release.image);
     if pruned > 0 {
         what.push_str(&format!(" and delete {pruned} that are left over"));
     }
-    consent(&what, context)
+    consent(&what, cluster, context)
 }
 
-/// A protected environment has its name typed.
-fn consent(what: &str, context: &Context) -> Result<()> {
+/// A protected environment has its name typed. Which cluster it is is said.
+fn consent(what: &str, cluster: &Cluster, context: &Context) -> Result<()> {
+    let what = &format!("{what}, on {}", cluster.host());
     match context.config.text("protected") == Some("yes") {
         true => context.confirm_by_name(what, context.config.env(), None),
         false => context.confirm(what),
@@ -396,6 +460,9 @@ pub struct ApplyArgs {
     /// Take fields that others own
     #[arg(long)]
     force_conflicts: bool,
+    /// Begin also where the run of somebody else seems to be under way
+    #[arg(long)]
+    take_over: bool,
     /// How long nothing may move
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
     no_activity: Duration,
@@ -403,13 +470,18 @@ pub struct ApplyArgs {
 
 /// `rtcctl deploy apply`
 pub async fn apply(args: ApplyArgs, context: &Context) -> Result<Report> {
-    let (release, manifest) = described::guarded(&args.described, context).await?;
-    let cluster = access::cluster(context).await?;
-    let force = if args.force_conflicts { Force::Take } else { Force::Never };
-    let planned = previewed(&cluster, &manifest, force).await?;
-    let (found, unseen) = leftovers(&cluster, &manifest, &release).await?;
-    let removes: Vec<Id> = match args.prune {
-        true => found.iter().filter(|one| !one.is_kept).map(|one| one.id.clone()).collect(),
+    let looking = async {
+        let (release, manifest) = described::guarded(&args.described, context).await?;
+        let cluster = access::changeable(context).await?;
+        let force = if args.force_conflicts { Force::Take } else { Force::Never };
+        let planned = previewed(&cluster, &manifest, force).await?;
+        let (found, unseen) = leftovers(&cluster, &manifest, &release).await?;
+        Ok((release, manifest, cluster, planned, found, unseen))
+    };
+    let (release, manifest, cluster, planned, found, unseen) = Box::pin(within(context, looking)).await?;
+    let removal = |one: &Leftover| Removal { id: one.id.clone(), uid: Some(one.uid.clone()) };
+    let removes: Vec<Removal> = match args.prune {
+        true => found.iter().filter(|one| !one.is_kept).map(removal).collect(),
         false => Vec::new(),
     };
     let preview = unseen_told(described_report("deploy/apply", &planned, &found), &unseen);
@@ -417,17 +489,18 @@ pub async fn apply(args: ApplyArgs, context: &Context) -> Result<Report> {
         return Ok(preview);
     }
     if !removes.is_empty() {
-        let list = removes.iter().map(|id| format!("  {id}\n")).collect::<String>();
+        let list = removes.iter().map(|one| format!("  {}\n", one.id)).collect::<String>();
         context.progress.write(&format!("Left over, and deleted when everything else stands:\n{list}"));
     }
-    confirm(&release, &planned, removes.len(), context)?;
+    confirm(&release, &planned, removes.len(), &cluster, context)?;
     let rules = Rules {
         no_activity: args.no_activity,
         deadline: context.config.duration("timeout"),
         ..Rules::default()
     };
     let takes_fields = args.force_conflicts;
-    let plan = Plan { removes, takes_fields, rules, ..plan("apply", &release, manifest, context) };
+    let others = others(args.take_over);
+    let plan = Plan { removes, takes_fields, others, rules, ..plan("apply", &release, manifest, context) };
     let inputs = [("image", plan.image.clone())];
     let book = driving::begin(plan, &inputs, context)?;
     let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };
@@ -461,13 +534,17 @@ pub struct RestartArgs {
 
 /// `rtcctl deploy restart`
 pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
-    let cluster = access::cluster(context).await?;
+    let cluster = Box::pin(within(context, access::changeable(context))).await?;
     let namespace = access::namespace(context);
     let lasting = |target: &rollout::world::Target| {
         matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
     };
-    let found = targets::find(&args.targets, &cluster, &namespace).await?;
+    let of = targets::Of::Environment(context.config.env());
+    let found = within(context, targets::find(&args.targets, of, &cluster, &namespace)).await?;
     let targets: Vec<_> = found.into_iter().filter(lasting).collect();
+    if targets.is_empty() {
+        return Err(targets::nothing("only jobs are meant, and they end by themselves".to_owned(), &cluster));
+    }
     let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
     if context.effect == Effect::Described {
         let text = format!("would restart {}", names.join(", "));
@@ -475,7 +552,7 @@ pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
             .with_text(text)
             .with_names(names));
     }
-    consent(&format!("restart {} in {}", names.join(", "), context.config.env()), context)?;
+    consent(&format!("restart {} in {}", names.join(", "), context.config.env()), &cluster, context)?;
     let plan = Plan {
         command: "restart".to_owned(),
         environment: context.config.env().to_owned(),
@@ -497,6 +574,7 @@ pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
         on_failure: OnFailure::Leave,
         removes: Vec::new(),
         takes_fields: true,
+        others: Others::Respected,
         metrics: metrics_of_a_failure(),
     };
     let proof = prove::begin(&args.proving, context).await?;
@@ -512,6 +590,9 @@ pub struct RollbackArgs {
     /// To this revision; without it to the last one before that came through
     #[arg(long, value_name = "N")]
     to: Option<u64>,
+    /// Begin also where the run of somebody else seems to be under way
+    #[arg(long)]
+    take_over: bool,
     /// How long nothing may move
     #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
     no_activity: Duration,
@@ -519,10 +600,10 @@ pub struct RollbackArgs {
 
 /// `rtcctl deploy rollback`
 pub async fn rollback(args: RollbackArgs, context: &Context) -> Result<Report> {
-    let cluster = access::cluster(context).await?;
+    let cluster = Box::pin(within(context, access::changeable(context))).await?;
     let namespace = access::namespace(context);
     let history = History { port: &cluster, namespace: &namespace, environment: context.config.env() };
-    let all = history.all().await.map_err(access::failed)?;
+    let all = within(context, async { history.all().await.map_err(access::failed) }).await?;
     let revision = match args.to {
         Some(number) => all.iter().find(|revision| revision.head.number == number).ok_or_else(|| {
             Error::new(&codes::DEP013, format!("there is no revision {number}"))
@@ -537,11 +618,12 @@ pub async fn rollback(args: RollbackArgs, context: &Context) -> Result<Report> {
             })?,
     };
     // What later revisions brought and this one does not have.
-    let mut removes: Vec<Id> = Vec::new();
+    let mut removes: Vec<Removal> = Vec::new();
     for later in all.iter().filter(|later| later.head.number > revision.head.number) {
         for id in later.manifest.ids().filter(|id| !revision.manifest.has(id) && apply::may_go(id)) {
-            if !removes.contains(&id) {
-                removes.push(id);
+            let removal = Removal::from(id);
+            if !removes.contains(&removal) {
+                removes.push(removal);
             }
         }
     }
@@ -552,7 +634,7 @@ pub async fn rollback(args: RollbackArgs, context: &Context) -> Result<Report> {
             apply::preview(&cluster, &revision.manifest, Force::Take).await.map_err(access::failed)?;
         return Ok(described_report("deploy/rollback", &planned, &[]).with_text(format!("would {what}")));
     }
-    consent(&what, context)?;
+    consent(&what, &cluster, context)?;
     let plan = Plan {
         command: "rollback".to_owned(),
         environment: context.config.env().to_owned(),
@@ -574,6 +656,7 @@ pub async fn rollback(args: RollbackArgs, context: &Context) -> Result<Report> {
         on_failure: OnFailure::Leave,
         removes,
         takes_fields: true,
+        others: others(args.take_over),
         metrics: metrics_of_a_failure(),
     };
     let book = driving::begin(plan, &[("revision", head.number.to_string())], context)?;

@@ -10,8 +10,8 @@ use std::time::Duration;
 use ::deploy::apply::{self, Planned, What};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
-use ::deploy::revision::{History, Revision, Status};
-use ::deploy::run::{Action, Book, Migration, Plan, Strategy, Word};
+use ::deploy::revision::{Head, History, Others, Revision, Status};
+use ::deploy::run::{Action, Book, Migration, Plan, Removal, Strategy, Word};
 use journal::State;
 use kubernetes::Gvk;
 use kubernetes::read::LogRequest;
@@ -191,7 +191,11 @@ pub async fn go_back(
     began: impl FnOnce(&str) -> Result<()>,
     context: &Context,
 ) -> Result<Rolled> {
-    let book = match earlier(known, context)? {
+    let earlier = earlier(known, context)?;
+    if !matches!(earlier, Earlier::Over(0, _)) {
+        nothing_is_newer(revision, known, context).await?;
+    }
+    let book = match earlier {
         Earlier::Open => driving::resume(known.unwrap_or_default(), context)?,
         Earlier::Over(0, _) => return rolled(known.unwrap_or_default(), context).await,
         Earlier::Over(..) | Earlier::None => {
@@ -208,8 +212,11 @@ pub async fn go_back(
             let newer = all.iter().filter(|one| one.head.number > before.head.number);
             let mut removes = Vec::new();
             for id in newer.flat_map(|one| one.manifest.ids()) {
-                if !before.manifest.has(&id) && apply::may_go(&id) && !removes.contains(&id) {
-                    removes.push(id);
+                if !before.manifest.has(&id)
+                    && apply::may_go(&id)
+                    && !removes.contains(&Removal::from(id.clone()))
+                {
+                    removes.push(Removal::from(id));
                 }
             }
             let head = &before.head;
@@ -218,12 +225,31 @@ pub async fn go_back(
                 description: before.description.clone(),
                 removes,
                 takes_fields: true,
+                // What it takes back is its own, whatever its run came to.
+                others: match all.first() {
+                    Some(newest) if newest.head.number > revision => Others::Respected,
+                    _ => Others::TakenOver,
+                },
                 ..plan("rollback", &head.image, &namespace, before.manifest.clone(), context)
             };
             driving::begin(plan, &[("revision", head.number.to_string())], context)?
         }
     };
     drive(book, began, context).await
+}
+
+/// What others brought after a revision is not taken back with it.
+async fn nothing_is_newer(revision: u64, known: Option<&str>, context: &Context) -> Result<()> {
+    let cluster = access::cluster(context).await?;
+    let all = history(&cluster, &access::namespace(context), context).await?;
+    let is_other = |head: &&Head| head.number > revision && Some(head.run.as_str()) != known;
+    match all.first().map(|newest| &newest.head).filter(is_other) {
+        None => Ok(()),
+        Some(Head { number, run, by, .. }) => {
+            let message = format!("revision {number} of {by} came after {revision}: nothing is taken back");
+            Err(Error::new(&codes::SHP004, message).with_hint(format!("rtcctl runs show {run}")))
+        }
+    }
 }
 
 fn plan(command: &str, image: &str, namespace: &str, manifest: Manifest, context: &Context) -> Plan {
@@ -244,6 +270,7 @@ fn plan(command: &str, image: &str, namespace: &str, manifest: Manifest, context
         on_failure: OnFailure::Leave,
         removes: Vec::new(),
         takes_fields: false,
+        others: Others::Respected,
         metrics: super::rollout::metrics_of_a_failure(),
     }
 }
@@ -311,7 +338,7 @@ fn ended(run: &str, exit: u8, summary: String) -> Error {
 fn refuse(planned: &[Planned]) -> Result<()> {
     for one in planned {
         match &one.what {
-            What::Refused { reason, hint } => {
+            What::Refused { reason, hint, .. } => {
                 let message = format!("{}: {reason}", one.id);
                 return Err(Error::new(&codes::DEP011, message).with_hint(hint.clone()));
             }
@@ -482,7 +509,7 @@ pub async fn survey(reference: &str, context: &Context) -> Result<Survey> {
                     Finding::new(&codes::DEP010, Severity::Error, message).with_hint(codes::DEP010.action),
                 );
             }
-            What::Refused { reason, hint } => {
+            What::Refused { reason, hint, .. } => {
                 let message = format!("{id}: {reason}");
                 findings.push(Finding::new(&codes::DEP011, Severity::Error, message).with_hint(hint.clone()));
             }

@@ -1,8 +1,10 @@
 //! The workloads that are meant: those named, or all that this tool deployed.
 
 use kubernetes::{Cluster, Error as Kube, Gvk};
+use manifests::render::ENVIRONMENT;
 use rollout::objects::Kind;
 use rollout::world::Target;
+use serde_json::Value;
 
 use super::access::failed;
 use crate::codes;
@@ -29,12 +31,38 @@ pub struct Args {
     pub all: bool,
 }
 
+/// Whose workloads are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of<'a> {
+    /// Whoever deployed them.
+    Anybody,
+    /// Those of an environment; never those that are labelled as another's.
+    Environment(&'a str),
+}
+
+impl Of<'_> {
+    fn labels(self) -> String {
+        match self {
+            Of::Anybody => OWN.to_owned(),
+            Of::Environment(name) => format!("{OWN},{ENVIRONMENT}={name}"),
+        }
+    }
+
+    fn has(self, item: &Value) -> bool {
+        match (self, item["metadata"]["labels"][ENVIRONMENT].as_str()) {
+            (Of::Environment(name), Some(label)) => label == name,
+            _ => true,
+        }
+    }
+}
+
 /// Finds them.
-pub async fn find(args: &Args, cluster: &Cluster, namespace: &str) -> Result<Vec<Target>> {
+pub async fn find(args: &Args, of: Of<'_>, cluster: &Cluster, namespace: &str) -> Result<Vec<Target>> {
+    let own = of.labels();
     let labels = match (&args.selector, args.all || !args.workloads.is_empty()) {
         (Some(selector), _) => Some(selector.as_str()),
         (None, true) => None,
-        (None, false) => Some(OWN),
+        (None, false) => Some(own.as_str()),
     };
     let lists = KINDS.map(|kind| async move {
         let found = cluster.list(&Gvk::from(kind), namespace, labels).await;
@@ -44,7 +72,8 @@ pub async fn find(args: &Args, cluster: &Cluster, namespace: &str) -> Result<Vec
     for (kind, found) in futures_util::future::join_all(lists).await {
         match found {
             Ok(items) => {
-                let names = items.iter().filter_map(|item| item["metadata"]["name"].as_str());
+                let meant = items.iter().filter(|item| of.has(item));
+                let names = meant.filter_map(|item| item["metadata"]["name"].as_str());
                 targets.extend(names.map(|name| Target::new(kind, namespace, name)));
             }
             // Whoever looks after Deployments may be kept from the other kinds.
@@ -54,7 +83,11 @@ pub async fn find(args: &Args, cluster: &Cluster, namespace: &str) -> Result<Vec
     }
     if args.workloads.is_empty() {
         if targets.is_empty() {
-            return Err(nothing(format!("{namespace} holds no workload of the platform"), cluster));
+            let whose = match of {
+                Of::Anybody => "the platform".to_owned(),
+                Of::Environment(name) => format!("the environment {name}"),
+            };
+            return Err(nothing(format!("{namespace} holds no workload of {whose}"), cluster));
         }
         return Ok(targets);
     }
@@ -80,7 +113,7 @@ pub async fn find(args: &Args, cluster: &Cluster, namespace: &str) -> Result<Vec
     Ok(chosen)
 }
 
-fn nothing(message: String, cluster: &Cluster) -> Error {
+pub fn nothing(message: String, cluster: &Cluster) -> Error {
     Error::new(&codes::KUB014, message)
         .with_cause(format!("asked at {}", cluster.host()))
         .with_hint(codes::KUB014.action)

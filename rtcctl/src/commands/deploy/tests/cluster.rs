@@ -11,12 +11,12 @@ use serde_json::json;
 use super::files::{IMAGE, project};
 use crate::commands::testing::{Came, Typed};
 
-const NEXT: &str = "111122223333.dkr.ecr.ap-northeast-2.amazonaws.com/rtc-dev/rtcd@sha256:00000000000000000000000000000000000000000000000000000000000000b2";
+pub const NEXT: &str = "111122223333.dkr.ecr.ap-northeast-2.amazonaws.com/rtc-dev/rtcd@sha256:00000000000000000000000000000000000000000000000000000000000000b2";
 
 /// The project's own environments on a cluster in which a second passes every few milliseconds.
-struct Place {
-    api: Api,
-    typed: Typed,
+pub struct Place {
+    pub api: Api,
+    pub typed: Typed,
     turning: tokio::task::JoinHandle<()>,
 }
 
@@ -27,7 +27,7 @@ impl Drop for Place {
 }
 
 impl Place {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let api = Api::new();
         for node in ["a", "b", "c"] {
             api.node(node, 100, 64, 256);
@@ -46,6 +46,7 @@ impl Place {
         let mut typed = project();
         Api::write_kubeconfig(&typed.path("kubeconfig"), address, "t").unwrap();
         typed.set("RTCCTL_KUBECONFIG", &typed.path("kubeconfig").display().to_string());
+        typed.set("RTCCTL_CONTEXT", "test");
         typed.set("RTCCTL_JOURNAL", &typed.path("runs").display().to_string());
         let turned = api.clone();
         let turning = tokio::spawn(async move {
@@ -57,17 +58,17 @@ impl Place {
         Self { api, typed, turning }
     }
 
-    async fn dev(&self, words: &[&str]) -> Came {
+    pub async fn dev(&self, words: &[&str]) -> Came {
         let all = ["--env", "dev", "--yes", "deploy"].into_iter().chain(words.iter().copied());
         self.typed.run(&all.collect::<Vec<_>>()).await
     }
 
-    async fn rollout(&self, image: &str, more: &[&str]) -> Came {
+    pub async fn rollout(&self, image: &str, more: &[&str]) -> Came {
         let words = ["rollout", "--outputs", "dev.json", "--image", image];
         self.dev(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()).await
     }
 
-    fn image(&self) -> String {
+    pub fn image(&self) -> String {
         let gateway = self.api.object("Deployment", "rtc", "gateway").unwrap();
         gateway["spec"]["template"]["spec"]["containers"][0]["image"].as_str().unwrap_or_default().to_owned()
     }

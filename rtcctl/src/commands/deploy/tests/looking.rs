@@ -20,6 +20,7 @@ async fn cluster() -> (Api, Typed, SocketAddr) {
     Api::write_kubeconfig(&typed.path("kubeconfig"), address, "tester").unwrap();
     let path = typed.path("kubeconfig").display().to_string();
     typed.set("RTCCTL_KUBECONFIG", &path);
+    typed.set("RTCCTL_CONTEXT", "test");
     (api, typed, address)
 }
 
