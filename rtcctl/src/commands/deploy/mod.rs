@@ -12,6 +12,7 @@ mod lint;
 mod logs;
 pub(in crate::commands) mod prove;
 mod render;
+mod rollback;
 pub mod rollout;
 mod status;
 pub(in crate::commands) mod steps;
@@ -48,7 +49,7 @@ pub enum Command {
     /// Show what was deployed before
     History,
     /// Go back to what ran before
-    Rollback(rollout::RollbackArgs),
+    Rollback(rollback::Args),
     /// Make every pod anew
     Restart(rollout::RestartArgs),
     /// Show workloads down to their containers, with reasons; --watch goes on
@@ -85,8 +86,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         Command::Diff(args) => Box::pin(within(context, rollout::diff(args, context))).await,
         Command::Apply(args) => Box::pin(rollout::apply(args, context)).await,
         Command::Rollout(args) => Box::pin(rollout::run(*args, context)).await,
-        Command::History => Box::pin(within(context, rollout::history(context))).await,
-        Command::Rollback(args) => Box::pin(rollout::rollback(args, context)).await,
+        Command::History => Box::pin(within(context, rollback::history(context))).await,
+        Command::Rollback(args) => Box::pin(rollback::rollback(args, context)).await,
         Command::Restart(args) => Box::pin(rollout::restart(args, context)).await,
         Command::Status(args) => Box::pin(status::run(args, context)).await,
         Command::Diagnose(args) => diagnose::run(args, context).await,
