@@ -1,6 +1,7 @@
 //! Whether the error budgets allow a release at all.
 //!
-//! Invariant: what is not known is not taken for good: without a single value the answer is that it cannot be said.
+//! Invariant: what is not known is not taken for good: without a single value the answer is that it cannot be said, and
+//! beside those that have one the others are named.
 
 use serde::{Deserialize, Serialize};
 
@@ -55,17 +56,35 @@ pub fn judge_budgets(budgets: &[Budget], min: f64) -> BudgetVerdict {
     }
 }
 
-/// `availability 83 % left, checkout 12 % left`, the poorest first.
+/// Those that nobody has judged, with what is missing: `checkout (no traffic)`.
+pub fn unknown(budgets: &[Budget]) -> Vec<String> {
+    let why = |left: Left| match left {
+        Left::Value { share } if share.is_nan() => Some("no value"),
+        Left::Value { .. } => None,
+        Left::NoTraffic => Some("no traffic"),
+        Left::NoData => Some("no data"),
+    };
+    let named = |budget: &Budget| why(budget.left).map(|why| format!("{} ({why})", budget.objective));
+    budgets.iter().filter_map(named).collect()
+}
+
+/// `availability 83 % left, search 90 % left; not known: checkout (no traffic)`, the poorest first.
 pub(crate) fn sentence(budgets: &[Budget]) -> String {
     let mut known: Vec<(&str, f64)> = budgets
         .iter()
         .filter_map(|budget| match budget.left {
-            Left::Value { share } => Some((budget.objective.as_str(), share)),
-            Left::NoTraffic | Left::NoData => None,
+            Left::Value { share } if !share.is_nan() => Some((budget.objective.as_str(), share)),
+            Left::Value { .. } | Left::NoTraffic | Left::NoData => None,
         })
         .collect();
     known.sort_by(|a, b| a.1.total_cmp(&b.1));
     let said: Vec<String> =
         known.iter().take(3).map(|(name, share)| format!("{name} {:.0} % left", share * 100.0)).collect();
-    if said.is_empty() { "no budget is known".to_owned() } else { said.join(", ") }
+    if said.is_empty() {
+        return "no budget is known".to_owned();
+    }
+    match unknown(budgets).as_slice() {
+        [] => said.join(", "),
+        names => format!("{}; not known: {}", said.join(", "), names.join(", ")),
+    }
 }

@@ -75,6 +75,8 @@ pub async fn drive<D: Steps + Ledger>(release: &mut Release, driver: &mut D) -> 
                     let problems = vec![why.message];
                     Fact::Finished { given: Given::Notice(Noticed { problems, ..Noticed::default() }) }
                 }
+                // Nothing was changed yet, and somebody may agree later.
+                Step::RollBack if why.is_no() => return Ok(stop(release, driver, *why).await),
                 // Nobody knows what runs now, and somebody has to look.
                 Step::RollBack => Fact::Failed { failure: why.lasting() },
                 _ if why.lasting == Lasting::Passing => return Ok(stop(release, driver, *why).await),

@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::release::NOT_AGREED;
 use crate::request::OnFailure;
 use crate::step::Step;
 
@@ -102,6 +103,11 @@ impl Failure {
     /// Whether a person asked to stop.
     pub fn is_wish(&self) -> bool {
         matches!(self.exit, 130 | 143)
+    }
+
+    /// Whether it is only that nobody said yes.
+    pub fn is_no(&self) -> bool {
+        NOT_AGREED.contains(&self.code.as_str())
     }
 }
 

@@ -78,6 +78,9 @@ pub struct PlannedChange {
     pub action: String,
     /// Whether what is there goes.
     pub destroys: bool,
+    /// Why, where Terraform says it: `replace_because_tainted` …
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,8 +102,11 @@ impl Planned {
 
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
-    /// Of the plan that was judged.
+    /// Of the plan that was carried out.
     pub plan: Digest,
+    /// Of the judged plan, where what was carried out is the rest of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rest_of: Option<Digest>,
     pub sentence: String,
     /// The run of the journal that has its timings; none where nothing was to be done.
     #[serde(default, skip_serializing_if = "Option::is_none")]

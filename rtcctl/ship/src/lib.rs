@@ -24,7 +24,7 @@ mod request;
 mod step;
 mod story;
 
-pub use budget::{Budget, BudgetVerdict, Left, judge_budgets};
+pub use budget::{Budget, BudgetVerdict, Left, judge_budgets, unknown};
 pub use drive::{Ledger, Steps, drive};
 pub use failure::{After, EXITS, Failure, Lasting, after};
 pub use given::{
@@ -32,7 +32,9 @@ pub use given::{
     Outputs, Planned, PlannedChange, Proved, Pushed, RolledBack,
 };
 pub use left::{Rest, what_is_left};
-pub use release::{End, Fact, LOST, Mark, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release, UNKNOWN};
+pub use release::{
+    End, Fact, LOST, Mark, NOT_AGREED, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release, UNKNOWN,
+};
 pub use request::{IfUnknown, OnFailure, Pinned, Proving, Refusal, Request};
 pub use step::{How, Resume, Row, STEPS, Step};
 pub use story::{Story, Word};

@@ -19,6 +19,8 @@ pub const OTHER_RUNS: &str = "SHP010";
 /// The codes of a rollout that lost requests, and of one of which nobody knows it.
 pub const LOST: &str = "DEP030";
 pub const UNKNOWN: &str = "DEP031";
+/// The codes of a question that nobody answered with a yes.
+pub const NOT_AGREED: [&str; 2] = ["CNF001", "INF016"];
 
 /// What became of a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,7 +251,10 @@ impl Release {
             None => Err(other(given.step(), exit, format!("{what} {is}, and it was given none"))),
         };
         match given {
-            Given::Apply(applied) => same("the plan that was applied is", &applied.plan, planned, 8),
+            Given::Apply(applied) => {
+                let judged = applied.rest_of.as_ref().unwrap_or(&applied.plan);
+                same("the plan that was applied is", judged, planned, 8)
+            }
             Given::Push(pushed) => {
                 same("the registry has", &pushed.digest, self.image(), 22)?;
                 match pushed.reference.ends_with(&format!("@{}", pushed.digest)) {

@@ -7,11 +7,11 @@ codes! { SHIP;
         "a step is left out that another one needs, or that is never left out",
         "leave out what needs it too, or give what it would have given: --image REFERENCE";
     SHP002 (CONFLICT) "this run cannot be gone on with",
-        "it is no release, it is over, or it is of another environment",
+        "it is no release, it is over, it is of another environment, or a later release was deployed meanwhile",
         "rtcctl runs list --open shows those that can be; begin another: what is there already is found";
     SHP003 (REFUSED) "too little is left of an error budget",
         "so much went wrong in the last month that a release is a risk that nobody should take",
-        "mend what goes wrong first (rtcctl metrics slo); where this release mends it: --skip budget";
+        "mend what goes wrong first (rtcctl metrics slo); where this release mends it: --skip budget,gate, for the gate sees the same budget";
     SHP004 (CONFLICT) "a digest is not the one before it",
         "what a step has given is not of what it was given: somebody else pushed, applied or deployed meanwhile",
         "see who; then begin again";
@@ -42,4 +42,7 @@ codes! { SHIP;
     SHP022 (DONE) "the run is open",
         "it stopped before its end, and can be gone on with",
         "rtcctl ship --resume RUN";
+    SHP023 (DONE) "an objective is not known",
+        "it has no value: nothing happened that could be good or bad, or nothing is recorded",
+        "rtcctl metrics slo shows which; others have been judged";
 }

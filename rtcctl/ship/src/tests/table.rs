@@ -118,6 +118,20 @@ fn a_way_back_that_fails_is_25_also_when_nobody_answered() {
 }
 
 #[test]
+fn a_way_back_that_nobody_agrees_to_leaves_the_run_open_until_somebody_does() {
+    let mut weather = Weather { fails: Some((Step::Gate, 30)), nobody_agrees: true, ..fair() };
+    let mut world = World { runs: Some(digest('f')), ..World::default() };
+    for _ in 0..2 {
+        let end = live(&asked(), &mut world, &mut weather, None).unwrap();
+        assert_eq!((end.exit(), matches!(end, End::Stopped { .. })), (7, true));
+        assert_eq!(world.runs, Some(digest('a')));
+    }
+    weather.nobody_agrees = false;
+    let end = live(&asked(), &mut world, &mut weather, None).unwrap();
+    assert_eq!((end.exit(), world.runs), (24, Some(digest('f'))));
+}
+
+#[test]
 fn what_is_left_standing_says_so() {
     let mut request = asked();
     request.on_failure = OnFailure::Leave;
@@ -232,6 +246,17 @@ fn budgets_are_judged_by_the_poorest_that_is_known() {
 }
 
 #[test]
+fn budgets_that_nobody_knows_are_named_beside_those_that_are_known() {
+    let of = |name: &str, left| Budget { objective: name.to_owned(), left, period: "30d".to_owned() };
+    let says = |budgets: Vec<Budget>| Given::Budget(crate::BudgetSeen { budgets, min: 0.1 }).sentence();
+    let known = || of("orders", Left::Value { share: 0.5 });
+    assert_eq!(says(vec![known()]), "orders 50 % left");
+    let some = vec![known(), of("checkout", Left::NoTraffic), of("search", Left::NoData)];
+    assert_eq!(crate::unknown(&some), ["checkout (no traffic)", "search (no data)"]);
+    assert_eq!(says(some), "orders 50 % left; not known: checkout (no traffic), search (no data)");
+}
+
+#[test]
 fn what_is_left_out_must_be_given_otherwise() {
     for (steps, refusal) in [
         (vec![Step::Build], Refusal::Needs { step: Step::Push, needs: Step::Build }),
@@ -288,8 +313,13 @@ fn each_hand_over_asserts_the_digest() {
         let failure = release.hand_over(&Given::Push(pushed)).unwrap_err();
         assert_eq!((failure.exit, failure.lasting), (22, Lasting::Lasting));
     }
-    let applied = Applied { plan: digest('c'), sentence: String::new(), run: None };
-    assert_eq!(release.hand_over(&Given::Apply(applied)).unwrap_err().exit, 8);
+    let applied = Applied { plan: digest('c'), rest_of: None, sentence: String::new(), run: None };
+    assert_eq!(release.hand_over(&Given::Apply(applied.clone())).unwrap_err().exit, 8);
+    let judged = release.outputs.plan.as_ref().unwrap().digest.clone();
+    let rest = Applied { rest_of: Some(judged), ..applied.clone() };
+    assert!(release.hand_over(&Given::Apply(rest)).is_ok());
+    let another = Applied { rest_of: Some(digest('d')), ..applied };
+    assert_eq!(release.hand_over(&Given::Apply(another)).unwrap_err().exit, 8);
     let proved = |running: Vec<Digest>| Given::Prove(Proved { running, pods: 1, availability: None });
     assert!(release.hand_over(&proved(vec![digest('a')])).is_ok());
     assert_eq!(release.hand_over(&proved(vec![])).unwrap_err().exit, 23);
@@ -325,10 +355,15 @@ fn what_was_not_judged_is_not_carried_out() {
                 address: (*address).to_owned(),
                 action: (*action).to_owned(),
                 destroys: matches!(*action, "delete" | "replace"),
+                reason: None,
             })
             .collect(),
         outputs: 0,
         sentence: String::new(),
+    };
+    let tainted = |mut plan: Planned| {
+        plan.changes[0].reason = Some("replace_because_tainted".to_owned());
+        plan
     };
     let judged = plan('1', &[("a", "create"), ("b", "update"), ("c", "replace"), ("d", "delete")]);
     let other = |addresses: &[&str]| Rest::Other(addresses.iter().map(|one| (*one).to_owned()).collect());
@@ -336,16 +371,23 @@ fn what_was_not_judged_is_not_carried_out() {
         (judged.clone(), Rest::Part),
         (plan('2', &[]), Rest::Nothing),
         (plan('2', &[("b", "update")]), Rest::Part),
-        (plan('2', &[("a", "replace")]), Rest::Part),
+        // It was created in whole: what it keeps is used.
+        (plan('2', &[("a", "replace")]), other(&["a"])),
+        (tainted(plan('2', &[("a", "replace")])), Rest::Part),
+        (tainted(plan('2', &[("b", "replace")])), other(&["b"])),
         (plan('2', &[("c", "create"), ("d", "delete")]), Rest::Part),
         (plan('2', &[("b", "replace")]), other(&["b"])),
         (plan('2', &[("a", "delete"), ("e", "create")]), other(&["a", "e"])),
         (plan('2', &[("d", "create")]), other(&["d"])),
     ] {
-        assert_eq!(what_is_left(&judged, &now), rest, "{now:?}");
+        assert_eq!(what_is_left(&judged, &now, How::Again), rest, "{now:?}");
+        let first = if now.digest == judged.digest { Rest::Part } else { Rest::Another };
+        assert_eq!(what_is_left(&judged, &now, How::First), first, "{now:?}");
     }
     let empty = plan('0', &[]);
-    assert_eq!(what_is_left(&empty, &empty), Rest::Nothing);
+    for how in [How::First, How::Again] {
+        assert_eq!(what_is_left(&empty, &empty, how), Rest::Nothing);
+    }
 }
 
 #[test]

@@ -43,6 +43,8 @@ pub struct Weather {
     /// So often it fails, then no more.
     pub times: Option<u32>,
     pub rollback_fails: bool,
+    /// Nobody says yes to the way back.
+    pub nobody_agrees: bool,
     pub runs_another: bool,
     /// What load comes to during the rollout, where it is driven.
     pub answered: Option<Answered>,
@@ -98,6 +100,7 @@ impl<'a> Process<'a> {
                 address: address.to_owned(),
                 action: "create".to_owned(),
                 destroys: false,
+                reason: None,
             })
             .collect();
         let letter = char::from_digit(changes.len() as u32, 10).unwrap();
@@ -142,20 +145,20 @@ impl Steps for Process<'_> {
     async fn apply(&mut self, judged: &Planned, how: How) -> Result<Applied, Box<Failure>> {
         self.weather(Step::Apply)?;
         let now = self.planned();
-        match what_is_left(judged, &now) {
-            Rest::Other(_) => {
+        match what_is_left(judged, &now, how) {
+            Rest::Other(_) | Rest::Another => {
                 return Err(Box::new(Failure::new(Step::Apply, 8, "TST004", "another plan").lasting()));
             }
             Rest::Nothing | Rest::Part => {}
         }
-        assert!(how == How::Again || now.digest == judged.digest);
+        let rest_of = (now.digest != judged.digest).then(|| judged.digest.clone());
         for change in now.changes {
             if self.lives() {
                 self.effect(format!("apply {}", change.address));
                 self.world.resources.insert(change.address, 1);
             }
         }
-        Ok(Applied { plan: judged.digest.clone(), sentence: String::new(), run: None })
+        Ok(Applied { plan: now.digest, rest_of, sentence: String::new(), run: None })
     }
 
     async fn build(&mut self, _how: How) -> Result<Built, Box<Failure>> {
@@ -228,6 +231,9 @@ impl Steps for Process<'_> {
 
     async fn roll_back(&mut self, _deployed: &Deployed, _how: How) -> Result<RolledBack, Box<Failure>> {
         self.weather(Step::RollBack)?;
+        if self.weather.nobody_agrees {
+            return Err(Box::new(Failure::new(Step::RollBack, 7, crate::NOT_AGREED[1], "nobody typed it")));
+        }
         if self.weather.rollback_fails {
             return Err(Box::new(Failure::new(Step::RollBack, 9, "TST005", "no answer")));
         }

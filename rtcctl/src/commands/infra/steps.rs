@@ -27,6 +27,7 @@ pub struct Change<'a> {
     pub address: &'a str,
     pub action: &'static str,
     pub destroys: bool,
+    pub reason: Option<&'a str>,
 }
 
 /// Plans what the configuration wants, and judges it.
@@ -49,6 +50,7 @@ impl Plan<'_> {
             address: &change.address,
             action: change.action.word(),
             destroys: change.action.destroys(),
+            reason: change.reason.as_deref(),
         })
     }
 

@@ -8,13 +8,14 @@ use std::time::Duration;
 use journal::{Entry, Run};
 use serde_json::{Value, json};
 use ship::{
-    Applied, Budget, BudgetSeen, BudgetVerdict, Built, Collected, Deployed, Digest, End, Fact, Failure,
-    Gated, How, Ledger, Left, Noticed, Planned, PlannedChange, Proved, Pushed, Release, Request, Rest,
-    RolledBack, Step, Steps, Story, judge_budgets, what_is_left,
+    Applied, BudgetSeen, Built, Collected, Deployed, Digest, End, Fact, Failure, Gated, How, Ledger, Noticed,
+    Planned, PlannedChange, Proved, Pushed, Release, Request, Rest, RolledBack, Step, Steps, Story, unknown,
+    what_is_left,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::board::Board;
+use super::budgets::{budgets, look_at_budgets, refusal, unjudged};
 use super::{gate, history, report, rollout, tell};
 use crate::codes::{self, Code};
 use crate::commands::image::steps as images;
@@ -24,9 +25,6 @@ use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit;
 use crate::human;
-use crate::metrics::Source;
-use crate::metrics::model::Reading;
-use crate::metrics::slo::{Standing, objectives, standings};
 use crate::output::{Finding, Report, Severity};
 
 type Came<T> = std::result::Result<T, Box<Failure>>;
@@ -50,6 +48,8 @@ pub struct Driver<'a> {
     pub(super) findings: Vec<Finding>,
     /// Whether the operator has agreed.
     is_agreed: bool,
+    /// Another process has begun it: whoever resumed it was asked for nothing yet.
+    is_resumed: bool,
     confirm: Option<String>,
     deadline: Option<Instant>,
     pub(super) began: Instant,
@@ -85,6 +85,7 @@ impl<'a> Driver<'a> {
             planned: None,
             findings: Vec::new(),
             is_agreed: false,
+            is_resumed: Step::ALL.iter().any(|step| release.mark(*step).is_some()),
             confirm,
             deadline: context.config.duration("timeout").map(|timeout| now + timeout),
             began: now,
@@ -131,7 +132,9 @@ impl<'a> Driver<'a> {
         let context = self.context;
         let mut ticks = tokio::time::interval(Duration::from_secs(1));
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let deadline = self.deadline.filter(|_| stopping == Stopping::Dropped);
+        // That it was not done in time is told too; a receiver has its own time.
+        let is_bound = stopping == Stopping::Dropped && step != Step::Notice;
+        let deadline = self.deadline.filter(|_| is_bound);
         let mut work = std::pin::pin!(work);
         loop {
             tokio::select! {
@@ -159,8 +162,11 @@ impl<'a> Driver<'a> {
             return Err(failure(step, &signal.error("nothing was changed")));
         }
         let environment = self.request.environment.clone();
-        let mut what = format!("release {} to {environment}", self.request.image);
-        if !self.intent.is_empty() {
+        let mut what = match step {
+            Step::RollBack => format!("take {} in {environment} back to what ran before", self.request.image),
+            _ => format!("release {} to {environment}", self.request.image),
+        };
+        if step != Step::RollBack && !self.intent.is_empty() {
             what.push_str(&format!(" ({})", self.intent.join("; ")));
         }
         let asked = match self.context.config.text("protected") {
@@ -229,6 +235,7 @@ pub fn planned(plan: &infra::Plan<'_>) -> Result<Planned> {
                 address: change.address.to_owned(),
                 action: change.action.to_owned(),
                 destroys: change.destroys,
+                reason: change.reason.map(str::to_owned),
             })
             .collect(),
         outputs: plan.outputs(),
@@ -238,59 +245,6 @@ pub fn planned(plan: &infra::Plan<'_>) -> Result<Planned> {
 
 pub fn digest(text: &str) -> Result<Digest> {
     text.parse().map_err(|error: ship::NoDigest| Error::internal(error.to_string()))
-}
-
-/// How the objectives stand.
-pub async fn look_at_budgets(context: &Context) -> Result<Vec<Standing>> {
-    let objectives = objectives(&context.config)?;
-    let source = Source::of(context)?;
-    let now_ms = context.clock.now().as_millis();
-    source.refresh(now_ms).await?;
-    standings(&source, &objectives, now_ms).await
-}
-
-pub fn budgets(standings: &[Standing]) -> Vec<Budget> {
-    let left = |reading: Reading| match reading {
-        Reading::Value(share) => Left::Value { share },
-        Reading::NaN => Left::NoTraffic,
-        Reading::NoSeries => Left::NoData,
-    };
-    standings
-        .iter()
-        .map(|standing| Budget {
-            objective: standing.objective.name.clone(),
-            left: left(standing.budget_left),
-            period: standing.period.clone(),
-        })
-        .collect()
-}
-
-/// What the budgets have against a release.
-pub fn refusal(budgets: &[Budget], min: f64) -> Option<Error> {
-    match judge_budgets(budgets, min) {
-        BudgetVerdict::Enough => None,
-        BudgetVerdict::Spent(names) => {
-            let mut error = Error::new(
-                &codes::SHP003,
-                format!("less than {} of a budget is left: {}", human_share(min), names.join(", ")),
-            );
-            for budget in budgets.iter().filter(|budget| names.contains(&budget.objective)) {
-                if let Left::Value { share } = budget.left {
-                    let left = human_share(share);
-                    error =
-                        error.with_cause(format!("{}: {left} left of {}", budget.objective, budget.period));
-                }
-            }
-            Some(error.with_hint(codes::SHP003.action))
-        }
-        BudgetVerdict::NoData => {
-            Some(Error::new(&codes::SHP005, "no objective has a value").with_hint(codes::SHP005.action))
-        }
-    }
-}
-
-fn human_share(share: f64) -> String {
-    format!("{:.1} %", share * 100.0)
 }
 
 impl Ledger for Driver<'_> {
@@ -334,7 +288,9 @@ impl Steps for Driver<'_> {
                 None => Ok(BudgetSeen { budgets, min }),
             }
         };
-        self.within(Step::Budget, Stopping::Dropped, looking).await
+        let seen = self.within(Step::Budget, Stopping::Dropped, looking).await?;
+        self.findings.extend(unjudged(&unknown(&seen.budgets)));
+        Ok(seen)
     }
 
     async fn plan(&mut self) -> Came<Planned> {
@@ -354,18 +310,19 @@ impl Steps for Driver<'_> {
     }
 
     async fn apply(&mut self, judged: &Planned, how: How) -> Came<Applied> {
-        let done = |sentence: &str, run: Option<String>| Applied {
-            plan: judged.digest.clone(),
-            sentence: sentence.to_owned(),
-            run,
-        };
         // What was planned by this very process is the judged plan; nobody else has its file.
         let plan = match self.planned.take() {
             Some(plan) if how == How::First => plan,
             _ => self.plan_again(Step::Apply).await?,
         };
         let now = planned(&plan).map_err(|error| failure(Step::Apply, &error))?;
-        match what_is_left(judged, &now) {
+        let done = |sentence: &str, run: Option<String>| Applied {
+            plan: now.digest.clone(),
+            rest_of: (now.digest != judged.digest).then(|| judged.digest.clone()),
+            sentence: sentence.to_owned(),
+            run,
+        };
+        match what_is_left(judged, &now, how) {
             Rest::Nothing => {
                 self.findings.extend(plan.findings());
                 return Ok(done("nothing to change", None));
@@ -375,6 +332,13 @@ impl Steps for Driver<'_> {
                 let message = format!("the plan that was judged has none of {}", addresses.join(", "));
                 let error = Error::new(&codes::SHP006, message).with_hint(codes::SHP006.action);
                 return Err(failure(Step::Apply, &error));
+            }
+            Rest::Another => {
+                let message = "it has changed since it was judged, and nothing of it was carried out";
+                let error = Error::new(&codes::SHP006, message)
+                    .with_cause(format!("judged: {}", judged.sentence))
+                    .with_cause(format!("now: {}", now.sentence));
+                return Err(failure(Step::Apply, &error.with_hint(codes::SHP006.action)));
             }
         }
         self.agree(Step::Apply)?;
@@ -445,6 +409,7 @@ impl Steps for Driver<'_> {
     async fn gate(&mut self, deployed: &Deployed) -> Came<Gated> {
         let context = self.context;
         let measured = self.within(Step::Gate, Stopping::Dropped, gate::measure(context, deployed)).await?;
+        self.findings.extend(unjudged(&measured.unjudged));
         match measured.refusal() {
             None => Ok(measured.given()),
             Some(error) => {
@@ -472,12 +437,17 @@ impl Steps for Driver<'_> {
     }
 
     async fn roll_back(&mut self, deployed: &Deployed, how: How) -> Came<RolledBack> {
+        // Who resumes a run may have it judged; what runs in a protected environment is changed by a yes alone.
+        if self.is_resumed && self.context.config.text("protected") == Some("yes") {
+            self.agree(Step::RollBack)?;
+        }
         rollout::roll_back(self, deployed, how).await
     }
 
     async fn notice(&mut self, story: &Story) -> Came<Noticed> {
-        // Who said no knows it.
-        if story.failure.as_ref().is_some_and(|failure| failure.code == codes::CNF001.id) {
+        // Who said no knows it; that something wrong runs on for it, others have to know.
+        let is_no = |failure: &Failure| failure.is_no() && failure.step != Step::RollBack;
+        if story.failure.as_ref().is_some_and(is_no) {
             return Ok(Noticed::default());
         }
         let (context, took) = (self.context, self.began.elapsed());

@@ -9,21 +9,25 @@ use clap::ValueEnum as _;
 use serde_json::{Value, json};
 use ship::{Deployed, Gated};
 
-use super::driver::look_at_budgets;
+use super::budgets::look_at_budgets;
 use crate::codes;
 use crate::commands::metrics::check;
 use crate::config::GateEntry;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit::{self, Exit};
-use crate::metrics::slo::State;
+use crate::metrics::slo::{Standing, State};
 use crate::metrics::verdict::{NoData, Rule};
 
 /// Every measure with what it came to.
+#[derive(Default)]
 pub struct Measured {
     pub verdicts: Vec<Value>,
     breached: Vec<String>,
     unknown: Vec<String>,
+    /// Objectives without a value, beside others that have one.
+    pub unjudged: Vec<String>,
+    passes: usize,
 }
 
 impl Measured {
@@ -40,10 +44,13 @@ impl Measured {
     }
 
     pub fn given(self) -> Gated {
-        let sentence = match self.verdicts.len() {
+        let mut sentence = match self.passes {
             1 => "1 measure passes".to_owned(),
             count => format!("{count} measures pass"),
         };
+        if !self.unjudged.is_empty() {
+            sentence.push_str(&format!("; not known: {}", self.unjudged.join(", ")));
+        }
         Gated { verdicts: self.verdicts, sentence }
     }
 }
@@ -55,7 +62,7 @@ pub async fn measure(context: &Context, deployed: &Deployed) -> Result<Measured>
     if let Ok(left @ 1..) = u64::try_from(left_ms) {
         tokio::time::sleep(Duration::from_millis(left)).await;
     }
-    let mut measured = Measured { verdicts: Vec::new(), breached: Vec::new(), unknown: Vec::new() };
+    let mut measured = Measured::default();
     if context.config.ship.gates.is_empty() {
         by_objectives(context, &mut measured).await?;
     }
@@ -66,7 +73,7 @@ pub async fn measure(context: &Context, deployed: &Deployed) -> Result<Measured>
         match words.iter().position(|word| *word == report.exit) {
             Some(0) => measured.breached.push(format!("{name}: {said}")),
             Some(_) => measured.unknown.push(format!("{name}: {said}")),
-            None => {}
+            None => measured.passes += 1,
         }
         measured.verdicts.push(json!({"gate": name, "status": report.status, "data": report.data}));
     }
@@ -89,20 +96,56 @@ fn arguments(gate: &GateEntry) -> check::Args {
 
 /// Breached is an objective whose budget burns fast or is used up; a slow burn began before this release.
 async fn by_objectives(context: &Context, measured: &mut Measured) -> Result<()> {
-    let standings = look_at_budgets(context).await?;
-    let mut is_known = false;
-    for standing in &standings {
+    judge(&look_at_budgets(context).await?, measured);
+    Ok(())
+}
+
+fn judge(standings: &[Standing], measured: &mut Measured) {
+    for standing in standings {
         let name = &standing.objective.name;
         match standing.state() {
             State::Page => measured.breached.push(format!("{name}: the budget burns fast")),
             State::Spent => measured.breached.push(format!("{name}: the budget is used up")),
-            State::Kept | State::Ticket => is_known = true,
-            State::NoTraffic | State::NoData => {}
+            State::Kept | State::Ticket => measured.passes += 1,
+            state @ (State::NoTraffic | State::NoData) => {
+                measured.unjudged.push(format!("{name} ({})", state.name()));
+            }
         }
         measured.verdicts.push(standing.to_json());
     }
-    if !is_known {
+    if measured.passes == 0 {
         measured.unknown.push("no objective has a value".to_owned());
+        measured.unjudged.clear();
     }
-    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::metrics::model::Reading;
+    use crate::metrics::slo::catalogue;
+
+    fn standing(place: usize, left: Reading, ratio: Reading) -> Standing {
+        let objective = catalogue().swap_remove(place);
+        Standing { objective, period: "30d".to_owned(), ratio, budget_left: left, burns: Vec::new() }
+    }
+
+    #[test]
+    fn an_objective_that_nobody_knows_passes_for_nothing_and_is_named() {
+        let known = || standing(0, Reading::Value(0.5), Reading::Value(0.0));
+        let quiet = || standing(1, Reading::NaN, Reading::NaN);
+        let spent = || standing(0, Reading::Value(-0.1), Reading::Value(0.1));
+        let judged = |standings: &[Standing]| {
+            let mut measured = Measured::default();
+            judge(standings, &mut measured);
+            measured
+        };
+        let measured = judged(&[known(), quiet()]);
+        assert!(measured.refusal().is_none());
+        let name = &quiet().objective.name;
+        assert_eq!(measured.given().sentence, format!("1 measure passes; not known: {name} (no traffic)"));
+        let code = |standings: &[Standing]| judged(standings).refusal().unwrap().code().id;
+        assert_eq!(code(&[quiet()]), "SHP008");
+        assert_eq!(code(&[spent(), quiet()]), "SHP007");
+    }
 }

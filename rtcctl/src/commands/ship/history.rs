@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use journal::{Entry, Record, Run, Stamped, Start, State};
+use journal::{Entry, Record, Run, Stamped, Start, State, StepState};
 use serde_json::{Value, json};
 use ship::{Fact, Failure, Given, IfUnknown, Release, Request, Step};
 
@@ -69,9 +69,30 @@ pub fn take_up(wanted: &str, context: &Context) -> Result<(Run, Release, Vec<(St
         return Err(cannot(format!("{id} is of {environment}"))
             .with_hint(format!("rtcctl ship --env {environment} --resume {id}")));
     }
+    if let Some(later) = later(&id, context)? {
+        return Err(cannot(format!("{later} came after {id}, and has been deployed"))
+            .with_hint(format!("rtcctl runs show {later}")));
+    }
     let (run, record) = journal.resume(&id).map_err(told)?;
     let release = release(&record)?;
     Ok((run, release, runs_of(&record.entries)))
+}
+
+/// A release of this environment that was begun after `id` and is in the cluster: what is older is not brought over it.
+fn later(id: &str, context: &Context) -> Result<Option<String>> {
+    let journal = context.journal();
+    for later in journal.ids().map_err(told)?.into_iter().take_while(|later| later.as_str() > id) {
+        let record = journal.read(&later).map_err(told)?;
+        if record.header.command == COMMAND
+            && record.header.environment == context.config.env()
+            && record.steps().iter().any(|step| {
+                step.name == Step::Deploy.name() && matches!(step.state, StepState::Finished { .. })
+            })
+        {
+            return Ok(Some(later));
+        }
+    }
+    Ok(None)
 }
 
 /// The latest run of this environment that has no end and that nobody works on.

@@ -7,6 +7,7 @@
 //! open, and `--resume` goes on with it; who has to know is told at every end.
 
 mod board;
+mod budgets;
 mod driver;
 mod gate;
 pub mod history;
@@ -38,7 +39,7 @@ pub struct Args {
     #[arg(long)]
     plan_only: bool,
     /// Go on with a run that stopped before its end
-    #[arg(long, value_name = "RUN", conflicts_with_all = ["plan_only", "skip", "image", "allow_destroy", "on_failure", "prove"])]
+    #[arg(long, value_name = "RUN", value_parser = clap::builder::NonEmptyStringValueParser::new(), conflicts_with_all = ["plan_only", "skip", "image", "allow_destroy", "on_failure", "prove"])]
     resume: Option<String>,
     /// With --resume: go on although nobody knows whether requests were lost during the rollout; the journal says who said so
     #[arg(long, requires = "resume")]

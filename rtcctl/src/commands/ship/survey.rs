@@ -4,16 +4,17 @@
 //! looked at that can be, also where one part of it cannot; what would refuse the release refuses here as well.
 
 use serde_json::{Value, json};
-use ship::{Budget, Left, Request, Step};
+use ship::{Budget, Left, Request, Step, unknown};
 
-use super::driver::{budgets, look_at_budgets, refusal};
+use super::budgets::{budgets, look_at_budgets, refusal, unjudged};
 use super::rollout;
+use crate::codes;
 use crate::commands::deploy::prove;
 use crate::commands::image::steps as images;
 use crate::commands::infra::steps as infra;
 use crate::context::Context;
 use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
+use crate::exit;
 use crate::human;
 use crate::output::{Block, Column, Finding, Report, Severity, Table};
 
@@ -71,10 +72,10 @@ pub async fn run(request: &Request, context: &Context) -> Result<Report> {
         stops.extend(part.stops);
     }
     // What is refused outranks what is not known, and both outrank what went wrong on the way.
-    stops.sort_by_key(|error| rank(error.exit()));
+    stops.sort_by_key(rank);
     let word = match stops.first() {
         None => "would be let",
-        Some(error) if error.exit() == exit::REFUSED => "would be refused",
+        Some(error) if refuses(error) => "would be refused",
         Some(error) if error.exit() == exit::INCONCLUSIVE => "would be refused: not enough is known",
         Some(_) => "could not be seen as a whole",
     };
@@ -94,7 +95,7 @@ pub async fn run(request: &Request, context: &Context) -> Result<Report> {
     }
     Ok(match stops.first() {
         None => report,
-        Some(error) if error.exit() == exit::REFUSED => report.with_status("refused", error.exit()),
+        Some(error) if refuses(error) => report.with_status("refused", error.exit()),
         Some(error) if error.exit() == exit::INCONCLUSIVE => report.with_status("inconclusive", error.exit()),
         Some(error) => report.with_status("failed", error.exit()),
     })
@@ -104,9 +105,14 @@ fn causes(error: &Error) -> String {
     error.causes().iter().map(|cause| format!("\n  caused by: {cause}")).collect()
 }
 
-fn rank(exit: Exit) -> u8 {
-    match exit {
-        exit::REFUSED => 0,
+/// Fields of others refuse a release as much as a guard does.
+fn refuses(error: &Error) -> bool {
+    error.exit() == exit::REFUSED || error.code() == &codes::DEP010
+}
+
+fn rank(error: &Error) -> u8 {
+    match error.exit() {
+        _ if refuses(error) => 0,
         exit::INCONCLUSIVE => 1,
         _ => 2,
     }
@@ -141,7 +147,11 @@ async fn budget(request: &Request, context: &Context) -> Part {
         data: json!({"min": min, "budgets": budgets, "objectives": standings.iter().map(|one| one.to_json()).collect::<Vec<_>>()}),
         line: Some(("budget", format!("{said}, {:.1} % needed", min * 100.0))),
         table: Some(("error budgets", table)),
-        findings: Vec::new(),
+        // Without a single value it is refused for all of them.
+        findings: match stops {
+            None => unjudged(&unknown(&budgets)).into_iter().collect(),
+            Some(_) => Vec::new(),
+        },
         stops,
     }
 }
@@ -249,12 +259,51 @@ async fn deployment(request: &Request, reference: Option<&str>, context: &Contex
     };
     match rollout::survey(context, reference).await {
         Err(error) => Part::hidden("deploy", error),
-        Ok(seen) => Part {
-            data: seen.data,
-            line: Some(("deploy", seen.sentence)),
-            table: seen.table.map(|table| ("manifest", table)),
-            findings: seen.findings,
-            stops: None,
-        },
+        Ok(mut seen) => {
+            let stops = rollout_refusal(&mut seen.findings);
+            Part {
+                data: seen.data,
+                line: Some(("deploy", seen.sentence)),
+                table: seen.table.map(|table| ("manifest", table)),
+                findings: seen.findings,
+                stops,
+            }
+        }
+    }
+}
+
+/// What the rollout would refuse first, under the code that it would have.
+fn rollout_refusal(findings: &mut Vec<Finding>) -> Option<Error> {
+    let first = findings.iter().position(|finding| finding.severity == Severity::Error)?;
+    let is_of_the_cluster = [&codes::DEP010, &codes::DEP011].contains(&findings[first].code);
+    if is_of_the_cluster {
+        let Finding { code, message, hints, .. } = findings.remove(first);
+        return Some(hints.into_iter().fold(Error::new(code, message), Error::with_hint));
+    }
+    let message = format!("the guard of the rollout: {}", findings[first].message);
+    Some(Error::new(&codes::DEP009, message).with_hint(codes::DEP009.action))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_rollout_would_refuse_ends_a_survey_as_it_would_end_the_rollout() {
+        let finding =
+            |code, severity| Finding::new(code, severity, "deployment/rtcd: it is so").with_hint("mend it");
+        let lint = codes::of_lint(manifests::lint::MEANINGS[0].id);
+        for (code, severity, wanted) in [
+            (lint, Severity::Warning, None),
+            (lint, Severity::Error, Some(("DEP009", exit::REFUSED, 2))),
+            (&codes::DEP010, Severity::Error, Some(("DEP010", exit::CONFLICT, 1))),
+            (&codes::DEP011, Severity::Error, Some(("DEP011", exit::REFUSED, 1))),
+        ] {
+            let mut findings = vec![finding(lint, Severity::Warning), finding(code, severity)];
+            let stops = rollout_refusal(&mut findings);
+            let seen = stops.as_ref().map(|error| (error.code().id, error.exit(), findings.len()));
+            assert_eq!(seen, wanted);
+            assert!(stops.is_none_or(|error| refuses(&error) && !error.hints().is_empty()));
+        }
     }
 }

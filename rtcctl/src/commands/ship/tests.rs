@@ -1,5 +1,10 @@
 //! Requests, the journal of a release, and a release of as much as needs no engine.
 
+use std::sync::{Arc, Mutex};
+
+use axum::Router;
+use axum::body::Bytes;
+use journal::{Entry, Start};
 use kernel::SystemClock;
 use serde_json::json;
 use ship::{Answered, IfUnknown};
@@ -100,6 +105,75 @@ async fn what_nobody_agrees_to_is_not_sent_and_not_open() {
     assert_eq!(document["data"]["resumable"], false);
 }
 
+/// A desk with somebody who is told, a protected environment, and metrics that never answer.
+async fn desk() -> (Typed, Arc<Mutex<Vec<Bytes>>>, tokio::net::TcpListener) {
+    let mail = Arc::<Mutex<Vec<Bytes>>>::default();
+    let kept = mail.clone();
+    let app = Router::new().fallback(move |body: Bytes| {
+        kept.lock().unwrap().push(body);
+        std::future::ready("ok")
+    });
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hook = format!("http://{}/hook", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut typed = place();
+    typed.set("HOOK", &hook);
+    let text = std::fs::read_to_string(typed.path("rtc.toml")).unwrap();
+    let metrics = silent.local_addr().unwrap();
+    let text = format!(
+        "{text}[environments.prod]\nkind = \"remote\"\nregistry = \"127.0.0.1:1\"\nprotected = \"yes\"\n\
+         prometheus_url = \"http://{metrics}\"\n[notices.all]\nkind = \"slack\"\nurl = \"env:HOOK\"\n"
+    );
+    typed.write("rtc.toml", text.as_bytes());
+    (typed, mail, silent)
+}
+
+#[tokio::test]
+async fn that_it_was_not_done_in_time_is_told_although_no_time_is_left() {
+    let (typed, mail, _silent) = desk().await;
+    let came = typed.run(&["ship", "--env", "prod", "--timeout", "2s", "--no-input", "-o", "json"]).await;
+    let document = came.json();
+    assert_eq!(document["status"], "stopped", "{document}");
+    assert_eq!(document["data"]["notice"]["told"], json!(["all"]), "{document}");
+    assert_eq!(mail.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_protected_environment_whose_name_nobody_typed_is_no_news() {
+    let (typed, mail, _silent) = desk().await;
+    let words = ["ship", "--env", "prod", "--skip", "budget,deploy,prove,gate", "--yes", "-o", "json"];
+    let document = typed.run(&words).await.json();
+    assert_eq!(document["data"]["failure"]["code"], "INF016", "{document}");
+    assert!(mail.lock().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_release_is_not_gone_on_with_over_a_later_one_that_is_deployed() {
+    let typed = place();
+    let open = typed.run(&ship(&["--yes"])).await.json();
+    let open = open["data"]["run"].as_str().unwrap();
+    let later = |environment: &str, is_deployed: bool| {
+        let start =
+            Start { command: "ship".to_owned(), environment: environment.to_owned(), ..Start::default() };
+        let mut run = journal(&typed).begin(start, 7).unwrap();
+        let step = || "deploy".to_owned();
+        run.append(Entry::Begun { step: step(), inputs: String::new() }).unwrap();
+        if is_deployed {
+            run.append(Entry::Finished { step: step(), outputs: json!({}), took_ms: 1 }).unwrap();
+        }
+        run.append(Entry::Ended { exit: 0, summary: String::new() }).unwrap();
+        run.id()
+    };
+    later("dev", false);
+    later("prod", true);
+    assert_eq!(typed.run(&ship(&["--resume", open, "--yes"])).await.exit, 9);
+    let newer = later("dev", true);
+    let refused = typed.run(&ship(&["--resume", open, "--yes"])).await;
+    assert_eq!((refused.exit, &refused.error()["code"]), (8, &json!("SHP002")), "{}", refused.stderr);
+    assert!(refused.stderr.contains(&newer), "{}", refused.stderr);
+}
+
 #[tokio::test]
 async fn load_that_cannot_be_driven_or_judged_is_refused_before_anything_is_begun() {
     let typed = place();
@@ -111,7 +185,12 @@ async fn load_that_cannot_be_driven_or_judged_is_refused_before_anything_is_begu
         let came = typed.run(&ship(words)).await;
         assert_eq!(came.error()["code"], code, "{words:?}: {}", came.stderr);
     }
-    for words in [&["--prove-rate", "5"] as &[&str], &["--unproved"], &["--resume", "last", "--prove"]] {
+    for words in [
+        &["--prove-rate", "5"] as &[&str],
+        &["--unproved"],
+        &["--resume", "last", "--prove"],
+        &["--resume", ""],
+    ] {
         assert_eq!(typed.run(&ship(words)).await.exit, 2, "{words:?}");
     }
     assert!(journal(&typed).ids().unwrap().is_empty());
