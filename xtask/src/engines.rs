@@ -29,7 +29,9 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     let outcome = parts
         .part("engines: start", || check(script(&["start"])))
         .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
-        .and_then(|()| parts.part("engines: suites", || check(with_engines(tests(&beside_others(), extent))?)))
+        .and_then(|()| {
+            parts.part("engines: suites", || check(with_engines(tests(&beside_others(), extent))?))
+        })
         .and_then(|()| parts.part("engines: one by one", || each(with_engines(tests(&alone(), extent))?)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;

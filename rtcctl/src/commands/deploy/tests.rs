@@ -1,6 +1,6 @@
 //! Commands as they are typed.
 
 mod cluster;
-mod guards;
 mod files;
+mod guards;
 mod looking;
