@@ -3,9 +3,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::engines::script;
+use crate::engines::{self, script};
 use crate::image::variables;
 use crate::run::{Outcome, Parts, check, command, root};
+use crate::suites;
 
 pub fn run() -> Outcome {
     let mut parts = Parts::default();
@@ -20,7 +21,7 @@ pub fn all(parts: &mut Parts) -> Outcome {
         let mut build = command("cargo", &["build", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
         build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
         check(build)?;
-        check(tests(&["--no-run"]))
+        check(suites::named("cluster", &["--no-run"]))
     })?;
     let outcome = parts
         .part("cluster: start", || check(at_home(&["start", "s3"])))
@@ -29,7 +30,7 @@ pub fn all(parts: &mut Parts) -> Outcome {
 }
 
 fn suites() -> Outcome {
-    let mut test = tests(&[]);
+    let mut test = suites::named("cluster", &[]);
     let aws = variables(&home())?.into_iter().find(|(name, _)| name == "AWS_ENDPOINT_URL");
     let (_, aws) = aws.ok_or("scripts/engines did not say where moto is")?;
     test.env("RTC_TEST_AWS", aws);
@@ -41,14 +42,5 @@ fn home() -> PathBuf {
 }
 
 fn at_home(arguments: &[&str]) -> Command {
-    let mut script = script(&["--home"]);
-    script.arg(home()).args(arguments);
-    script
-}
-
-/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
-fn tests(more: &[&str]) -> Command {
-    let mut test = command("cargo", &["test", "--workspace", "--locked", "--test", "cluster"]);
-    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    test
+    engines::at(&home(), arguments)
 }

@@ -7,7 +7,7 @@ use std::process::Command;
 
 use crate::conformance;
 use crate::run::{Outcome, Parts, check, command, heard, root};
-use crate::suites::Extent;
+use crate::suites::{self, Extent};
 
 /// Floods, and platforms of many processes that are restarted under load: what they show is no busy machine's doing only
 /// where each has the machine for itself.
@@ -65,6 +65,13 @@ pub fn script(arguments: &[&str]) -> Command {
     command("scripts/engines", arguments)
 }
 
+/// The same, with the engines of one suite in a folder of their own.
+pub fn at(home: &Path, arguments: &[&str]) -> Command {
+    let mut script = script(&["--home"]);
+    script.arg(home).args(arguments);
+    script
+}
+
 /// A program of the engines' Python environment, in a folder where it may leave files.
 pub fn tool(name: &str) -> Command {
     let mut tool = Command::new(home().join("venv/bin").join(name));
@@ -76,11 +83,9 @@ fn home() -> PathBuf {
     root().join("target/engines")
 }
 
-/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
 fn tests(more: &[&str], extent: Extent) -> Command {
-    let mut test =
-        command("cargo", &["test", "--workspace", "--locked", "--test", "engines", "--no-fail-fast"]);
-    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    let mut test = suites::named("engines", &["--no-fail-fast"]);
+    test.args(more);
     if extent == Extent::Whole {
         test.env("ENGINES_WHOLE", "1");
     }

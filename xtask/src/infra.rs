@@ -5,9 +5,9 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::engines::script;
+use crate::engines::{self, script};
 use crate::run::{Outcome, Parts, check, command, output, root};
-use crate::suites::Extent;
+use crate::suites::{self, Extent};
 
 /// Below a folder of unpacked providers.
 const PROVIDER: &str = "registry.terraform.io/hashicorp/aws";
@@ -30,7 +30,7 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     parts.part("infra: install", || check(script(&["install", "s3", "checkov"])))?;
     parts.part("infra: checkov", checkov)?;
     parts.part("infra: validate", || validate(&mirror))?;
-    parts.part("infra: compile", || check(tests(&["--no-run"])))?;
+    parts.part("infra: compile", || check(suites::named("infra", &["--no-run"])))?;
     let outcome = parts
         .part("infra: start", start)
         .and_then(|()| parts.part("infra: suites", || suites(&mirror, extent)));
@@ -70,9 +70,7 @@ fn home() -> PathBuf {
 }
 
 fn at_home(arguments: &[&str]) -> std::process::Command {
-    let mut script = script(&["--home"]);
-    script.arg(home()).args(arguments);
-    script
+    engines::at(&home(), arguments)
 }
 
 fn suites(mirror: &Path, extent: Extent) -> Outcome {
@@ -82,20 +80,13 @@ fn suites(mirror: &Path, extent: Extent) -> Outcome {
         .find_map(|line| line.strip_prefix("export RTC_TEST_S3='"))
         .and_then(|rest| rest.strip_suffix('\''))
         .ok_or("scripts/engines did not say where moto is")?;
-    let mut test = tests(&["--", "--test-threads=1"]);
+    let mut test = suites::named("infra", &["--", "--test-threads=1"]);
     if extent == Extent::Bounded {
         // Hundreds of resources one after the other on a stand-in: the lives of environments are whole only.
         test.args(["--skip", "environments::dev_is_", "--skip", "environments::prod_is_"]);
     }
     test.env("RTC_TEST_AWS", aws).env("RTC_TEST_TERRAFORM_MIRROR", mirror);
     check(test)
-}
-
-/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
-fn tests(more: &[&str]) -> std::process::Command {
-    let mut test = command("cargo", &["test", "--workspace", "--locked", "--test", "infra"]);
-    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    test
 }
 
 /// What is looked at and how is in `terraform/.checkov.yaml`.

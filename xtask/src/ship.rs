@@ -4,9 +4,10 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::engines::script;
+use crate::engines::{self, script};
 use crate::prometheus::live;
-use crate::run::{Outcome, Parts, check, command, root};
+use crate::run::{Outcome, Parts, check, root};
+use crate::suites;
 use crate::{image, infra};
 
 pub fn run() -> Outcome {
@@ -19,7 +20,7 @@ pub fn run() -> Outcome {
 pub fn all(parts: &mut Parts) -> Outcome {
     let mirror = infra::mirror()?;
     parts.part("ship: install", || check(script(&["install", "registry", "s3", "prometheus"])))?;
-    parts.part("ship: compile", || check(tests(&["--no-run"])))?;
+    parts.part("ship: compile", || check(suites::named("ship", &["--no-run"])))?;
     let outcome = parts
         .part("ship: start", || check(at_home(&["start", "registry", "s3"])))
         .and_then(|()| parts.part("ship: suites", || suites(&mirror)));
@@ -27,7 +28,7 @@ pub fn all(parts: &mut Parts) -> Outcome {
 }
 
 fn suites(mirror: &std::path::Path) -> Outcome {
-    let mut test = tests(&["--", "--test-threads=1"]);
+    let mut test = suites::named("ship", &["--", "--test-threads=1"]);
     let variables = image::variables(&home())?;
     let find = |name: &str| variables.iter().find(|(known, _)| known == name).map(|(_, value)| value.clone());
     let aws = find("RTC_TEST_S3").ok_or("scripts/engines did not say where moto is")?;
@@ -42,14 +43,5 @@ fn home() -> PathBuf {
 }
 
 fn at_home(arguments: &[&str]) -> Command {
-    let mut script = script(&["--home"]);
-    script.arg(home()).args(arguments);
-    script
-}
-
-/// The whole workspace is named, so that everything is compiled as it is for the other tests, and once.
-fn tests(more: &[&str]) -> Command {
-    let mut test = command("cargo", &["test", "--workspace", "--locked", "--test", "ship"]);
-    test.args(more).env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    test
+    engines::at(&home(), arguments)
 }

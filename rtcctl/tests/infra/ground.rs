@@ -220,7 +220,8 @@ impl Ground {
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
-    /// The same to its end, with the most memory that it has had itself.
+    /// The same to its end, with the most memory that it has had, without the pages of its own program: how large that is,
+    /// the compiler decides.
     pub fn infra_and_its_peak(&self, env: &str, words: &[&str]) -> (Came, u64) {
         let child = self.begin(env, words);
         let status = format!("/proc/{}/status", child.id());
@@ -228,9 +229,11 @@ impl Ground {
         let mut peak_kib = 0;
         while !end.is_finished() {
             let text = std::fs::read_to_string(&status).unwrap_or_default();
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
-            peak_kib = now.unwrap_or(0).max(peak_kib);
+            let kib = |name: &str| -> u64 {
+                let line = text.lines().find_map(|line| line.strip_prefix(name));
+                line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(0)
+            };
+            peak_kib = kib("VmHWM:").saturating_sub(kib("RssFile:")).max(peak_kib);
             std::thread::park_timeout(Duration::from_millis(5));
         }
         (end.join().unwrap(), peak_kib)

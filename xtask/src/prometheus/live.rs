@@ -15,7 +15,8 @@ use super::{FOLDER, alerts, burning, recording};
 use crate::dashboards::{self, Answers};
 use crate::engines;
 use crate::platform::{Profile, Server, Shop};
-use crate::run::{Outcome, Parts, check, command, root};
+use crate::run::{Outcome, Parts, check, root};
+use crate::suites;
 
 /// How long the load goes on: rates need a few scrapes.
 const LOAD: &str = "30s";
@@ -44,10 +45,7 @@ pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("metrics: build", || Profile::Dev.build())?;
     parts.part("metrics: every expression has an answer", || answers(&tools))?;
     parts.part("metrics: a budget that burns is told in time", || burning::run(&tools))?;
-    let mut rtcctl = command("cargo", &["test", "--workspace", "--locked", "--test", "metrics"]);
-    // As everything else was compiled.
-    rtcctl.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    parts.part("metrics: rtcctl beside a server and in a terminal", || check(rtcctl))
+    parts.part("metrics: rtcctl beside a server and in a terminal", || check(suites::named("metrics", &[])))
 }
 
 /// The server's program.
