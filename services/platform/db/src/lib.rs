@@ -28,8 +28,10 @@ mod value;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::task::Poll;
 
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 pub use ahead::{Ahead, Wish};
 pub use engine::{Connection, Dialect, Engine, Job, Reads, Stats, Verdict};
@@ -172,23 +174,36 @@ impl Db {
         self.ask_elsewhere(query, |engine, query| engine.look_up(query)).await
     }
 
-    /// Asks on a thread of its own, which is taken when there is a connection to ask by: whoever waits holds none.
+    /// Asks on a thread of its own, which is taken when there is a connection to ask by: whoever waits holds none. Who has to
+    /// wait does so in a task of its own: a future that others put aside (calls under way, of which the first to end is awaited
+    /// later) would keep a turn that it was given and does not use.
     async fn ask_elsewhere<T, E, F>(&self, query: F, way: Way) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let turn = self.engine.turn(Asker::current()).await?;
-        let db = self.clone();
-        let asking = move || {
-            let answer = db.ask(query, way);
-            drop(turn);
-            answer
+        let (db, engine, asker) = (self.clone(), self.engine.clone(), Asker::current());
+        let mut waiting = Box::pin(async move { engine.turn(asker).await });
+        let ask = move |turn: Turn| async move {
+            let asking = move || {
+                let answer = db.ask(query, way);
+                drop(turn);
+                answer
+            };
+            tokio::task::spawn_blocking(asking).await.unwrap_or_else(|_| Err(Error::Closed.into()))
         };
-        match tokio::task::spawn_blocking(asking).await {
-            Ok(result) => result,
-            Err(_) => Err(Error::Closed.into()),
+        match std::future::poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await {
+            Poll::Ready(turn) => ask(turn?).await,
+            Poll::Pending => {
+                // Ends with whoever asks.
+                let mut asking = JoinSet::new();
+                asking.spawn(async move { ask(waiting.await?).await });
+                match asking.join_next().await {
+                    Some(Ok(answer)) => answer,
+                    Some(Err(_)) | None => Err(Error::Closed.into()),
+                }
+            }
         }
     }
 

@@ -1,6 +1,8 @@
 //! Who asks, and whose turn it is: a query takes a thread only once its engine has a connection for it.
 //!
-//! Invariant: what does not come from outside is the house's own, and goes first: pumps, probes, operators.
+//! Invariants:
+//! - what does not come from outside is the house's own, and goes first: pumps, probes, operators;
+//! - a turn that was given is used at once, or given back: never kept by somebody who is not looking.
 
 use std::any::Any;
 use std::fmt;
@@ -54,3 +56,6 @@ impl fmt::Debug for Turn {
 
 /// How an engine says whose turn it is.
 pub type Waiting<'a> = Pin<Box<dyn Future<Output = Result<Turn, Error>> + Send + 'a>>;
+
+#[cfg(test)]
+mod tests;
