@@ -22,8 +22,8 @@ export const options = {
       rate: setup.rate,
       timeUnit: '1s',
       duration: `${setup.seconds}s`,
-      preAllocatedVUs: setup.connections,
-      maxVUs: setup.connections,
+      preAllocatedVUs: setup.virtual_users,
+      maxVUs: setup.virtual_users,
     },
   },
 };

@@ -4,11 +4,12 @@
 //! configuration has many resources and a slow one, so that there are many lines to read and time to wait. Of a round two
 //! ratios are taken: of the whole commands, and of the apply of the plan alone, which rtcctl keeps in its journal.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::run::{Outcome, check, command, root, watched};
+use crate::platform::Profile;
+use crate::run::{Outcome, check, root, watched};
 
 const RESOURCES: usize = 300;
 const SLOW_S: usize = 30;
@@ -33,7 +34,7 @@ pub fn run(words: &[&str]) -> Outcome {
         [rounds] => rounds.parse().map_err(|_| format!("{rounds:?} is no number of rounds"))?,
         _ => return Err("cargo xtask bench infra [ROUNDS]".to_owned()),
     };
-    check(command("cargo", &["build", "--release", "--locked", "-p", "rtcd", "-p", "rtcctl"]))?;
+    Profile::Release.build()?;
     let work = root().join("target/infra-bench");
     let _ = std::fs::remove_dir_all(&work);
     let (mut bare, mut ours) = (Vec::new(), Vec::new());
@@ -125,7 +126,7 @@ fn measure(how: How, folder: &Path) -> Result<Took, String> {
         }
         How::Rtcctl => {
             let said = folder.join("said");
-            let mut rtcctl = quiet(Command::new(binary()));
+            let mut rtcctl = quiet(Command::new(Profile::Release.binary("rtcctl")));
             rtcctl.args(["--env", "dev", "-o", "json", "infra", "apply", "--yes"]).current_dir(folder);
             rtcctl.stdout(std::fs::File::create(&said).map_err(|error| error.to_string())?);
             let peak_kib = watched(rtcctl)?;
@@ -137,8 +138,4 @@ fn measure(how: How, folder: &Path) -> Result<Took, String> {
             Ok(Took { whole, apply: Duration::from_millis(apply), peak_kib })
         }
     }
-}
-
-fn binary() -> PathBuf {
-    root().join("target/release/rtcctl")
 }

@@ -4,6 +4,7 @@
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -44,6 +45,17 @@ impl Profile {
         command.current_dir(root()).stdin(Stdio::null());
         command
     }
+}
+
+/// Builds both programs with the features and the compiler's wrapper that the tests have, so that nothing is compiled twice, and
+/// becomes `rtcctl up`.
+pub fn up(arguments: &[&str]) -> Outcome {
+    Profile::Dev.build()?;
+    let rtcctl = Profile::Dev.binary("rtcctl");
+    let mut up = Command::new(&rtcctl);
+    up.arg("up").arg("--rtcd").arg(Profile::Dev.binary("rtcd")).args(arguments);
+    let error = up.exec();
+    Err(format!("{}: {error}", rtcctl.display()))
 }
 
 /// A data directory with a seeded shop.
@@ -115,15 +127,30 @@ impl Shop {
 
     /// Starts rtcd on free ports and waits until it is ready.
     pub fn serve(&self, more: &[&str]) -> Result<Server, String> {
-        self.serve_at(["127.0.0.1:0"; 2], more)
+        self.serve_with(more, &[])
+    }
+
+    /// The same, with these settings.
+    pub fn serve_with(&self, more: &[&str], settings: &[(&str, &str)]) -> Result<Server, String> {
+        self.serve_as(["127.0.0.1:0"; 2], more, settings)
     }
 
     /// The same, with the API and the operator's port at these addresses.
-    pub fn serve_at(&self, [api, admin]: [&str; 2], more: &[&str]) -> Result<Server, String> {
+    pub fn serve_at(&self, addresses: [&str; 2], more: &[&str]) -> Result<Server, String> {
+        self.serve_as(addresses, more, &[])
+    }
+
+    fn serve_as(
+        &self,
+        [api, admin]: [&str; 2],
+        more: &[&str],
+        settings: &[(&str, &str)],
+    ) -> Result<Server, String> {
         let mut rtcd = self.profile.program("rtcd");
         rtcd.args(["serve", "--api-bind", api, "--admin-bind", admin, "--data"]);
         rtcd.arg(&self.data).args(more).env("RTC_LOG__LEVEL", "warn");
         rtcd.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        rtcd.envs(settings.iter().copied());
         let _ = std::fs::remove_file(self.data.join("run.json"));
         let child = quiet(rtcd).spawn().map_err(|error| error.to_string())?;
         let mut server = Server { child, data: self.data.clone(), run: Value::Null };

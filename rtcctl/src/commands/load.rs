@@ -18,8 +18,8 @@ use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::exit::{self, Exit};
 use crate::load::{
-    Books, Job, Journal, Limits, Mix, News, Operator, Outcome, Patience, Place, Proportions, RENEW_EVERY,
-    Requests, Route, RunFile, Schedule, Setup, Spread, Stop, Thresholds, Verdict, Wanted, judge,
+    Books, Job, Journal, Limits, Mix, News, Operator, Outcome, Pace, Patience, Place, Proportions,
+    RENEW_EVERY, Requests, Route, RunFile, Schedule, Setup, Spread, Stop, Thresholds, Verdict, Wanted, judge,
     operator_password, percent, prepare, sign_in, start,
 };
 use crate::local::DataDir;
@@ -217,6 +217,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     };
     let job = Job {
         schedule,
+        pace: Pace::precise(),
         limits: Limits {
             connections: usize::from(args.connections()),
             in_flight: args.max_in_flight as usize,

@@ -15,6 +15,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until};
 
 use super::lane::{Body, Dial, Lane, Reply};
+use super::pace::Pace;
 use super::{Failure, Measures, Schedule};
 
 /// What the requests are and what becomes of their answers.
@@ -111,6 +112,7 @@ struct Pool<D, W> {
 /// Sends the whole schedule; returns what was measured and for how long it was sent. Runs inside a `LocalSet`.
 pub async fn drive<D: Dial + 'static, W: Work + 'static>(
     schedule: Schedule,
+    pace: Pace,
     limits: Limits,
     dial: Rc<D>,
     work: Rc<W>,
@@ -166,7 +168,7 @@ pub async fn drive<D: Dial + 'static, W: Work + 'static>(
             break;
         }
         tokio::select! {
-            () = sleep_until(next_tick.min(start + schedule.at(next))) => {}
+            () = pace.until(next_tick.min(start + schedule.at(next))) => {}
             () = stop.asked() => break,
         }
     }

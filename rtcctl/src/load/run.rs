@@ -20,6 +20,7 @@ use super::drive::{Limits, Stop, Tick, drive};
 use super::lane::{Body, Dial, Lane};
 use super::measure::Figures;
 use super::mix::Mix;
+use super::pace::Pace;
 use super::place::{Place, RunFile, TcpDial};
 use super::schedule::Schedule;
 use super::shop::{Patience, Shop, follow, resolve};
@@ -36,6 +37,7 @@ pub struct Operator {
 /// Everything that is decided before the first request.
 pub struct Job {
     pub schedule: Schedule,
+    pub pace: Pace,
     pub limits: Limits,
     pub patience: Patience,
     pub mix: Mix,
@@ -102,7 +104,8 @@ pub async fn run<D: Dial + 'static>(job: Job, dial: Rc<D>, stop: Stop, tell: imp
         }
         tell(News::Sending(tick));
     };
-    let sent = drive(job.schedule, job.limits, dial.clone(), shop.clone(), stop.clone(), on_tick).await;
+    let sent =
+        drive(job.schedule, job.pace, job.limits, dial.clone(), shop.clone(), stop.clone(), on_tick).await;
     let (measures, sent_for) = sent;
     shop.sending_is_over();
     tell(News::Resolving(shop.books.borrow().open.len()));

@@ -126,6 +126,7 @@ fn requests(route: Route) -> Requests {
 fn job(per_second: f64, duration: Duration, orders_in_100: u64) -> Job {
     Job {
         schedule: Schedule::constant(per_second, duration),
+        pace: Pace::Runtime,
         limits: limits(),
         patience: patience(),
         mix: Mix::new(1, Proportions::Shop { orders_in_100 }, 3, 5),

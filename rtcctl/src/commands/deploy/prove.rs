@@ -13,7 +13,7 @@ use crate::codes;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::load::{
-    Books, Figures, Job, Limits, Mix, Outcome, Patience, Place, Proportions, Requests, Route, Schedule, Stop,
+    Books, Figures, Job, Limits, Mix, Outcome, Pace, Patience, Place, Proportions, Requests, Route, Schedule, Stop,
     Thresholds, Verdict, goods, judge, percent, start,
 };
 use crate::output::{Finding, Report, Severity};
@@ -88,6 +88,7 @@ pub async fn begin(args: &Args, context: &Context) -> Result<Option<Proof>> {
     let timeout = Duration::from_secs(10);
     let job = Job {
         schedule: Schedule::constant(args.prove_rate, AT_MOST),
+        pace: Pace::precise(),
         limits: Limits { connections: 64, in_flight: 10_000, timeout },
         patience: Patience {
             request: timeout,
