@@ -54,21 +54,22 @@ const RTCCTL_MAY_USE: [&str; 16] = [
     "rtc-notices",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 14] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 15] = [
+    ("rtc-masking", &[]),
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
-    ("rtc-rollout", &["rtc-kernel"]),
+    ("rtc-rollout", &["rtc-kernel", "rtc-masking"]),
     ("rtc-aws", &[]),
     ("rtc-ecr", &["rtc-kernel", "rtc-aws"]),
     ("rtc-oci", &["rtc-kernel"]),
     ("rtc-image", &["rtc-kernel", "rtc-oci"]),
-    ("rtc-jenkins", &[]),
+    ("rtc-jenkins", &["rtc-masking"]),
     ("rtc-manifests", &[]),
     ("rtc-deploy", &["rtc-kernel", "rtc-journal", "rtc-manifests", "rtc-rollout", "rtc-kubernetes"]),
     ("rtc-eks", &["rtc-kernel", "rtc-aws"]),
     ("rtc-kubernetes", &["rtc-kernel", "rtc-rollout"]),
     ("rtc-ship", &["rtc-kernel"]),
-    ("rtc-notices", &[]),
+    ("rtc-notices", &["rtc-masking"]),
 ];
 /// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
 const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];

@@ -2,7 +2,7 @@
 //!
 //! Invariants: a limit is kept after escaping; nothing is cut within an escape; what was cut is counted.
 
-use crate::mask::masked;
+use masking::masked;
 
 /// A text as it may be sent, and how many characters of it could not.
 #[derive(Debug, PartialEq, Eq)]

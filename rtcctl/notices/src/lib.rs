@@ -1,7 +1,7 @@
 //! What was released, told to people and programs.
 //!
 //! ```text
-//! Notice ──► mask, fit ──► Slack's blocks | the JSON of a webhook ──► send, until the deadline ──► Delivery
+//! Notice ──► masking, fit ──► Slack's blocks | the JSON of a webhook ──► send, until the deadline ──► Delivery
 //! ```
 //!
 //! Invariants:
@@ -12,13 +12,12 @@
 
 mod delivery;
 mod fit;
-mod mask;
 mod notice;
 mod slack;
 mod webhook;
 
 pub use delivery::{Delivery, Kind, Limits, Sent, Target, UnfitTarget, send};
-pub use mask::masked;
+pub use masking::masked;
 pub use notice::{Link, Notice, Outcome};
 pub use slack::message as slack_message;
 pub use webhook::{SCHEMA, document as webhook_document, signature};

@@ -4,10 +4,10 @@
 //! 2,000 characters; `text` is best below 4,000. Only `&`, `<` and `>` are escaped in mrkdwn; `verbatim` keeps Slack from
 //! making mentions and links of what it finds.
 
+use masking::masked_address;
 use serde_json::{Value, json};
 
 use crate::fit::{Fitted, Writing, fitted, fitted_lines, line, told};
-use crate::mask::masked_address;
 use crate::notice::{Link, Notice, Outcome, length};
 
 const HEADER: usize = 150;

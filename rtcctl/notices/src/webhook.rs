@@ -4,10 +4,10 @@
 //! never renamed.
 
 use aws_lc_rs::hmac;
+use masking::masked_address;
 use serde_json::{Value, json};
 
 use crate::fit::{Writing, cleaned, fitted, line, told};
-use crate::mask::masked_address;
 use crate::notice::{Link, Notice};
 
 pub const SCHEMA: &str = "rtcctl/notice/v1";

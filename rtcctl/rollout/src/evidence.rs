@@ -16,7 +16,9 @@ use crate::objects::{Kind, Object, Pod, Uid};
 use crate::verdict::{Applied, Verdict, current_set};
 use crate::world::{Target, World};
 
-pub use mask::{MASK, masked, masked_text};
+pub use mask::{MASK, masked};
+/// Of a log, or of what somebody wrote.
+pub use masking::masked as masked_text;
 
 /// Pods of which logs and documents are saved.
 const PODS_MAX: usize = 12;

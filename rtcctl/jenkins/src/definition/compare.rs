@@ -201,9 +201,10 @@ fn summary(element: &Element) -> String {
 /// A text, unless it may be a secret.
 fn shown(element: &Element) -> String {
     let (name, text) = (element.name.to_lowercase(), element.text.as_str());
-    let is_secret = ["secret", "token", "password", "passphrase", "privatekey"];
+    // An id names credentials and is none.
+    let is_secret = masking::is_secret_name(&name) && !name.ends_with("id");
     let is_sealed = text.trim().starts_with("{AQA") && text.trim().ends_with('}');
-    if is_sealed || is_secret.iter().any(|word| name.contains(word)) {
+    if is_sealed || is_secret {
         return "[hidden]".to_owned();
     }
     let text = without_login(text);
