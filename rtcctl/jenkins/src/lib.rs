@@ -19,6 +19,7 @@ mod stage;
 pub mod testing;
 #[cfg(test)]
 mod tests;
+mod tree;
 mod watch;
 
 pub use build::{Build, BuildResult, Cause};
@@ -35,4 +36,5 @@ pub use name::{JobName, Place};
 pub use queue::{Item, Queued};
 pub use shown::{Colours, Shown};
 pub use stage::{Stage, StageStatus};
+pub use tree::{Beside, Branch};
 pub use watch::{Event, From, Pace, Watch};

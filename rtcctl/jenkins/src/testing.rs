@@ -114,6 +114,8 @@ pub struct Script {
     pub result: &'static str,
     /// As `wfapi/describe` lists them, one list for each look; the last one stays.
     pub stages: Vec<Vec<Value>>,
+    /// As pipeline-graph-view tells it, where that is installed.
+    pub tree: Option<Value>,
     /// As `wfapi/pendingInputActions` lists them; the log stands still until they are answered.
     pub inputs: Vec<Value>,
 }
@@ -125,6 +127,7 @@ impl Default for Script {
             log: vec![b"Started\n".to_vec(), b"Finished: SUCCESS\n".to_vec()],
             result: "SUCCESS",
             stages: Vec::new(),
+            tree: None,
             inputs: Vec::new(),
         }
     }
@@ -160,6 +163,7 @@ pub struct Build {
     pub result: Option<&'static str>,
     pub ends_as: &'static str,
     pub stages: VecDeque<Vec<Value>>,
+    pub tree: Option<Value>,
     pub inputs: Vec<Value>,
     /// What was answered: the identifier, the verb and what was sent.
     pub answers: Vec<(String, String, String)>,

@@ -5,12 +5,15 @@ mod watching;
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::testing::{
     Guard, Location, Script, Standin, Step, Wish, World, choice_parameter, flag_parameter, stage,
     text_parameter,
 };
 use crate::{
-    BuildResult, Client, Error, Item, JobKind, JobName, Log, Login, ParameterKind, Problem, StageStatus,
+    Beside, BuildResult, Client, Error, Item, JobKind, JobName, Log, Login, ParameterKind, Problem,
+    StageStatus,
 };
 
 fn name(text: &str) -> JobName {
@@ -284,6 +287,39 @@ async fn stages_are_told_and_missed_where_the_plug_in_is_not_there() {
     standin.world().lacks_stages = true;
     assert_eq!(client.stages(&name("shop"), number).await.unwrap(), None);
     assert_eq!(client.inputs(&name("shop"), number).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_tree_of_stages_is_told_where_a_plug_in_knows_it() {
+    let tree = json!({"complete": false, "stages": [
+        {"id": "6", "name": "Prepare", "state": "success", "type": "STAGE", "totalDurationMillis": 1_200, "children": []},
+        {"id": "9", "name": "Release", "state": "running", "type": "STAGE", "totalDurationMillis": "a while", "children": [
+            {"id": "12", "name": "unit", "state": "failure", "type": "PARALLEL", "children": []},
+            {"id": "13", "name": "lint", "state": "NOT_BUILT", "type": "PARALLEL", "other": 1},
+        ]},
+    ]});
+    let (standin, client) = with(None, |world| {
+        world.pipeline("shop", Vec::new(), Script { tree: Some(tree), ..Script::default() });
+        world.pipeline("old", Vec::new(), Script::default());
+    })
+    .await;
+    let queued = client.run(&name("shop"), &[]).await.unwrap();
+    let number = number_of(&client, queued.item).await;
+    let tree = client.stage_tree(&name("shop"), number).await.unwrap().unwrap();
+    let seen: Vec<_> =
+        tree.iter().map(|one| (one.stage.name.as_str(), one.stage.status, one.children.len())).collect();
+    assert_eq!(seen, [("Prepare", StageStatus::Success, 0), ("Release", StageStatus::Running, 2)]);
+    assert_eq!(tree[0].stage.took, Duration::from_millis(1_200));
+    let within: Vec<_> = tree[1].children.iter().map(|one| (one.beside, one.stage.status)).collect();
+    assert_eq!(
+        within,
+        [(Beside::Parallel, StageStatus::Failed), (Beside::Parallel, StageStatus::NotExecuted)]
+    );
+    let queued = client.run(&name("old"), &[]).await.unwrap();
+    let number = number_of(&client, queued.item).await;
+    assert_eq!(client.stage_tree(&name("old"), number).await.unwrap(), None);
+    let asked = standin.world().requests.iter().filter(|request| request.contains("/tree")).count();
+    assert_eq!(asked, 3, "the newer place is asked where the older one is not there");
 }
 
 #[tokio::test]

@@ -293,6 +293,7 @@ impl World {
                     result: None,
                     ends_as: job.script.result,
                     stages: job.script.stages.iter().cloned().collect(),
+                    tree: job.script.tree.clone(),
                     inputs: job.script.inputs.clone(),
                     answers: Vec::new(),
                 });
@@ -340,6 +341,9 @@ impl World {
                     _ => build.stages.pop_front(),
                 };
                 axum::Json(json!({"stages": stages.unwrap_or_default()})).into_response()
+            }
+            ("pipeline-graph/tree", false) if build.tree.is_some() => {
+                axum::Json(json!({"status": "ok", "data": build.tree})).into_response()
             }
             ("wfapi/pendingInputActions", false) => axum::Json(json!(build.inputs)).into_response(),
             (rest, true) if rest.starts_with("input/") => {

@@ -39,29 +39,35 @@ pub fn build(client: &Client, job: &JobName, build: &Build) -> Value {
 }
 
 pub fn stages(stages: &[Stage]) -> Value {
-    let one = |stage: &Stage| {
-        json!({
-            "name": stage.name, "status": stage.status.as_str(), "error": stage.error,
-            "took_ms": u64::try_from(stage.took.as_millis()).unwrap_or(u64::MAX),
-        })
-    };
-    stages.iter().map(one).collect()
+    stages.iter().map(stage).collect()
+}
+
+pub fn stage(stage: &Stage) -> Value {
+    json!({
+        "name": stage.name, "status": stage.status.as_str(), "error": stage.error,
+        "took_ms": u64::try_from(stage.took.as_millis()).unwrap_or(u64::MAX),
+    })
 }
 
 pub fn stage_table(stages: &[Stage]) -> Table {
+    stage_rows(stages.iter().map(|stage| (stage.name.as_str(), stage)))
+}
+
+/// Stages under the words that stand for their names.
+pub fn stage_rows<'a>(stages: impl Iterator<Item = (&'a str, &'a Stage)>) -> Table {
     let mut table = Table::new([
         Column::left("stage"),
         Column::left("status"),
         Column::right("took"),
         Column::left("error"),
     ]);
-    for stage in stages {
+    for (words, stage) in stages {
         let took = match stage.status {
             StageStatus::NotExecuted => "-".to_owned(),
             _ => human::duration(stage.took),
         };
         let error = stage.error.clone().unwrap_or_default();
-        table.push([stage.name.clone(), stage.status.as_str().to_owned(), took, error]);
+        table.push([words.to_owned(), stage.status.as_str().to_owned(), took, error]);
     }
     table
 }

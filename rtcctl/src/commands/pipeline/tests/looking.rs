@@ -54,6 +54,25 @@ async fn what_a_job_takes_is_shown_and_no_password() {
 }
 
 #[tokio::test]
+async fn stages_are_a_tree_where_jenkins_tells_one() {
+    let tree = json!({"stages": [{"name": "Test", "state": "success", "type": "STAGE", "totalDurationMillis": 3_000, "children": [
+        {"name": "unit", "state": "failure", "type": "PARALLEL"},
+        {"name": "li\x1b[2Jnt", "state": "success", "type": "PARALLEL"},
+    ]}]});
+    let stages = vec![vec![stage("Test", "SUCCESS", 3_000)]];
+    let (_standin, typed) = with(scripted(Script { stages, tree: Some(tree), ..Script::default() })).await;
+    assert_eq!(typed.run(&["pipeline", "run", "shop"]).await.exit, 0);
+    let shown = typed.run(&["pipeline", "stages", "shop"]).await.stdout;
+    let unit = shown.lines().find(|line| line.contains(" ╠ unit")).unwrap();
+    assert!(unit.contains("failed") && shown.contains(" ╚ li") && !shown.contains('\x1b'), "{shown}");
+    let data = typed.run(&["pipeline", "stages", "shop", "-o", "json"]).await.json()["data"].clone();
+    assert_eq!(
+        (&data["tree"][0]["children"][0]["parallel"], &data["stages"][0]["name"]),
+        (&json!(true), &json!("Test"))
+    );
+}
+
+#[tokio::test]
 async fn a_build_is_shown_as_it_stands_with_what_it_asks() {
     let stages =
         vec![vec![stage("Test", "SUCCESS", 3_000), stage("De\x1b[2Jploy", "PAUSED_PENDING_INPUT", 10)]];

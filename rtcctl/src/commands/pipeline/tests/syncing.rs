@@ -132,7 +132,12 @@ async fn a_plug_in_that_is_missing_and_somebody_who_was_faster_are_told() {
 #[tokio::test]
 async fn the_jobs_of_this_repository_are_described_rightly() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (standin, typed) = with(|_| {}).await;
+    // Folders with what is theirs are made by casc/jenkins.yaml.
+    let (standin, typed) = with(|world| {
+        world.folder("rtc-dev");
+        world.folder("rtc-prod");
+    })
+    .await;
     let jobs = root.join("pipelines/jenkins/jobs").display().to_string();
     let came = typed.run(&["pipeline", "sync", "--jobs", &jobs, "--yes", "-o", "json"]).await;
     assert_eq!(came.exit, 0, "{}", came.stderr);
