@@ -1,13 +1,13 @@
 //! A run that changes something, written into the journal while it goes on.
 //!
 //! Invariant: a run that was begun is ended, whatever came of its steps, also when it is dropped where it stands; only a
-//! process that dies leaves one open.
+//! process that dies leaves one open, and one that is dropped while a program that outlives us works on it.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use journal::{Entry, Run, Start};
+use journal::{Child, Entry, Run, Start};
 use serde_json::Value;
 use tokio::time::Instant;
 
@@ -19,13 +19,15 @@ use crate::exit;
 pub struct Recording {
     run: Run,
     step: Option<(String, Instant)>,
+    /// A program works on it that goes on without us.
+    has_child: bool,
     is_ended: bool,
 }
 
 impl Drop for Recording {
     /// Somebody stopped it.
     fn drop(&mut self) {
-        if !self.is_ended {
+        if !self.is_ended && !self.has_child {
             let step =
                 self.step.take().map_or_else(String::new, |(step, _)| format!(": {step} was not finished"));
             let _ = self
@@ -51,11 +53,28 @@ impl Recording {
         let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let run = context.journal().begin(start, chance).map_err(told)?;
         context.progress.detail(format!("journal: {}", run.folder().display()));
-        Ok(Self { run, step: None, is_ended: false })
+        Ok(Self { run, step: None, has_child: false, is_ended: false })
     }
 
     pub fn id(&self) -> String {
         self.run.id()
+    }
+
+    /// Where everything of the run is kept.
+    pub fn folder(&self) -> &Path {
+        self.run.folder()
+    }
+
+    /// The step that was begun is done by a program that outlives us: by these a later process finds it again.
+    pub fn child(&mut self, pid: u32, born: u64) -> Result<()> {
+        self.has_child = true;
+        let step = self.step.as_ref().map(|(step, _)| step.clone()).unwrap_or_default();
+        self.append(Entry::Child { step, child: Child { pid, born } })
+    }
+
+    /// That program has ended.
+    pub fn child_ended(&mut self) {
+        self.has_child = false;
     }
 
     /// Begins a step; `inputs` is what would make it another one.

@@ -169,6 +169,25 @@ async fn config_show_says_where_each_value_came_from() {
 }
 
 #[tokio::test]
+async fn settings_that_are_needed_are_asked_for_together() {
+    let typed = Typed::alone();
+    typed.write("rtc.toml", b"[environments.dev]\nkind = \"remote\"\napi_url = \"https://shop.example\"\n");
+    let asked = |needs: &'static str| ["config", "validate", "--env", "dev", "-o", "json", "--needs", needs];
+    assert_eq!(typed.run(&asked("api_url")).await.exit, 0);
+    let came = typed.run(&asked("api_url,prometheus_url,admin_url")).await;
+    assert_eq!((came.exit, came.error()["code"].as_str()), (3, Some("CFG009")));
+    assert_eq!(came.error()["message"], "the environment dev has no prometheus_url and no admin_url");
+    let hint = came.error()["hints"][0].as_str().unwrap().to_owned();
+    assert!(
+        hint.contains("[environments.dev]") && hint.contains("RTCCTL_PROMETHEUS_URL"),
+        "{hint}"
+    );
+    let mistyped = typed.run(&asked("prometeus_url")).await;
+    assert_eq!(mistyped.exit, 2);
+    assert!(mistyped.stderr.contains("did you mean prometheus_url?"), "{}", mistyped.stderr);
+}
+
+#[tokio::test]
 async fn a_broken_configuration_stops_every_command_with_its_own_exit_code() {
     let typed = Typed::alone();
     typed.write("rtc.toml", b"[environments.local]\nprot = 9000\n");

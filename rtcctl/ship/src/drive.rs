@@ -8,6 +8,8 @@ use crate::given::{
     RolledBack,
 };
 use crate::release::{End, Fact, Next, Outcome, Release};
+use crate::request::Budgeting;
+use crate::standing::Stood;
 use crate::step::{How, Step};
 use crate::story::Story;
 
@@ -28,7 +30,8 @@ pub trait Ledger {
 /// What the steps are done by. Each may be called again after it was cut off anywhere; [`How`] says so.
 #[expect(async_fn_in_trait, reason = "one driver, on one task")]
 pub trait Steps {
-    async fn budget(&mut self) -> Result<BudgetSeen, Box<Failure>>;
+    /// Looks at the budgets, and at what the gate will measure.
+    async fn budget(&mut self, judged: Budgeting) -> Result<BudgetSeen, Box<Failure>>;
     async fn plan(&mut self) -> Result<Planned, Box<Failure>>;
     async fn apply(&mut self, judged: &Planned, how: How) -> Result<Applied, Box<Failure>>;
     async fn build(&mut self, how: How) -> Result<Built, Box<Failure>>;
@@ -36,7 +39,8 @@ pub trait Steps {
     /// `reference` names the image by `digest`.
     async fn deploy(&mut self, reference: &str, digest: &Digest, how: How) -> Result<Deployed, Box<Failure>>;
     async fn prove(&mut self, deployed: &Deployed) -> Result<Proved, Box<Failure>>;
-    async fn gate(&mut self, deployed: &Deployed) -> Result<Gated, Box<Failure>>;
+    /// `before` is how each measure stood before the release; one that is not in it was not looked at.
+    async fn gate(&mut self, deployed: &Deployed, before: &[Stood]) -> Result<Gated, Box<Failure>>;
     /// What cannot be had is told in what it gives.
     async fn collect(&mut self, deployed: &Deployed, why: &Failure) -> Result<Collected, Box<Failure>>;
     async fn roll_back(&mut self, deployed: &Deployed, how: How) -> Result<RolledBack, Box<Failure>>;
@@ -118,7 +122,7 @@ async fn carry_out<D: Steps>(
 ) -> Option<Result<Given, Box<Failure>>> {
     let outputs = &release.outputs;
     Some(match step {
-        Step::Budget => driver.budget().await.map(Given::Budget),
+        Step::Budget => driver.budget(release.request.budget).await.map(Given::Budget),
         Step::Plan => driver.plan().await.map(Given::Plan),
         Step::Apply => driver.apply(outputs.plan.as_ref()?, how).await.map(Given::Apply),
         Step::Build => driver.build(how).await.map(Given::Build),
@@ -128,7 +132,10 @@ async fn carry_out<D: Steps>(
             driver.deploy(reference, digest, how).await.map(Given::Deploy)
         }
         Step::Prove => driver.prove(outputs.deploy.as_ref()?).await.map(Given::Prove),
-        Step::Gate => driver.gate(outputs.deploy.as_ref()?).await.map(Given::Gate),
+        Step::Gate => {
+            let before = outputs.budget.as_ref().map_or(&[] as &[Stood], |seen| &seen.stood);
+            driver.gate(outputs.deploy.as_ref()?, before).await.map(Given::Gate)
+        }
         Step::Collect => {
             driver.collect(outputs.deploy.as_ref()?, release.failure()?).await.map(Given::Collect)
         }

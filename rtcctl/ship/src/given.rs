@@ -9,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value as Json;
 
 use crate::budget::Budget;
+use crate::request::Budgeting;
+use crate::standing::Stood;
 use crate::step::Step;
 
 /// The digest of an image, of a plan or of a manifest.
@@ -63,11 +65,16 @@ impl fmt::Display for Digest {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct BudgetSeen {
     pub budgets: Vec<Budget>,
     /// The share that had to be left of each.
     pub min: f64,
+    #[serde(default)]
+    pub judged: Budgeting,
+    /// What the gate will measure, as it stood before anything was changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub stood: Vec<Stood>,
 }
 
 /// One resource of a plan.
@@ -265,7 +272,10 @@ impl Given {
     /// One line about it for a person.
     pub fn sentence(&self) -> String {
         match self {
-            Given::Budget(seen) => crate::budget::sentence(&seen.budgets),
+            Given::Budget(seen) => match seen.judged {
+                Budgeting::Judged => crate::budget::sentence(&seen.budgets),
+                Budgeting::Seen => format!("not judged: {}", crate::budget::sentence(&seen.budgets)),
+            },
             Given::Plan(planned) => planned.sentence.clone(),
             Given::Apply(applied) => applied.sentence.clone(),
             Given::Build(built) => format!("{} {}", built.image, built.digest.short()),

@@ -10,6 +10,7 @@
 //!   was killed anywhere is followed by one that does what is left.
 //! - A step may be begun again: [`STEPS`] says of each how it is taken up, and why its effect is there once.
 //! - One digest goes from the build to the pods; each hand-over asserts it.
+//! - What a measure is judged by after a release is how it stood before, as the journal has it.
 //! - Nothing is changed before the budget was looked at and the plan was judged; nothing is rolled back before its evidence was
 //!   asked for.
 //! - The exit code follows from the end alone.
@@ -21,6 +22,7 @@ mod given;
 mod left;
 mod release;
 mod request;
+mod standing;
 mod step;
 mod story;
 
@@ -35,7 +37,8 @@ pub use left::{Rest, what_is_left};
 pub use release::{
     End, Fact, LOST, Mark, NOT_AGREED, Next, OTHER_DIGEST, OTHER_RUNS, Outcome, Release, UNKNOWN,
 };
-pub use request::{IfUnknown, OnFailure, Pinned, Proving, Refusal, Request};
+pub use request::{Budgeting, IfUnknown, OnFailure, Pinned, Proving, Refusal, Request};
+pub use standing::{Compared, Figure, Stands, Stood, Worse, compare, stood};
 pub use step::{How, Resume, Row, STEPS, Step};
 pub use story::{Story, Word};
 

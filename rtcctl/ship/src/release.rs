@@ -178,18 +178,7 @@ impl Release {
     fn way(&self) -> (&'static [Step], End) {
         const BACK: &[Step] = &[Step::Collect, Step::RollBack, Step::Notice];
         const TOLD: &[Step] = &[Step::Notice];
-        const ALL: &[Step] = &[
-            Step::Budget,
-            Step::Plan,
-            Step::Apply,
-            Step::Build,
-            Step::Push,
-            Step::Deploy,
-            Step::Prove,
-            Step::Gate,
-            Step::Notice,
-        ];
-        let Some(why) = self.failure.clone() else { return (ALL, End::Released) };
+        let Some(why) = self.failure.clone() else { return (Step::WAY, End::Released) };
         match (after(&why, self.request.on_failure), self.problem.clone()) {
             (After::TakeBack, None) => (BACK, End::RolledBack { why }),
             (After::TakeBack, Some(problem)) => (BACK, End::RollbackFailed { why, problem }),

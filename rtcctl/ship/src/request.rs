@@ -37,6 +37,17 @@ pub enum IfUnknown {
     GoOn,
 }
 
+/// What becomes of the error budgets that are looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Budgeting {
+    /// One that is spent refuses the release.
+    #[default]
+    Judged,
+    /// They are what the gate compares with, and refuse nothing.
+    Seen,
+}
+
 /// Load that is driven through the entry point during the rollout.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Proving {
@@ -62,6 +73,8 @@ pub struct Request {
     #[serde(default)]
     pub skip: BTreeMap<Step, String>,
     #[serde(default)]
+    pub budget: Budgeting,
+    #[serde(default)]
     pub on_failure: OnFailure,
     /// Resources that keep data and may be destroyed all the same.
     #[serde(default)]
@@ -85,6 +98,7 @@ pub enum Refusal {
 }
 
 const ASKED: &str = "asked for";
+const SEEN: &str = "asked for; the gate compares with it";
 const GIVEN: &str = "the image is given";
 
 impl Request {
@@ -99,7 +113,12 @@ impl Request {
         skipped: &BTreeSet<Step>,
     ) -> Result<Self, Refusal> {
         let mut skip = BTreeMap::new();
-        for step in skipped {
+        // The gate has to know how things stood.
+        let budget = match (skipped.contains(&Step::Budget), skipped.contains(&Step::Gate)) {
+            (true, false) => Budgeting::Seen,
+            _ => Budgeting::Judged,
+        };
+        for step in skipped.iter().filter(|step| **step != Step::Budget || budget == Budgeting::Judged) {
             if !step.row().may_be_skipped {
                 return Err(Refusal::Always(*step));
             }
@@ -127,6 +146,7 @@ impl Request {
             image: image.into(),
             pinned,
             skip,
+            budget,
             on_failure: OnFailure::default(),
             allow_destroy: Vec::new(),
             prove: None,
@@ -148,5 +168,11 @@ impl Request {
     /// Whether a step is left out, and why.
     pub fn skips(&self, step: Step) -> Option<&str> {
         self.skip.get(&step).map(String::as_str)
+    }
+
+    /// Everything that is left out, for who believes that it was done: also a judgement whose figures are looked at.
+    pub fn left_out(&self) -> Vec<(Step, &str)> {
+        let seen = (self.budget == Budgeting::Seen).then_some((Step::Budget, SEEN));
+        seen.into_iter().chain(self.skip.iter().map(|(step, reason)| (*step, reason.as_str()))).collect()
     }
 }

@@ -92,7 +92,11 @@ impl Row {
 
 /// Every step: the table that the documentation prints.
 pub const STEPS: [Row; 11] = [
-    row(Step::Budget, &[], Resume::ReadAgain).says("nothing", "budgets and what is left", "it reads"),
+    row(Step::Budget, &[], Resume::ReadAgain).says(
+        "nothing",
+        "budgets and what is left, how each measure of the gate stands",
+        "it reads",
+    ),
     row(Step::Plan, &[], Resume::ReadAgain).says(
         "nothing",
         "the digest of the plan and its changes, judged",
@@ -124,7 +128,7 @@ pub const STEPS: [Row; 11] = [
         "it reads",
     ),
     row(Step::Gate, &[Step::Deploy], Resume::MeasureAgain).says(
-        "the rollout, and when it was done",
+        "the rollout, when it was done, how measures stood before",
         "a verdict for each measure",
         "it waits and reads",
     ),
@@ -142,8 +146,8 @@ pub const STEPS: [Row; 11] = [
 ];
 
 impl Step {
-    /// The way of a release that goes well, without the notice.
-    pub const FORWARD: [Step; 8] = [
+    /// The way of a release that goes well.
+    pub const WAY: &'static [Step] = &[
         Step::Budget,
         Step::Plan,
         Step::Apply,
@@ -152,7 +156,14 @@ impl Step {
         Step::Deploy,
         Step::Prove,
         Step::Gate,
+        Step::Notice,
     ];
+
+    /// The same without the notice.
+    pub const FORWARD: &'static [Step] = match Self::WAY.split_last() {
+        Some((_, forward)) => forward,
+        None => &[],
+    };
 
     pub const ALL: [Step; 11] = [
         Step::Budget,

@@ -92,7 +92,12 @@ impl Story {
             reference: release.reference().map(str::to_owned),
             revision: outputs.build.as_ref().and_then(|built| built.revision.clone()),
             done: given.into_iter().flatten().map(|given| (given.step(), given.sentence())).collect(),
-            skipped: release.request.skip.iter().map(|(step, reason)| (*step, reason.clone())).collect(),
+            skipped: release
+                .request
+                .left_out()
+                .into_iter()
+                .map(|(step, reason)| (step, reason.to_owned()))
+                .collect(),
             failure: end.failure().cloned(),
             problem: match end {
                 End::RollbackFailed { problem, .. } => Some(problem.clone()),

@@ -1,6 +1,7 @@
 //! The table, the way of a release through it, and worlds in which processes die.
 
 mod kills;
+mod standing;
 mod table;
 mod world;
 

@@ -27,4 +27,7 @@ codes! { CONFIG;
     CFG008 (CONFIGURATION) "a secret's reference leads nowhere",
         "the variable is not set, the file is missing or empty, or the command failed",
         "provide what the reference names";
+    CFG009 (CONFIGURATION) "a setting that is needed has no value",
+        "what was asked for cannot be done without it, and nothing was begun",
+        "the hints say where each is written";
 }

@@ -44,7 +44,7 @@ codes! { INFRA;
         "run the command again; if it crashes again, lower the load with --parallelism or change the provider's version";
     INF014 (CONFLICT) "an earlier run is still at work",
         "its rtcctl was killed and left terraform to finish",
-        "wait until it has finished; rtcctl tells at the next run what it did";
+        "wait until it has finished (--lock-timeout 10m waits, ship --wait too); rtcctl tells at the next run what it did";
     INF015 (REFUSED) "the configuration forbids destroying it",
         "the resource says lifecycle.prevent_destroy, and the plan needs it gone",
         "take that line out where it is really meant, or change the plan";

@@ -11,7 +11,7 @@ codes! { SHIP;
         "rtcctl runs list --open shows those that can be; begin another: what is there already is found";
     SHP003 (REFUSED) "too little is left of an error budget",
         "so much went wrong in the last month that a release is a risk that nobody should take",
-        "mend what goes wrong first (rtcctl metrics slo); where this release mends it: --skip budget,gate, for the gate sees the same budget";
+        "mend what goes wrong first (rtcctl metrics slo); where this release mends it: --skip budget; the gate then asks only that it makes nothing worse";
     SHP004 (CONFLICT) "a digest is not the one before it",
         "what a step has given is not of what it was given: somebody else pushed, applied or deployed meanwhile",
         "see who; then begin again";
@@ -22,7 +22,7 @@ codes! { SHIP;
         "the infrastructure or its configuration has changed since",
         "begin again: the new plan is judged anew";
     SHP007 (BREACHED) "a measure is breached after the release",
-        "a gate of rtc.toml, or an objective whose budget burns fast",
+        "a gate of rtc.toml, or an objective whose budget burns fast or is used up; and before the release it was not, or not so",
         "runs evidence has what was seen; mend it and release again";
     SHP008 (INCONCLUSIVE) "whether the release is well cannot be said",
         "a gate has no data, or too few samples",
@@ -45,4 +45,7 @@ codes! { SHIP;
     SHP023 (DONE) "an objective is not known",
         "it has no value: nothing happened that could be good or bad, or nothing is recorded",
         "rtcctl metrics slo shows which; others have been judged";
+    SHP024 (DONE) "a measure stands badly, and not because of the release",
+        "it did before anything was changed, and is no worse since",
+        "mend it all the same: rtcctl metrics slo shows what burns";
 }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::config::{self, Place, SETTINGS, json_schema};
+use crate::config::{self, Place, SETTINGS, json_schema, setting_named};
 use crate::context::Context;
 use crate::error::Result;
 use crate::output::{Column, Report, Table};
@@ -11,16 +11,26 @@ use crate::output::{Column, Report, Table};
 pub enum Command {
     /// The value of every setting and where it came from
     Show,
-    /// Check every configuration file and variable
-    Validate,
+    /// Check every configuration file and variable, and that what is needed has a value
+    Validate(Needs),
     /// The JSON Schema of rtc.toml
     Schema,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct Needs {
+    /// Fail unless these settings have a value in this environment
+    #[arg(long, value_name = "SETTING", value_delimiter = ',', value_parser = setting_named)]
+    needs: Vec<&'static str>,
 }
 
 pub fn run(command: Command, context: &Context) -> Result<Report> {
     match command {
         Command::Show => Ok(show(context)),
-        Command::Validate => Ok(validate(context)),
+        Command::Validate(asked) => {
+            context.config.need(&asked.needs)?;
+            Ok(validate(context))
+        }
         Command::Schema => {
             let schema = json_schema();
             let text = serde_json::to_string_pretty(&schema).unwrap_or_default();

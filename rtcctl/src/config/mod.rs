@@ -6,6 +6,7 @@
 mod deploy;
 mod file;
 mod images;
+mod needed;
 mod notices;
 mod objectives;
 mod pipeline;
@@ -17,6 +18,7 @@ mod spelling;
 pub use deploy::DeployEntry;
 pub use file::{Entry, File, Service};
 pub use images::{BinaryEntry, Compression, ImageEntry, RepositoryEntry, platform};
+pub use needed::setting_named;
 pub use notices::NoticeEntry;
 pub use objectives::ObjectiveEntry;
 pub use pipeline::PipelineEntry;

@@ -230,6 +230,11 @@ impl Ground {
 
     /// Writes `rtc.toml`: how the budgets stand, and what the gate asks of `up`.
     pub fn describe(&self, budgets: Budgets, gate: &str) {
+        self.describe_gate(budgets, &format!("[ship.gate.up]\nexpr = \"min(up)\"\n{gate}"));
+    }
+
+    /// The same with a gate of its own, or none.
+    pub fn describe_gate(&self, budgets: Budgets, gate: &str) {
         let (bad, events) = match budgets {
             Budgets::Full => (format!("0 * {COUNTER}"), COUNTER.to_owned()),
             Budgets::Spent => (COUNTER.to_owned(), COUNTER.to_owned()),
@@ -239,7 +244,7 @@ impl Ground {
             "[defaults]\njournal = \"runs\"\n\n[environments.dev]\nkind = \"remote\"\nterraform = \"infra\"\n\
              registry = \"{}\"\nprometheus_url = \"{}\"\nkubeconfig = \"kubeconfig\"\ncontext = \"{}\"\nimage_prefix = \"{}\"\n\n\
              [images.rtcd]\nbinaries = [\"rtcd\"]\n[images.rtcd.repository]\nimmutable = false\n\n\
-             [ship]\nmin_budget = \"10%\"\n[ship.gate.up]\nexpr = \"min(up)\"\n{gate}\n\n\
+             [ship]\nmin_budget = \"10%\"\n{gate}\n\n\
              [metrics.slo.served]\nobjective = 99.0\nbad = '{bad}'\nevents = '{events}'\n\n\
              [notices.hook]\nkind = \"webhook\"\nurl = \"env:SHIP_HOOK\"\n{DEPLOY}",
             self.registry,
@@ -279,6 +284,35 @@ impl Ground {
         command
     }
 
+    /// The variables of a command, for a shell.
+    pub fn exports(&self) -> String {
+        self.variables.iter().map(|(name, value)| format!("export {name}='{value}';")).collect()
+    }
+
+    /// The real rtcd.
+    pub fn program(&self) -> String {
+        told("RTC_TEST_PROGRAM")
+    }
+
+    /// A command about a platform on this machine; nobody hears it.
+    pub fn local(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_rtcctl"));
+        command.current_dir(self.folder.path()).envs(self.variables.iter().cloned());
+        command.env_remove("RTCCTL_ENV").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.args(words).args(["--env", "local", "--no-input", "--yes"]);
+        command
+    }
+
+    /// Prometheus looks at this address too.
+    pub fn scrape(&self, target: &str) {
+        let path = self.path("prometheus.yml");
+        let text = fs::read_to_string(&path).unwrap();
+        let job = format!(", {{job_name: rtcd, static_configs: [{{targets: ['{target}']}}]}}]\n");
+        fs::write(&path, text.trim_end().strip_suffix(']').unwrap().to_owned() + &job).unwrap();
+        let pid = self.prometheus.id().to_string();
+        assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
+    }
+
     /// A command to its end.
     pub fn rtcctl(&self, words: &[&str]) -> Came {
         tokio::task::block_in_place(|| Came::of(&self.command(words).output().unwrap()))
@@ -287,6 +321,20 @@ impl Ground {
     /// `rtcctl ship --yes …`
     pub fn ship(&self, words: &[&str]) -> Came {
         self.rtcctl(&[&["ship", "--yes"], words].concat())
+    }
+
+    /// `rtcctl ship --yes …`, under way.
+    pub fn begin_ship(&self, words: &[&str]) -> Child {
+        let mut command = self.command(&[&["ship", "--yes"], words].concat());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
+    /// Resources whose provisioner waits for the file `go`.
+    pub fn let_terraform_wait(&self) {
+        let text = fs::read_to_string(self.path("infra/main.tf")).unwrap();
+        let waits =
+            "echo begun >> ../begun; while [ ! -e ../go ]; do sleep 0.1; done; echo once >> ../applied";
+        fs::write(self.path("infra/main.tf"), text.replace("echo once >> ../applied", waits)).unwrap();
     }
 
     /// The same, killed as soon as the journal says that a step is finished.

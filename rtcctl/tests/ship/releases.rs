@@ -72,6 +72,15 @@ async fn a_budget_that_is_used_up_refuses_and_one_that_nobody_knows_says_so() {
     ground.describe(Budgets::Spent, "min = 1");
     let mended = ground.ship(&["--skip", "budget"]).ended_with(0).document();
     assert!(mended["findings"].as_array().unwrap().iter().any(|one| one["code"] == "SHP021"), "{mended}");
+    // Nor is it blamed for a budget that was gone before, where nothing else is measured.
+    ground.describe_gate(Budgets::Spent, "");
+    let blameless = ground.ship(&["--skip", "budget"]).ended_with(0).document();
+    let said = step(&blameless, "gate")["says"].as_str().unwrap();
+    assert!(said.contains("served: the budget") && said.contains("before the release 100"), "{said}");
+    assert!(
+        blameless["findings"].as_array().unwrap().iter().any(|one| one["code"] == "SHP024"),
+        "{blameless}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -108,6 +117,12 @@ async fn a_version_that_cannot_run_is_taken_back_with_its_evidence_and_the_notic
     assert!(why.contains("DEP021"), "{why}");
 }
 
+/// A gate whose value is bad, and gets worse with time.
+fn grows(ground: &Ground) {
+    let now = kernel::Clock::now(&kernel::SystemClock).as_millis() / 1_000;
+    ground.describe_gate(Budgets::Full, &format!("[ship.gate.time]\nexpr = \"time() - {now}\"\nmax = 0\n"));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_it_as_asked() {
     let ground = Ground::new("gate").await;
@@ -115,16 +130,28 @@ async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_
         return;
     }
     ground.ship(&[]).ended_with(0);
-    let (good, _) = ground.deployed("users").unwrap();
     let digest = ground.change_program("slow");
+    // What was bad before and is no worse is not held against it; what grows while it is released is.
     ground.describe(Budgets::Full, "min = 2");
+    let as_before = ground.ship(&[]).ended_with(0).document();
+    assert!(
+        as_before["findings"].as_array().unwrap().iter().any(|one| one["code"] == "SHP024"),
+        "{as_before}"
+    );
+    let (good, _) = ground.deployed("users").unwrap();
+    assert!(good.ends_with(&digest), "{good}");
+    let digest = ground.change_program("slower");
+    grows(&ground);
     let back = ground.ship(&[]).ended_with(24).document();
     assert_eq!(back["data"]["failure"]["code"], "SHP007", "{back}");
+    let why = back["data"]["failure"]["message"].as_str().unwrap();
+    assert!(why.contains("value ") && why.contains(", before the release "), "{why}");
     assert_eq!(ground.deployed("users").unwrap().0, good);
     let evidence = back["data"]["evidence"].to_string();
     assert!(evidence.contains("gate.json") && evidence.contains("pods.json"), "{evidence}");
     assert!(ground.notices().last().unwrap()["why"].as_str().unwrap().contains("SHP007"));
 
+    grows(&ground);
     let left = ground.ship(&["--on-failure", "leave"]).ended_with(30).document();
     assert_eq!(left["status"], "failed");
     assert!(ground.deployed("users").unwrap().0.ends_with(&digest));
@@ -138,5 +165,5 @@ async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_
     ground.ship(&["--resume", run]).ended_with(0);
     let outcomes: Vec<String> =
         ground.notices().iter().filter_map(|one| one["outcome"].as_str().map(str::to_owned)).collect();
-    assert_eq!(outcomes, ["released", "rolled_back", "failed", "inconclusive", "released"]);
+    assert_eq!(outcomes, ["released", "released", "rolled_back", "failed", "inconclusive", "released"]);
 }

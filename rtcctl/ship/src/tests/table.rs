@@ -248,7 +248,9 @@ fn budgets_are_judged_by_the_poorest_that_is_known() {
 #[test]
 fn budgets_that_nobody_knows_are_named_beside_those_that_are_known() {
     let of = |name: &str, left| Budget { objective: name.to_owned(), left, period: "30d".to_owned() };
-    let says = |budgets: Vec<Budget>| Given::Budget(crate::BudgetSeen { budgets, min: 0.1 }).sentence();
+    let says = |budgets: Vec<Budget>| {
+        Given::Budget(crate::BudgetSeen { budgets, min: 0.1, ..Default::default() }).sentence()
+    };
     let known = || of("orders", Left::Value { share: 0.5 });
     assert_eq!(says(vec![known()]), "orders 50 % left");
     let some = vec![known(), of("checkout", Left::NoTraffic), of("search", Left::NoData)];
@@ -270,7 +272,7 @@ fn what_is_left_out_must_be_given_otherwise() {
         assert_eq!(without(&steps), Err(refusal), "{steps:?}");
     }
     for steps in [
-        vec![Step::Budget],
+        vec![Step::Budget, Step::Gate],
         vec![Step::Apply],
         vec![Step::Plan, Step::Apply],
         vec![Step::Gate, Step::Notice],

@@ -6,9 +6,10 @@ use std::task::{Context, Poll, Waker};
 
 use super::digest;
 use crate::{
-    Answered, Applied, Budget, BudgetSeen, BudgetVerdict, Built, Collected, Deployed, Digest, End, Fact,
-    Failure, Gated, How, Ledger, Left, Load, Noticed, Planned, PlannedChange, Proved, Pushed, Release,
-    Request, Rest, RolledBack, Step, Steps, Story, drive, judge_budgets, what_is_left,
+    Answered, Applied, Budget, BudgetSeen, BudgetVerdict, Budgeting, Built, Collected, Compared, Deployed,
+    Digest, End, Fact, Failure, Gated, How, Ledger, Left, Load, Noticed, Planned, PlannedChange, Proved,
+    Pushed, Release, Request, Rest, RolledBack, Step, Steps, Stood, Story, compare, drive, judge_budgets,
+    what_is_left,
 };
 
 /// Why a process went no further.
@@ -48,6 +49,9 @@ pub struct Weather {
     pub runs_another: bool,
     /// What load comes to during the rollout, where it is driven.
     pub answered: Option<Answered>,
+    /// How a measure stands before anything is changed, and after.
+    pub stood: Option<Stood>,
+    pub stands: Option<Stood>,
 }
 
 pub struct Process<'a> {
@@ -126,12 +130,16 @@ impl Ledger for Process<'_> {
 }
 
 impl Steps for Process<'_> {
-    async fn budget(&mut self) -> Result<BudgetSeen, Box<Failure>> {
+    async fn budget(&mut self, judged: Budgeting) -> Result<BudgetSeen, Box<Failure>> {
         self.weather(Step::Budget)?;
         let left = self.weather.budget_left.map_or(Left::NoData, |share| Left::Value { share });
         let budgets = vec![Budget { objective: "orders".to_owned(), left, period: "30d".to_owned() }];
-        match judge_budgets(&budgets, 0.1) {
-            BudgetVerdict::Enough => Ok(BudgetSeen { budgets, min: 0.1 }),
+        let verdict = judge_budgets(&budgets, 0.1);
+        let stood = self.weather.stood.iter().cloned().collect();
+        let seen = BudgetSeen { budgets, min: 0.1, judged, stood };
+        match verdict {
+            _ if judged == Budgeting::Seen => Ok(seen),
+            BudgetVerdict::Enough => Ok(seen),
             BudgetVerdict::Spent(_) => Err(Box::new(Failure::new(Step::Budget, 7, "TST002", "spent"))),
             BudgetVerdict::NoData => Err(Box::new(Failure::new(Step::Budget, 31, "TST003", "no data"))),
         }
@@ -218,8 +226,13 @@ impl Steps for Process<'_> {
         Ok(Proved { running: runs.into_iter().collect(), pods: 2, availability: None })
     }
 
-    async fn gate(&mut self, _deployed: &Deployed) -> Result<Gated, Box<Failure>> {
+    async fn gate(&mut self, _deployed: &Deployed, before: &[Stood]) -> Result<Gated, Box<Failure>> {
         self.weather(Step::Gate)?;
+        if let Some(now) = &self.weather.stands
+            && let Compared::Worse(why) = compare(crate::stood(before, &now.measure), now)
+        {
+            return Err(Box::new(Failure::new(Step::Gate, 30, "TST006", why)));
+        }
         Ok(Gated { verdicts: Vec::new(), sentence: String::new() })
     }
 

@@ -4,32 +4,27 @@
 //! timings). A run that is begun and not ended lost its rtcctl: Terraform went on alone, and the next run tells how far
 //! it got.
 
-use std::io::Read as _;
 use std::time::Duration;
 
-use journal::{Child, Entry, Record, Run, Start, State};
 use serde_json::{Value, json};
 use terraform::guard::{self, Judgement};
-use terraform::process::{Files, Identity};
+use terraform::process::Files;
 use terraform::stream::{Event, Line};
 use terraform::watch::{Outcome, Watch};
-use tokio::time::Instant;
 
+use super::earlier::{self, LINES, TALK};
 use super::expected::{self, Expected};
 use super::planning::{self, Aim, Planned, Scope};
 use super::site::{Site, UNSAVED_STATE};
 use super::{failed, following, screen};
 use crate::codes;
-use crate::commands::runs::told;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
+use crate::recording::Recording;
 
 const STEP: &str = "apply";
-const LINES: &str = "apply.ndjson";
-const TALK: &str = "apply.stderr";
 
 #[derive(Debug, clap::Args)]
 #[command(
@@ -76,7 +71,7 @@ impl Consent {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = account_for_earlier(&site).await?;
+    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
     let agreed = args.expect.as_ref().map(|expected| expected.digest(context)).transpose()?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = guard::check(&planned.plan, &args.allow_destroy);
@@ -186,26 +181,13 @@ pub async fn carry_out(
     if let Some(signal) = context.interrupts.seen() {
         return Err(signal.error("nothing was changed"));
     }
-    let mut run = begin(context, command, site, &planned)?;
-    context.progress.detail(format!("journal: {}", run.folder().display()));
-    let ended = applying(site, &planned, scope, &mut run).await;
-    let (watch, took) = match ended {
-        Ok(ended) => ended,
-        Err(error) => {
-            let exit = error.exit().code();
-            let summary = error.message().to_owned();
-            let message = summary.clone();
-            append(
-                &mut run,
-                Entry::Failed { step: STEP.to_owned(), code: error.code().id.to_owned(), message },
-            )?;
-            append(&mut run, Entry::Ended { exit, summary })?;
-            return Err(error.with_hint(format!("rtcctl runs show {}", run.id())));
-        }
+    let mut recording = begin(context, command, site, &planned)?;
+    let watch = match applying(site, &planned, scope, &mut recording).await {
+        Ok(watch) => watch,
+        Err(error) => return Err(recording.failed(error)),
     };
-    let counts = screen::counts(&planned.plan.counts());
+    let took = recording.finished(screen::counts(&planned.plan.counts()))?;
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    append(&mut run, Entry::Finished { step: STEP.to_owned(), outputs: counts, took_ms })?;
     let summary = match planned.aim {
         Aim::Accepted => match planned.plan.drift.as_slice() {
             [one] => format!("{} is in the state as it is now", one.address),
@@ -213,43 +195,29 @@ pub async fn carry_out(
         },
         Aim::Wanted | Aim::Look | Aim::Destroyed => following::how_far(&watch),
     };
-    append(&mut run, Entry::Ended { exit: 0, summary: summary.clone() })?;
-    data["run"] = json!(run.id());
+    let run = recording.ended(summary.clone())?;
+    data["run"] = json!(run);
     data["took_ms"] = json!(took_ms);
     data["steps"] = timings(&watch);
     let mut report = Report::new(schema, data);
     if !watch.steps().is_empty() {
         report = report.with_table(slowest(&watch));
     }
-    let mut report = report
-        .with_text(format!("{summary} in {}; run {}", human::duration(took), run.id()))
-        .with_names([run.id()]);
+    let mut report =
+        report.with_text(format!("{summary} in {}; run {run}", human::duration(took))).with_names([run]);
     report.findings.extend(earlier);
     Ok(report)
 }
 
-fn begin(context: &Context, command: &str, site: &Site<'_>, planned: &Planned) -> Result<Run> {
+fn begin(context: &Context, command: &str, site: &Site<'_>, planned: &Planned) -> Result<Recording> {
     let inputs = [
         ("folder".to_owned(), site.terraform.folder().display().to_string()),
         ("terraform".to_owned(), planned.plan.terraform_version.clone()),
     ];
-    let start = Start {
-        command: command.to_owned(),
-        environment: site.env.clone(),
-        inputs: inputs.into(),
-        by: context.config.operator(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-    };
-    let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
-    let mut run = context.journal().begin(start, chance).map_err(told)?;
-    let inputs = planned.plan.changes.len().to_string();
-    append(&mut run, Entry::Noted { kind: "plan".to_owned(), data: screen::data(&site.env, &planned.plan) })?;
-    append(&mut run, Entry::Begun { step: STEP.to_owned(), inputs })?;
-    Ok(run)
-}
-
-fn append(run: &mut Run, entry: Entry) -> Result<()> {
-    run.append(entry).map_err(told)
+    let mut recording = Recording::begin(context, command, inputs)?;
+    recording.note("plan", screen::data(&site.env, &planned.plan))?;
+    recording.step(STEP, planned.plan.changes.len().to_string())?;
+    Ok(recording)
 }
 
 /// Runs the apply to its end, and keeps its timings.
@@ -257,17 +225,16 @@ async fn applying(
     site: &Site<'_>,
     planned: &Planned,
     scope: &Scope,
-    run: &mut Run,
-) -> Result<(Watch, Duration)> {
+    recording: &mut Recording,
+) -> Result<Watch> {
     let context = site.context;
-    let files = Files { lines: run.folder().join(LINES), talk: run.folder().join(TALK) };
+    let files = Files { lines: recording.folder().join(LINES), talk: recording.folder().join(TALK) };
     let mut arguments = vec!["apply".to_owned(), "-json".to_owned()];
     arguments.extend(scope.of_apply());
     arguments.push(planned.file.display().to_string());
-    let began = Instant::now();
     let child = site.start(&arguments, &files)?;
-    if let Some(Identity { pid, born }) = child.identity() {
-        append(run, Entry::Child { step: STEP.to_owned(), child: Child { pid, born } })?;
+    if let Some(identity) = child.identity() {
+        recording.child(identity.pid, identity.born)?;
     }
     let mut watch = Watch::new(&planned.plan);
     let mut display =
@@ -286,10 +253,11 @@ async fn applying(
         }
     })
     .await?;
-    append(run, Entry::Noted { kind: "timings".to_owned(), data: timings(&watch) })?;
+    recording.child_ended();
+    recording.note("timings", timings(&watch))?;
     let unsaved = site.terraform.folder().join(UNSAVED_STATE);
     if unsaved.exists() {
-        let kept = run.evidence(UNSAVED_STATE).map_err(told)?;
+        let kept = recording.evidence(UNSAVED_STATE)?;
         std::fs::copy(&unsaved, &kept).map_err(|error| {
             Error::new(&codes::JRN001, "cannot keep the unsaved state").with_source(&error)
         })?;
@@ -319,7 +287,7 @@ async fn applying(
     for file in [&files.lines, &files.talk] {
         let _ = std::fs::remove_file(file);
     }
-    Ok((watch, began.elapsed()))
+    Ok(watch)
 }
 
 fn timings(watch: &Watch) -> Value {
@@ -349,62 +317,4 @@ fn slowest(watch: &Watch) -> Table {
         table.push([step.address.clone(), step.action.clone(), took]);
     }
     table
-}
-
-/// Looks for runs of this environment that lost their rtcctl: one that Terraform still works on is an error, of one
-/// that has ended is told how far it got, once.
-pub async fn account_for_earlier(site: &Site<'_>) -> Result<Vec<Finding>> {
-    let journal = site.context.journal();
-    let mut findings = Vec::new();
-    for id in journal.ids().map_err(told)?.into_iter().take(50) {
-        let Ok(record) = journal.read(&id) else { continue };
-        let is_ours = record.header.environment == site.env && record.header.command.starts_with("infra ");
-        if !is_ours || record.state != State::Interrupted {
-            continue;
-        }
-        let child = record.steps().iter().find_map(|step| step.child);
-        let identity = child.map(|Child { pid, born }| Identity { pid, born });
-        if identity.is_some_and(Identity::is_alive) {
-            return Err(Error::new(
-                &codes::INF014,
-                format!("the run {id} lost its rtcctl, and terraform still works on it"),
-            ));
-        }
-        let (exit, far) = how_far_alone(&record);
-        let (mut run, _) = journal.resume(&id).map_err(told)?;
-        append(&mut run, Entry::Resumed { by: site.context.config.operator() })?;
-        append(&mut run, Entry::Ended { exit: exit.code(), summary: far.clone() })?;
-        findings.push(
-            Finding::new(&codes::INF031, Severity::Warning, format!("the run {id} was cut off: {far}"))
-                .with_hint(format!("rtcctl runs show {id}")),
-        );
-    }
-    Ok(findings)
-}
-
-/// From the lines that Terraform wrote after its rtcctl was gone.
-fn how_far_alone(record: &Record) -> (Exit, String) {
-    let Ok(mut file) = std::fs::File::open(record.folder().join(LINES)) else {
-        return (exit::TERRAFORM_FAILED, "terraform had not begun".to_owned());
-    };
-    let mut watch = Watch::default();
-    let mut is_complete = false;
-    let mut lines = terraform::stream::Lines::default();
-    let mut see = |line: Line| {
-        if let Line::Event(event) = line {
-            // The summary of an apply is its last word, and it says none when something failed.
-            is_complete |= matches!(&event, Event::ChangeSummary(_));
-            watch.saw(&event);
-        }
-    };
-    let mut portion = vec![0; 64 * 1024];
-    while let Ok(read @ 1..) = file.read(&mut portion) {
-        lines.feed(portion.get(..read).unwrap_or_default(), &mut see);
-    }
-    lines.finish(&mut see);
-    let far = following::how_far(&watch);
-    match is_complete && watch.tally().failed == 0 {
-        true => (exit::DONE, format!("terraform finished by itself, {far}")),
-        false => (exit::TERRAFORM_FAILED, format!("terraform did not finish, {far}")),
-    }
 }

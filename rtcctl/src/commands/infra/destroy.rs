@@ -3,6 +3,7 @@
 use terraform::guard;
 
 use super::apply::{self, Consent};
+use super::earlier;
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
 use crate::context::Context;
@@ -23,7 +24,7 @@ pub struct Args {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = apply::account_for_earlier(&site).await?;
+    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
     let planned = planning::plan(&site, Aim::Destroyed, &args.scope).await?;
     let losses: Vec<&str> = planned
         .plan

@@ -3,6 +3,7 @@
 use terraform::plan::Change;
 
 use super::apply::{self, Consent};
+use super::earlier;
 use super::planning::{self, Aim, Scope};
 use super::screen;
 use super::site::Site;
@@ -33,7 +34,7 @@ pub struct Args {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = apply::account_for_earlier(&site).await?;
+    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
     let aim = if args.accept { Aim::Accepted } else { Aim::Look };
     let planned = planning::plan(&site, aim, &args.scope).await?;
     let drift = &planned.plan.drift;

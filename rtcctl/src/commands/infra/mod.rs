@@ -8,6 +8,7 @@ mod apply;
 mod cost;
 mod destroy;
 mod drift;
+mod earlier;
 mod expected;
 mod failed;
 mod following;

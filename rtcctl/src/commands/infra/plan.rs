@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
-use super::{apply, cost, expected, screen};
+use super::{apply, cost, earlier, expected, screen};
 use crate::context::Context;
 use crate::error::Result;
 use crate::exit;
@@ -34,7 +34,7 @@ pub struct Args {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = apply::account_for_earlier(&site).await?;
+    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = terraform::guard::check(&planned.plan, &args.allow_destroy);
     let mut data = screen::data(&site.env, &planned.plan);

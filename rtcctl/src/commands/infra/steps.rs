@@ -2,11 +2,14 @@
 //!
 //! Invariant: the plan that is carried out is the one whose judgement was asked for.
 
+use std::time::Duration;
+
 use oci::Digest;
 use serde_json::Value;
 use terraform::guard::{self, Judgement};
 
 use super::apply::{self, Consent};
+use super::earlier;
 use super::planning::{self, Aim, Planned, Scope};
 use super::screen;
 use super::site::Site;
@@ -20,6 +23,7 @@ pub struct Plan<'a> {
     planned: Planned,
     judged: Judgement,
     earlier: Vec<Finding>,
+    scope: Scope,
 }
 
 /// One change of a plan.
@@ -30,13 +34,18 @@ pub struct Change<'a> {
     pub reason: Option<&'a str>,
 }
 
-/// Plans what the configuration wants, and judges it.
-pub async fn plan<'a>(context: &'a Context, allow_destroy: &[String]) -> Result<Plan<'a>> {
+/// Plans what the configuration wants, and judges it; whoever is at work there is waited for as long as `patience` says.
+pub async fn plan<'a>(
+    context: &'a Context,
+    allow_destroy: &[String],
+    patience: Option<Duration>,
+) -> Result<Plan<'a>> {
     let site = Site::open(context)?;
-    let earlier = apply::account_for_earlier(&site).await?;
-    let planned = planning::plan(&site, Aim::Wanted, &Scope::default()).await?;
+    let scope = Scope { lock_timeout: patience, ..Scope::default() };
+    let earlier = earlier::account_for(&site, patience).await?;
+    let planned = planning::plan(&site, Aim::Wanted, &scope).await?;
     let judged = guard::check(&planned.plan, allow_destroy);
-    Ok(Plan { site, planned, judged, earlier })
+    Ok(Plan { site, planned, judged, earlier, scope })
 }
 
 impl Plan<'_> {
@@ -91,14 +100,7 @@ impl Plan<'_> {
         if let Some(refusal) = self.refusal() {
             return Err(refusal);
         }
-        apply::carry_out(
-            &self.site,
-            "infra apply",
-            self.planned,
-            &Scope::default(),
-            Consent::Asked,
-            self.earlier,
-        )
-        .await
+        apply::carry_out(&self.site, "infra apply", self.planned, &self.scope, Consent::Asked, self.earlier)
+            .await
     }
 }

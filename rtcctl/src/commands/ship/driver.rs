@@ -8,9 +8,9 @@ use std::time::Duration;
 use journal::{Entry, Run};
 use serde_json::{Value, json};
 use ship::{
-    Applied, BudgetSeen, Built, Collected, Deployed, Digest, End, Fact, Failure, Gated, How, Ledger, Noticed,
-    Planned, PlannedChange, Proved, Pushed, Release, Request, Rest, RolledBack, Step, Steps, Story, unknown,
-    what_is_left,
+    Applied, BudgetSeen, Budgeting, Built, Collected, Deployed, Digest, End, Fact, Failure, Gated, How,
+    Ledger, Noticed, Planned, PlannedChange, Proved, Pushed, Release, Request, Rest, RolledBack, Step, Steps,
+    Stood, Story, unknown, what_is_left,
 };
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -38,6 +38,15 @@ enum Stopping {
     Itself,
 }
 
+/// What was said to this very process, and is in no journal.
+#[derive(Debug, Default)]
+pub struct Said {
+    /// The name of a protected environment.
+    pub confirm: Option<String>,
+    /// How long somebody else's Terraform is waited for.
+    pub wait: Option<Duration>,
+}
+
 pub struct Driver<'a> {
     pub(super) context: &'a Context,
     pub(super) run: Run,
@@ -50,7 +59,7 @@ pub struct Driver<'a> {
     is_agreed: bool,
     /// Another process has begun it: whoever resumed it was asked for nothing yet.
     is_resumed: bool,
-    confirm: Option<String>,
+    said: Said,
     deadline: Option<Instant>,
     pub(super) began: Instant,
     step_began: Instant,
@@ -67,26 +76,23 @@ impl<'a> Driver<'a> {
         run: Run,
         runs: Vec<(String, String)>,
         release: &Release,
-        confirm: Option<String>,
+        said: Said,
     ) -> Self {
         let now = Instant::now();
         let mut intent = Vec::new();
         if let Some(plan) = &release.outputs.plan {
             intent.push(plan.sentence.clone());
         }
-        context
-            .interrupts
-            .cost_of_leaving("what is under way may be done in half; rtcctl ship --resume goes on with it");
         Self {
             context,
             run,
             request: release.request.clone(),
-            board: Board::new(context, release),
+            board: Board::new(&context.progress, context.width, release),
             planned: None,
             findings: Vec::new(),
             is_agreed: false,
             is_resumed: Step::ALL.iter().any(|step| release.mark(*step).is_some()),
-            confirm,
+            said,
             deadline: context.config.duration("timeout").map(|timeout| now + timeout),
             began: now,
             step_began: now,
@@ -98,7 +104,6 @@ impl<'a> Driver<'a> {
 
     /// Closes the run, or leaves it open, and answers.
     pub fn ended(mut self, release: &Release, end: End) -> Result<Report> {
-        let id = self.run.id();
         match &end {
             End::Stopped { why, .. } => {
                 self.append(Entry::Noted { kind: history::STOPPED.to_owned(), data: json!(why) })?;
@@ -107,8 +112,9 @@ impl<'a> Driver<'a> {
                     Severity::Warning,
                     format!("stopped in {}; the run is open", why.step.name()),
                 );
-                let resume = format!("rtcctl ship --env {} --resume {id}", release.request.environment);
-                self.findings.push(finding.with_hint(resume));
+                let is_somebody_at_work = GOES.iter().any(|code| code.id == why.code);
+                let wait = if is_somebody_at_work { " --wait" } else { "" };
+                self.findings.push(finding.with_hint(format!("{}{wait}", self.resume())));
             }
             _ => {
                 let summary = report::sentence(&Story::of(release, &end));
@@ -116,6 +122,11 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(report::ended(&self, release, &end))
+    }
+
+    /// How it is gone on with.
+    fn resume(&self) -> String {
+        format!("rtcctl ship --env {} --resume {}", self.request.environment, self.run.id())
     }
 
     pub(super) fn append(&mut self, entry: Entry) -> Result<()> {
@@ -170,7 +181,7 @@ impl<'a> Driver<'a> {
             what.push_str(&format!(" ({})", self.intent.join("; ")));
         }
         let asked = match self.context.config.text("protected") {
-            Some("yes") => self.context.confirm_by_name(&what, &environment, self.confirm.as_deref()),
+            Some("yes") => self.context.confirm_by_name(&what, &environment, self.said.confirm.as_deref()),
             _ => self.context.confirm(&what),
         };
         asked.map_err(|error| failure(step, &error))?;
@@ -207,19 +218,20 @@ impl<'a> Driver<'a> {
     }
 
     async fn plan_again(&mut self, step: Step) -> Came<infra::Plan<'a>> {
-        let (context, allowed) = (self.context, self.request.allow_destroy.clone());
-        self.within(step, Stopping::Itself, async { infra::plan(context, &allowed).await }).await
+        let (context, allowed, wait) = (self.context, self.request.allow_destroy.clone(), self.said.wait);
+        self.within(step, Stopping::Itself, async { infra::plan(context, &allowed, wait).await }).await
     }
 }
+
+/// A lock goes, and Terraform that works alone ends; another conflict stays.
+const GOES: [&Code; 2] = [&codes::INF007, &codes::INF014];
 
 /// An error as the release keeps it.
 pub fn failure(step: Step, error: &Error) -> Box<Failure> {
     let mut failure = Failure::new(step, error.exit().code(), error.code().id, error.message());
     failure.causes = error.causes().to_vec();
     failure.hints = error.hints().to_vec();
-    // A lock goes, and Terraform that works alone ends; another conflict stays.
-    let goes: [&Code; 2] = [&codes::INF007, &codes::INF014];
-    if error.exit() == exit::CONFLICT && !goes.contains(&error.code()) {
+    if error.exit() == exit::CONFLICT && !GOES.contains(&error.code()) {
         failure = failure.lasting();
     }
     Box::new(failure)
@@ -258,6 +270,9 @@ impl Ledger for Driver<'_> {
         match fact {
             Fact::Begun { step, .. } => {
                 self.step_began = Instant::now();
+                // Also over what a step before has said of itself.
+                let cost = format!("{} may be done in half; {} goes on with it", step.name(), self.resume());
+                self.context.interrupts.cost_of_leaving(cost);
                 self.board.begun(*step);
             }
             Fact::Finished { given } => {
@@ -279,14 +294,21 @@ impl Ledger for Driver<'_> {
 }
 
 impl Steps for Driver<'_> {
-    async fn budget(&mut self) -> Came<BudgetSeen> {
+    async fn budget(&mut self, judged: Budgeting) -> Came<BudgetSeen> {
         let (context, min) = (self.context, self.context.config.ship.min_budget);
+        let is_gated = self.request.skips(Step::Gate).is_none();
         let looking = async {
-            let budgets = budgets(&look_at_budgets(context).await?);
-            match refusal(&budgets, min) {
-                Some(refusal) => Err(refusal),
-                None => Ok(BudgetSeen { budgets, min }),
+            let standings = look_at_budgets(context).await?;
+            let budgets = budgets(&standings);
+            let refusal = refusal(&budgets, min).filter(|_| judged == Budgeting::Judged);
+            if let Some(refusal) = refusal {
+                return Err(refusal);
             }
+            let seen = match is_gated {
+                true => gate::look(context, Some(&standings)).await?,
+                false => Vec::new(),
+            };
+            Ok(BudgetSeen { budgets, min, judged, stood: seen.into_iter().map(|seen| seen.stood).collect() })
         };
         let seen = self.within(Step::Budget, Stopping::Dropped, looking).await?;
         self.findings.extend(unjudged(&unknown(&seen.budgets)));
@@ -406,10 +428,11 @@ impl Steps for Driver<'_> {
         self.within(Step::Prove, Stopping::Dropped, looking).await
     }
 
-    async fn gate(&mut self, deployed: &Deployed) -> Came<Gated> {
-        let context = self.context;
-        let measured = self.within(Step::Gate, Stopping::Dropped, gate::measure(context, deployed)).await?;
+    async fn gate(&mut self, deployed: &Deployed, before: &[Stood]) -> Came<Gated> {
+        let measuring = gate::measure(self.context, deployed, before);
+        let measured = self.within(Step::Gate, Stopping::Dropped, measuring).await?;
         self.findings.extend(unjudged(&measured.unjudged));
+        self.findings.extend(measured.findings());
         match measured.refusal() {
             None => Ok(measured.given()),
             Some(error) => {

@@ -17,6 +17,7 @@ mod survey;
 mod tell;
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use ship::{IfUnknown, Pinned, Proving, Release, Request, Step, drive};
 
@@ -24,7 +25,7 @@ use crate::codes;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
 use crate::output::Report;
-use driver::Driver;
+use driver::{Driver, Said};
 
 use super::deploy::prove;
 use super::image::steps as images;
@@ -58,6 +59,9 @@ pub struct Args {
     /// What becomes of a release that turns out to be wrong after its rollout
     #[arg(long, value_name = "WHAT", value_enum, default_value_t)]
     on_failure: OnFailure,
+    /// Wait for Terraform that still works for somebody, and for the lock that he holds [default: 10m]
+    #[arg(long, value_name = "TIME", num_args = 0..=1, require_equals = true, default_missing_value = "10m", value_parser = crate::cli::duration)]
+    wait: Option<Duration>,
     /// The name of a protected environment, in place of typing it
     #[arg(long, value_name = "NAME")]
     confirm: Option<String>,
@@ -84,7 +88,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if args.plan_only || (context.effect == Effect::Described && args.resume.is_none()) {
         let request = request(&args, context).await?;
         return tokio::select! {
-            report = survey::run(&request, context) => report,
+            report = survey::run(&request, args.wait, context) => report,
             signal = context.interrupts.wait() => Err(signal.error("nothing was changed")),
         };
     }
@@ -106,16 +110,23 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             (Release::new(request), run, Vec::new())
         }
     };
-    let mut driver = Driver::new(context, run, runs, &release, args.confirm);
+    let mut driver = Driver::new(context, run, runs, &release, Said { confirm: args.confirm, wait: args.wait });
     let end = Box::pin(drive(&mut release, &mut driver)).await?;
     driver.ended(&release, end)
 }
 
 /// What is asked for, with what the configuration says and what there is nothing to do for.
 async fn request(args: &Args, context: &Context) -> Result<Request> {
+    let skip: BTreeSet<Step> = args.skip.iter().copied().collect();
+    // What the end of a release needs is asked for before its beginning.
+    if !(skip.contains(&Step::Budget) && skip.contains(&Step::Gate)) {
+        context.config.need_measures()?;
+    }
+    if args.proving.prove.as_deref() == Some("") {
+        context.config.need_entry()?;
+    }
     let described = &context.config.ship.image;
     let image = images::name_of(Some(described.as_str()).filter(|name| !name.is_empty()), context)?;
-    let skip: BTreeSet<Step> = args.skip.iter().copied().collect();
     let pinned = match &args.image {
         Some(text) => {
             let (reference, digest) = images::pinned(text, context).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use ship::{End, Given, Mark, Next, Release, Step, Story, Word};
+use ship::{End, Given, Mark, Next, Release, Request, Step, Story, Word};
 
 use super::driver::Driver;
 use crate::codes;
@@ -105,9 +105,14 @@ fn document(run: &str, release: &Release, story: &Story, steps: Vec<Value>) -> V
             "name": story.image, "digest": story.digest, "reference": story.reference, "revision": story.revision,
         },
         "steps": steps, "failure": story.failure, "problem": story.problem, "evidence": story.evidence,
-        "skipped": release.request.skip.iter().map(|(step, reason)| json!({"step": step.name(), "reason": reason}))
-            .collect::<Vec<_>>(),
+        "skipped": skipped(&release.request),
     })
+}
+
+/// What is left out, as documents tell it.
+pub fn skipped(request: &Request) -> Vec<Value> {
+    let one = |(step, reason): (Step, &str)| json!({"step": step.name(), "reason": reason});
+    request.left_out().into_iter().map(one).collect()
 }
 
 /// The answer at an end.
@@ -167,7 +172,7 @@ fn finding(failure: &ship::Failure) -> Finding {
 /// What was not looked at, for who believes that it was.
 pub fn left_out(release: &Release) -> Vec<Finding> {
     let matters = |step: &Step| matches!(step, Step::Budget | Step::Prove | Step::Gate);
-    let skipped = release.request.skip.iter().filter(|(step, _)| matters(step));
+    let skipped = release.request.left_out().into_iter().filter(|(step, _)| matters(step));
     skipped
         .map(|(step, reason)| {
             Finding::new(&codes::SHP021, Severity::Info, format!("{} was left out: {reason}", step.name()))

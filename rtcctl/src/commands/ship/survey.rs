@@ -3,11 +3,13 @@
 //! Invariants: nothing outside this machine is changed, and what is built is what a release would build; everything is
 //! looked at that can be, also where one part of it cannot; what would refuse the release refuses here as well.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
-use ship::{Budget, Left, Request, Step, unknown};
+use ship::{Budget, Budgeting, Left, Request, Stands, Step, unknown};
 
 use super::budgets::{budgets, look_at_budgets, refusal, unjudged};
-use super::rollout;
+use super::{gate, report, rollout};
 use crate::codes;
 use crate::commands::deploy::prove;
 use crate::commands::image::steps as images;
@@ -45,10 +47,10 @@ impl Part {
     }
 }
 
-pub async fn run(request: &Request, context: &Context) -> Result<Report> {
+pub async fn run(request: &Request, wait: Option<Duration>, context: &Context) -> Result<Report> {
     let (budget, (plan, image)) = tokio::join!(budget(request, context), async {
         // Terraform and the builder share two cores with everything else; the image is what the cluster is shown.
-        (infrastructure(request, context).await, image(request, context).await)
+        (infrastructure(request, wait, context).await, image(request, context).await)
     });
     let (image, reference) = image;
     let deploy = deployment(request, reference.as_deref(), context).await;
@@ -57,8 +59,7 @@ pub async fn run(request: &Request, context: &Context) -> Result<Report> {
 
     let mut data = json!({
         "plan_only": true, "environment": request.environment, "image_name": request.image,
-        "skipped": request.skip.iter().map(|(step, reason)| json!({"step": step.name(), "reason": reason}))
-            .collect::<Vec<_>>(),
+        "skipped": report::skipped(request),
     });
     let mut report = Report::new("ship", Value::Null);
     let mut pairs = vec![("environment", request.environment.clone())];
@@ -137,21 +138,40 @@ async fn budget(request: &Request, context: &Context) -> Part {
         let state = standing.state().name().to_owned();
         table.push([budget.objective.clone(), standing.left_text(), budget.period.clone(), state]);
     }
-    let stops = refusal(&budgets, min);
+    let is_judged = request.budget == Budgeting::Judged;
+    let stops = refusal(&budgets, min).filter(|_| is_judged);
     let poorest = budgets.iter().filter_map(share).min_by(f64::total_cmp);
     let said = poorest.map_or_else(
         || "nothing is known".to_owned(),
         |share| format!("{:.1} % left of the poorest", share * 100.0),
     );
-    Part {
-        data: json!({"min": min, "budgets": budgets, "objectives": standings.iter().map(|one| one.to_json()).collect::<Vec<_>>()}),
-        line: Some(("budget", format!("{said}, {:.1} % needed", min * 100.0))),
-        table: Some(("error budgets", table)),
-        // Without a single value it is refused for all of them.
-        findings: match stops {
-            None => unjudged(&unknown(&budgets)).into_iter().collect(),
-            Some(_) => Vec::new(),
+    let stood = match request.skips(Step::Gate) {
+        Some(_) => Vec::new(),
+        None => match gate::look(context, Some(&standings)).await {
+            Ok(seen) => seen.into_iter().map(|seen| seen.stood).collect(),
+            Err(error) => return Part::hidden("gate", error),
         },
+    };
+    // Without a single value it is refused for all of them.
+    let mut findings: Vec<Finding> = match stops {
+        None => unjudged(&unknown(&budgets)).into_iter().collect(),
+        Some(_) => Vec::new(),
+    };
+    for bad in stood.iter().filter(|stood| stood.stands == Stands::Badly) {
+        findings.push(gate::stands_badly(&format!("{}: {}", bad.measure, bad.says), Severity::Warning));
+    }
+    let needed = match is_judged {
+        true => format!("{:.1} % needed", min * 100.0),
+        false => "not judged".to_owned(),
+    };
+    Part {
+        data: json!({
+            "min": min, "judged": is_judged, "budgets": budgets, "stood": stood,
+            "objectives": standings.iter().map(|one| one.to_json()).collect::<Vec<_>>(),
+        }),
+        line: Some(("budget", format!("{said}, {needed}"))),
+        table: Some(("error budgets", table)),
+        findings,
         stops,
     }
 }
@@ -163,11 +183,11 @@ fn share(budget: &Budget) -> Option<f64> {
     }
 }
 
-async fn infrastructure(request: &Request, context: &Context) -> Part {
+async fn infrastructure(request: &Request, wait: Option<Duration>, context: &Context) -> Part {
     if let Some(reason) = request.skips(Step::Plan) {
         return Part::left_out("plan", reason);
     }
-    match infra::plan(context, &request.allow_destroy).await {
+    match infra::plan(context, &request.allow_destroy, wait).await {
         Err(error) => Part::hidden("plan", error),
         Ok(plan) => Part {
             data: plan.data(),

@@ -1,27 +1,31 @@
 //! Requests, the journal of a release, and a release of as much as needs no engine.
 
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
 use journal::{Entry, Start};
 use kernel::SystemClock;
 use serde_json::json;
-use ship::{Answered, IfUnknown};
+use ship::{
+    Answered, BudgetSeen, Deployed, Digest, Fact, Failure, Given, IfUnknown, Next, Outcome, Pinned, Release,
+    Request, Step,
+};
 
 use super::{history, rollout};
 use crate::commands::deploy::prove::Proved;
 use crate::commands::deploy::steps::Seen;
 use crate::commands::testing::Typed;
 use crate::load::{Figures, Verdict};
+use crate::signals::Signal;
 
-/// A program of Linux is there wherever tests run: this one.
+/// A program of Linux is there wherever tests run: a small one, which is packed in no time, or else this one.
 fn place() -> Typed {
     let typed = Typed::alone();
-    let program = std::env::current_exe().unwrap();
     std::fs::create_dir_all(typed.path("bin")).unwrap();
-    std::fs::hard_link(&program, typed.path("bin/rtcd"))
-        .or_else(|_| std::fs::copy(&program, typed.path("bin/rtcd")).map(drop))
+    std::fs::copy("/bin/true", typed.path("bin/rtcd"))
+        .or_else(|_| std::fs::copy(std::env::current_exe().unwrap(), typed.path("bin/rtcd")))
         .unwrap();
     typed.write(
         "rtc.toml",
@@ -140,12 +144,144 @@ async fn that_it_was_not_done_in_time_is_told_although_no_time_is_left() {
 }
 
 #[tokio::test]
+async fn whoever_is_stopped_says_where_it_goes_on_and_so_does_the_journal() {
+    for (signal, exit) in [(Signal::Interrupt, 130), (Signal::Terminate, 143)] {
+        let (typed, mail, silent) = desk().await;
+        let mut held = None;
+        let asked = async {
+            held = Some(silent.accept().await.unwrap());
+            signal
+        };
+        let words = ["ship", "--env", "prod", "--no-input", "-o", "json"];
+        let came = typed.run_until(&words, asked).await;
+        let document = came.json();
+        assert_eq!((came.exit, &document["status"]), (exit, &json!("stopped")), "{document}");
+        let data = &document["data"];
+        assert_eq!((&data["failure"]["step"], &data["resumable"]), (&json!("budget"), &json!(true)));
+        let run = data["run"].as_str().unwrap();
+        let open =
+            document["findings"].as_array().unwrap().iter().find(|one| one["code"] == "SHP022").unwrap();
+        assert_eq!(open["hints"], json!([format!("rtcctl ship --env prod --resume {run}")]));
+        assert!(mail.lock().unwrap().is_empty(), "who stops it knows");
+        let record = journal(&typed).read(run).unwrap();
+        assert_eq!(record.state, journal::State::Interrupted);
+        let is_noted = |entry: &Entry| matches!(entry, Entry::Noted { kind, data } if kind == history::STOPPED && data["exit"] == exit);
+        assert!(record.entries.iter().any(|stamped| is_noted(&stamped.entry)), "{:?}", record.entries);
+        let standing =
+            typed.run(&["ship", "--env", "prod", "--resume", run, "--dry-run", "-o", "json"]).await.json();
+        assert_eq!(standing["data"]["next"], "budget");
+    }
+}
+
+#[tokio::test]
+async fn what_the_end_of_a_release_needs_is_asked_for_before_its_beginning() {
+    let typed = place();
+    let text = std::fs::read_to_string(typed.path("rtc.toml")).unwrap();
+    let bare: String = text
+        .lines()
+        .filter(|line| !line.contains("prometheus_url"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    typed.write("rtc.toml", bare.as_bytes());
+    for words in [
+        &["--yes"] as &[&str],
+        &["--plan-only"],
+        &["--skip", "budget", "--yes"],
+        &["--skip", "gate", "--yes"],
+        &["--prove", "--skip", "budget,gate", "--yes"],
+    ] {
+        let came = typed.run(&ship(words)).await;
+        assert_eq!((came.exit, &came.error()["code"]), (3, &json!("CFG009")), "{words:?}: {}", came.stderr);
+        let key = if words.contains(&"--prove") { "api_url" } else { "prometheus_url" };
+        assert!(came.error()["hints"][0].as_str().unwrap().starts_with(key), "{}", came.stderr);
+    }
+    assert!(journal(&typed).ids().unwrap().is_empty());
+    assert!(!typed.path("dist").exists(), "nothing was built");
+}
+
+#[tokio::test]
 async fn a_protected_environment_whose_name_nobody_typed_is_no_news() {
     let (typed, mail, _silent) = desk().await;
     let words = ["ship", "--env", "prod", "--skip", "budget,deploy,prove,gate", "--yes", "-o", "json"];
     let document = typed.run(&words).await.json();
     assert_eq!(document["data"]["failure"]["code"], "INF016", "{document}");
     assert!(mail.lock().unwrap().is_empty());
+}
+
+/// A release to prod in the journal, whose gate has failed; what follows is evidence and the way back.
+fn failed_at_its_gate(typed: &Typed) -> String {
+    let letter = |letter: &str| -> Digest { format!("sha256:{}", letter.repeat(64)).parse().unwrap() };
+    let pinned = Pinned { reference: format!("127.0.0.1:1/rtcd@{}", letter("a")), digest: letter("a") };
+    let skip = [Step::Plan, Step::Apply, Step::Prove].into();
+    let request = Request::new("prod", "rtcd", Some(pinned), &skip).unwrap();
+    let inputs = [("request".to_owned(), serde_json::to_string(&request).unwrap())];
+    let start = Start {
+        command: "ship".to_owned(),
+        environment: "prod".to_owned(),
+        inputs: inputs.into(),
+        ..Start::default()
+    };
+    let mut run = journal(typed).begin(start, 7).unwrap();
+    let mut release = Release::new(request);
+    let deployed = || Deployed {
+        image: letter("a"),
+        manifest: letter("b"),
+        revision: Some("2".to_owned()),
+        previous: Some("1".to_owned()),
+        availability: None,
+        load: None,
+        done_at_ms: 0,
+        run: None,
+        details: json!({"namespace": "rtc"}),
+    };
+    loop {
+        let facts = match release.next() {
+            Next::Skip { step, reason } => vec![Fact::Skipped { step, reason }],
+            Next::Do { step, .. } => {
+                let over = match step {
+                    Step::Budget => Fact::Finished { given: Given::Budget(BudgetSeen::default()) },
+                    Step::Deploy => Fact::Finished { given: Given::Deploy(deployed()) },
+                    Step::Gate => {
+                        Fact::Failed { failure: Failure::new(Step::Gate, 30, "SHP007", "it is slow") }
+                    }
+                    _ => return run.id(),
+                };
+                vec![Fact::Begun { step, inputs: String::new() }, over]
+            }
+            Next::End(end) => panic!("{end:?}"),
+        };
+        for fact in facts {
+            for entry in history::entries(&fact, Duration::ZERO) {
+                run.append(entry).unwrap();
+            }
+            assert_eq!(release.take(fact), Outcome::Done);
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_resumes_a_run_is_asked_before_anything_is_taken_back() {
+    let (typed, mail, _silent) = desk().await;
+    let run = failed_at_its_gate(&typed);
+    let words = ["ship", "--env", "prod", "--resume", &run, "--yes", "-o", "json"];
+    let begun = |step: Step| {
+        let record = journal(&typed).read(&run).unwrap();
+        record.steps().iter().any(|known| known.name == step.name())
+    };
+    for told in [1, 2] {
+        let came = typed.run(&words).await;
+        let document = came.json();
+        assert_eq!((came.exit, &document["data"]["failure"]["code"]), (7, &json!("INF016")), "{document}");
+        assert_eq!((&document["status"], &document["data"]["resumable"]), (&json!("stopped"), &json!(true)));
+        assert!(begun(Step::Collect) && begun(Step::RollBack));
+        assert_eq!(mail.lock().unwrap().len(), told, "others are told that it waits");
+    }
+    // Whoever agrees has it taken back; that there is no cluster here is another thing, and told as such.
+    let agreed = typed.run(&[&words as &[&str], &["--confirm", "prod"]].concat()).await;
+    let document = agreed.json();
+    assert_eq!((agreed.exit, &document["status"]), (25, &json!("rollback_failed")), "{document}");
+    assert_eq!(document["data"]["failure"]["code"], "SHP007");
+    assert_ne!(document["data"]["problem"]["code"], "INF016");
 }
 
 #[tokio::test]
@@ -259,7 +395,9 @@ fn load_proves_what_it_saw_all_of_and_what_it_saw_lost_is_lost() {
 
 #[tokio::test]
 async fn a_survey_says_whether_a_release_would_be_proved_under_load() {
+    // Without a program there is no image to ask a registry about, which would be asked for long.
     let typed = place();
+    std::fs::remove_file(typed.path("bin/rtcd")).unwrap();
     let without = typed.run(&["ship", "--env", "dev", "--plan-only"]).await;
     assert!(without.stdout.contains("not proved under load"), "{}", without.stdout);
     let with =
