@@ -187,20 +187,21 @@ impl Cluster {
     pub(crate) async fn json(&self, call: Call) -> Result<Json> {
         let subject = call.subject.clone();
         let (_, bytes) = self.bytes(call).await?;
-        if let Some(document) = serde_json::from_slice::<Json>(&bytes).ok().filter(Json::is_object) {
-            return Ok(document);
-        }
+        let document = serde_json::from_slice::<Json>(&bytes).ok().filter(Json::is_object);
+        document.ok_or_else(|| self.unreadable(subject, &bytes, "not a document of JSON"))
+    }
+
+    /// What is wrong with an answer that says it is a success.
+    pub(crate) fn unreadable(&self, subject: Subject, bytes: &[u8], reason: &str) -> Error {
         // A page with status 200: a login, a proxy.
         let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4096)]);
         match text.lines().find(|line| !line.trim().is_empty()) {
-            Some(line) if line.trim_start().starts_with('<') => Err(Error::NotKubernetes {
+            Some(line) if line.trim_start().starts_with('<') => Error::NotKubernetes {
                 host: self.inner.host.clone(),
                 status: 200,
                 first_line: crate::error::told(line),
-            }),
-            _ => {
-                Err(Error::Malformed { subject: subject.into(), reason: "not a document of JSON".to_owned() })
-            }
+            },
+            _ => Error::Malformed { subject: subject.into(), reason: reason.to_owned() },
         }
     }
 
@@ -226,8 +227,19 @@ impl Cluster {
         let answer = self.open(call).await?;
         let content_type =
             answer.headers().get(header::CONTENT_TYPE).and_then(|text| text.to_str().ok()).map(str::to_owned);
-        match tokio::time::timeout(PATIENCE, answer.into_body().collect()).await {
-            Ok(Ok(body)) => Ok((content_type, body.to_bytes().to_vec())),
+        // Put together as it comes: a list of a large namespace is there once, and not in parts beside it.
+        let mut body = answer.into_body();
+        let read = async {
+            let mut bytes = Vec::new();
+            while let Some(frame) = body.frame().await {
+                if let Ok(data) = frame?.into_data() {
+                    bytes.extend_from_slice(&data);
+                }
+            }
+            Ok::<_, kube::Error>(bytes)
+        };
+        match tokio::time::timeout(PATIENCE, read).await {
+            Ok(Ok(bytes)) => Ok((content_type, bytes)),
             Ok(Err(error)) => Err(Error::unanswered(&self.inner.host, &error)),
             Err(_) => Err(self.timed_out(call)),
         }

@@ -1,12 +1,13 @@
 //! Asking: objects, lists, events, logs, and services inside the cluster.
 //!
 //! Invariants: a list is whole or an error, however many pages it has; an item of a list says its kind as a single
-//! object does.
+//! object does; of objects that are judged nothing but what is judged is ever a tree in memory.
 
 use std::time::Duration;
 
 use futures_util::Stream;
 use http::Method;
+use rollout::objects::{Kind, Object, Page};
 use serde_json::{Value as Json, json};
 
 use crate::cluster::{Call, Cluster, Repeat};
@@ -15,16 +16,39 @@ use crate::kinds::{Gvk, Resource, Scope, segment};
 use crate::lines::Lines;
 use crate::{Error, Result};
 
-/// Objects of one page.
-const PAGE: u32 = 200;
+/// Objects of one page: as many as `kubectl` asks for, for each page is a way there and back.
+const PAGE: u32 = 500;
+/// What happens to every pod that is well, and explains nothing about one that is not: most of all events.
+const EVENTS_OF_NOTE: &str =
+    "reason!=Scheduled,reason!=Pulling,reason!=Pulled,reason!=Created,reason!=Started";
 /// The longest line of a log that is kept whole.
 const LOG_LINE_BYTES: usize = 256 * 1024;
 
 /// All objects of a kind, and the place in the stream from which changes follow.
 #[derive(Debug, Clone)]
-pub struct Listed {
-    pub items: Vec<Json>,
+pub struct Listed<T = Json> {
+    pub items: Vec<T>,
     pub resource_version: String,
+}
+
+/// Which of a kind.
+#[derive(Debug, Clone, Copy, Default)]
+struct Which<'a> {
+    labels: Option<&'a str>,
+    fields: Option<&'a str>,
+}
+
+/// One page of a list.
+struct Part<T> {
+    items: Vec<T>,
+    /// By what the next one is asked for.
+    rest: String,
+    resource_version: String,
+}
+
+/// Of a kind that is judged, what is asked for at all.
+pub(crate) fn of_note(kind: Kind) -> Option<&'static str> {
+    (kind == Kind::Event).then_some(EVENTS_OF_NOTE)
 }
 
 /// Which part of which log.
@@ -90,67 +114,75 @@ impl Cluster {
 
     /// All objects of a kind that match, of one namespace or (where it is empty) of all.
     pub async fn list(&self, gvk: &Gvk, namespace: &str, labels: Option<&str>) -> Result<Vec<Json>> {
-        Ok(self.list_whole(gvk, namespace, labels, None, |_| {}).await?.items)
+        self.documents(gvk, namespace, Which { labels, fields: None }).await
     }
 
     /// As [`Cluster::list`], by fields: `involvedObject.name=web`.
     pub async fn list_by_field(&self, gvk: &Gvk, namespace: &str, fields: &str) -> Result<Vec<Json>> {
-        Ok(self.list_whole(gvk, namespace, None, Some(fields), |_| {}).await?.items)
+        self.documents(gvk, namespace, Which { labels: None, fields: Some(fields) }).await
     }
 
-    /// Page by page; `each` sees every item before the next page is asked for. A list whose next page is gone begins
-    /// again.
-    pub(crate) async fn list_whole(
+    async fn documents(&self, gvk: &Gvk, namespace: &str, which: Which<'_>) -> Result<Vec<Json>> {
+        let read = |answer: &[u8]| {
+            let mut answer = serde_json::from_slice::<Json>(answer).ok().filter(Json::is_object)?;
+            let Json::Array(mut items) = answer["items"].take() else { return None };
+            for item in items.iter_mut().filter_map(Json::as_object_mut) {
+                item.entry("apiVersion").or_insert_with(|| gvk.api_version().into());
+                item.entry("kind").or_insert_with(|| gvk.kind.as_str().into());
+            }
+            let text = |name: &str| answer["metadata"][name].as_str().unwrap_or_default().to_owned();
+            Some(Part { items, rest: text("continue"), resource_version: text("resourceVersion") })
+        };
+        Ok(self.list_whole(gvk, namespace, which, read).await?.items)
+    }
+
+    /// All objects of a kind by which workloads are judged, without those that say nothing. One that cannot be read is
+    /// left out.
+    pub(crate) async fn objects(&self, kind: Kind, namespace: &str) -> Result<Listed<Object>> {
+        let read = |answer: &[u8]| {
+            let Page { objects, rest, resource_version, .. } = Page::read(kind, answer).ok()?;
+            Some(Part { items: objects, rest, resource_version })
+        };
+        self.list_whole(&kind.into(), namespace, Which { labels: None, fields: of_note(kind) }, read).await
+    }
+
+    /// Page by page, each read before the next one is asked for. A list whose next page is gone begins again.
+    async fn list_whole<T>(
         &self,
         gvk: &Gvk,
         namespace: &str,
-        labels: Option<&str>,
-        fields: Option<&str>,
-        each: impl Fn(&mut Json),
-    ) -> Result<Listed> {
+        which: Which<'_>,
+        read: impl Fn(&[u8]) -> Option<Part<T>>,
+    ) -> Result<Listed<T>> {
         let resource = self.resource(gvk).await?;
+        let subject = subject("list", &resource, namespace, "");
         let mut page = Some(PAGE);
         'whole: loop {
             let mut items = Vec::new();
-            let mut next = String::new();
+            let mut rest = String::new();
             loop {
-                let mut call =
-                    Call::get(subject("list", &resource, namespace, ""), resource.collection(namespace));
-                call.query.extend(labels.map(|text| ("labelSelector", text.to_owned())));
-                call.query.extend(fields.map(|text| ("fieldSelector", text.to_owned())));
+                let mut call = Call::get(subject.clone(), resource.collection(namespace));
+                call.query.extend(which.labels.map(|text| ("labelSelector", text.to_owned())));
+                call.query.extend(which.fields.map(|text| ("fieldSelector", text.to_owned())));
                 call.query.extend(page.map(|page| ("limit", page.to_string())));
-                if !next.is_empty() {
-                    call.query.push(("continue", std::mem::take(&mut next)));
+                if !rest.is_empty() {
+                    call.query.push(("continue", rest));
                 }
-                let mut answer = match self.json(call).await {
+                let answer = match self.bytes(call).await {
                     Err(Error::Expired { .. }) if !items.is_empty() && page.is_some() => {
                         // The rest is gone: everything at once cannot go.
                         page = None;
                         continue 'whole;
                     }
-                    answer => answer?,
+                    answer => answer?.1,
                 };
-                let Json::Array(found) = answer["items"].take() else {
-                    return Err(Error::Malformed {
-                        subject: subject("list", &resource, namespace, "").into(),
-                        reason: "a list without items".to_owned(),
-                    });
-                };
-                items.reserve(found.len());
-                for mut item in found {
-                    if let Some(item) = item.as_object_mut() {
-                        item.entry("apiVersion").or_insert_with(|| gvk.api_version().into());
-                        item.entry("kind").or_insert_with(|| gvk.kind.as_str().into());
-                    }
-                    each(&mut item);
-                    items.push(item);
-                }
-                let metadata = &answer["metadata"];
-                next = metadata["continue"].as_str().unwrap_or_default().to_owned();
-                if next.is_empty() {
-                    let resource_version =
-                        metadata["resourceVersion"].as_str().unwrap_or_default().to_owned();
-                    return Ok(Listed { items, resource_version });
+                let part = read(&answer);
+                let part =
+                    part.ok_or_else(|| self.unreadable(subject.clone(), &answer, "a list without items"))?;
+                items.extend(part.items);
+                rest = part.rest;
+                if rest.is_empty() {
+                    return Ok(Listed { items, resource_version: part.resource_version });
                 }
             }
         }

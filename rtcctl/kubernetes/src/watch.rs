@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use kernel::Timestamp;
-use rollout::objects::Kind;
+use rollout::objects::{Kind, Object};
 use rollout::world::{Heard, Target, World};
 use serde_json::Value as Json;
 use tokio::sync::mpsc;
@@ -19,7 +19,7 @@ use tokio::task::JoinSet;
 use crate::cluster::{Call, Cluster};
 use crate::kinds::{Gvk, Scope};
 use crate::lines::Lines;
-use crate::read::subject;
+use crate::read::{of_note, subject};
 use crate::{Error, Result};
 
 /// The server ends a watch after this; the next goes on from there.
@@ -39,7 +39,7 @@ pub enum News {
     /// All of a kind.
     Listed {
         kind: Kind,
-        items: Vec<Json>,
+        objects: Vec<Object>,
     },
     /// One change: `{"type":"MODIFIED","object":{…}}`.
     Line {
@@ -82,8 +82,8 @@ impl News {
     /// Tells a world. Objects that cannot be read are passed by.
     pub fn tell(&self, world: &mut World, now: Timestamp) -> Told {
         match self {
-            News::Listed { kind, items } => {
-                world.listed(*kind, items, now);
+            News::Listed { kind, objects } => {
+                world.replace(*kind, objects.clone(), now);
                 Told::Changed
             }
             News::Line { kind, line } => match world.line(*kind, line, now) {
@@ -163,9 +163,7 @@ impl Cluster {
             .map(|(kind, need)| async move { (kind, need, self.listed(kind, &places(kind, targets)).await) });
         for (kind, need, listed) in futures_util::future::join_all(lists).await {
             match (listed, need) {
-                (Ok((items, _)), _) => {
-                    world.listed(kind, &items, now);
-                }
+                (Ok((objects, _)), _) => world.replace(kind, objects, now),
                 (Err(error), Need::Judged) => return Err(error),
                 (Err(error), Need::Around) => missing.push((kind, error)),
             }
@@ -174,15 +172,15 @@ impl Cluster {
     }
 
     /// All of a kind in some namespaces, and the place of each in its stream.
-    async fn listed(&self, kind: Kind, places: &[String]) -> Result<(Vec<Json>, Vec<String>)> {
-        let mut items = Vec::new();
+    async fn listed(&self, kind: Kind, places: &[String]) -> Result<(Vec<Object>, Vec<String>)> {
+        let mut objects = Vec::new();
         let mut versions = Vec::new();
         for place in places {
-            let mut listed = self.list_whole(&kind.into(), place, None, None, lean).await?;
-            items.append(&mut listed.items);
+            let mut listed = self.objects(kind, place).await?;
+            objects.append(&mut listed.items);
             versions.push(listed.resource_version);
         }
-        Ok((items, versions))
+        Ok((objects, versions))
     }
 }
 
@@ -257,7 +255,7 @@ impl Follower {
     async fn run(mut self) {
         let mut pause = PAUSES.0;
         'lists: loop {
-            let (items, mut versions) = match self.cluster.listed(self.kind, &self.places).await {
+            let (objects, mut versions) = match self.cluster.listed(self.kind, &self.places).await {
                 Ok(listed) => listed,
                 Err(error) => match self.broke(error, &mut pause).await {
                     Some(()) => continue 'lists,
@@ -266,7 +264,7 @@ impl Follower {
             };
             self.has_worked = true;
             self.refusals = 0;
-            if self.sender.send(News::Listed { kind: self.kind, items }).await.is_err() {
+            if self.sender.send(News::Listed { kind: self.kind, objects }).await.is_err() {
                 return;
             }
             let mut is_broken = false;
@@ -395,6 +393,7 @@ impl Follower {
             ("resourceVersion", version.to_owned()),
             ("timeoutSeconds", WATCH_FOR.as_secs().to_string()),
         ];
+        call.query.extend(of_note(self.kind).map(|fields| ("fieldSelector", fields.to_owned())));
         Ok(Lines::new(self.cluster.open(&call).await?.into_body(), LINE_BYTES))
     }
 }

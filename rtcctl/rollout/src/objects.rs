@@ -5,6 +5,7 @@
 
 mod around;
 mod meta;
+mod page;
 mod pod;
 mod workload;
 
@@ -14,6 +15,7 @@ use serde_json::Value as Json;
 
 pub use around::*;
 pub use meta::{Condition, Meta, Owner, Status, Uid};
+pub use page::Page;
 pub use pod::*;
 pub use workload::*;
 
@@ -110,25 +112,7 @@ impl Object {
 
     /// Of a document whose kind is known: the items of a list do not say it.
     pub fn read(kind: Kind, document: &Json) -> Result<Object, Error> {
-        fn of<T: for<'de> Deserialize<'de>>(kind: Kind, document: &Json) -> Result<T, Error> {
-            T::deserialize(document).map_err(|source| Error::Malformed { kind, source })
-        }
-        let object = match kind {
-            Kind::Deployment => Object::Deployment(of(kind, document)?),
-            Kind::StatefulSet => Object::StatefulSet(of(kind, document)?),
-            Kind::DaemonSet => Object::DaemonSet(of(kind, document)?),
-            Kind::Job => Object::Job(of(kind, document)?),
-            Kind::ReplicaSet => Object::ReplicaSet(of(kind, document)?),
-            Kind::Pod => Object::Pod(Box::new(of(kind, document)?)),
-            Kind::HorizontalPodAutoscaler => Object::Scaler(of(kind, document)?),
-            Kind::PodDisruptionBudget => Object::Budget(of(kind, document)?),
-            Kind::Node => Object::Node(of(kind, document)?),
-            Kind::Event => Object::Event(of(kind, document)?),
-        };
-        if object.meta().uid.is_empty() {
-            return Err(Error::Nameless(kind));
-        }
-        Ok(object)
+        deserialized(kind, document)
     }
 
     pub fn kind(&self) -> Kind {
@@ -171,6 +155,30 @@ impl Object {
             _ => None,
         }
     }
+}
+
+/// From a tree or from text.
+fn deserialized<'de, D>(kind: Kind, document: D) -> Result<Object, Error>
+where
+    D: Deserializer<'de, Error = serde_json::Error>,
+{
+    let object = match kind {
+        Kind::Deployment => Deployment::deserialize(document).map(Object::Deployment),
+        Kind::StatefulSet => StatefulSet::deserialize(document).map(Object::StatefulSet),
+        Kind::DaemonSet => DaemonSet::deserialize(document).map(Object::DaemonSet),
+        Kind::Job => Job::deserialize(document).map(Object::Job),
+        Kind::ReplicaSet => ReplicaSet::deserialize(document).map(Object::ReplicaSet),
+        Kind::Pod => Pod::deserialize(document).map(|pod| Object::Pod(Box::new(pod))),
+        Kind::HorizontalPodAutoscaler => Scaler::deserialize(document).map(Object::Scaler),
+        Kind::PodDisruptionBudget => Budget::deserialize(document).map(Object::Budget),
+        Kind::Node => Node::deserialize(document).map(Object::Node),
+        Kind::Event => Event::deserialize(document).map(Object::Event),
+    };
+    let object = object.map_err(|source| Error::Malformed { kind, source })?;
+    if object.meta().uid.is_empty() {
+        return Err(Error::Nameless(kind));
+    }
+    Ok(object)
 }
 
 /// Null as absent: some clients write it.

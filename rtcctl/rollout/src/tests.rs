@@ -10,6 +10,7 @@ mod failures;
 mod laws;
 mod layout;
 mod lifecycles;
+mod pages;
 mod streams;
 mod worlds;
 

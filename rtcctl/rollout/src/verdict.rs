@@ -121,6 +121,9 @@ pub enum Verdict {
     /// Something stands in the way that may pass.
     Waiting {
         cause: Cause,
+        /// What else does.
+        #[serde(default)]
+        others: Vec<Cause>,
         progress: Progress,
     },
     Done {
@@ -149,6 +152,15 @@ impl Verdict {
             Verdict::Waiting { cause, .. } | Verdict::Failed { cause, .. } => Some(cause),
             Verdict::Progress { .. } | Verdict::Done { .. } => None,
         }
+    }
+
+    /// Everything that is wrong, what decides first.
+    pub fn causes(&self) -> impl Iterator<Item = &Cause> {
+        let others = match self {
+            Verdict::Waiting { others, .. } | Verdict::Failed { others, .. } => others.as_slice(),
+            Verdict::Progress { .. } | Verdict::Done { .. } => &[],
+        };
+        self.cause().into_iter().chain(others)
     }
 
     pub fn code(&self) -> Option<Code> {
@@ -276,7 +288,7 @@ fn timed(
         return Verdict::Failed { cause, others: causes, progress };
     }
     match first {
-        Some(cause) => Verdict::Waiting { cause, progress },
+        Some(cause) => Verdict::Waiting { cause, others: causes, progress },
         None => Verdict::Progress { progress },
     }
 }
@@ -394,22 +406,24 @@ pub fn judge_all(applied: &[Applied], rules: &Rules, world: &World, now: Timesta
             .collect::<Vec<_>>()
             .join("; "),
     };
-    let failed = each.iter().find_map(|(_, verdict)| match verdict {
-        Verdict::Failed { cause, others, .. } => Some((cause.clone(), others.clone())),
-        _ => None,
-    });
-    let waiting = each.iter().find_map(|(_, verdict)| match verdict {
-        Verdict::Waiting { cause, .. } => Some(cause.clone()),
-        _ => None,
-    });
-    let verdict = if let Some((cause, others)) = failed {
-        Verdict::Failed { cause, others, progress }
-    } else if each.iter().all(|(_, verdict)| verdict.is_done()) {
-        Verdict::Done { progress }
-    } else if let Some(cause) = waiting {
-        Verdict::Waiting { cause, progress }
-    } else {
-        Verdict::Progress { progress }
+    let failed = each.iter().position(|(_, verdict)| verdict.is_failed());
+    let decisive = failed.or_else(|| each.iter().position(|(_, verdict)| verdict.cause().is_some()));
+    let verdict = match decisive {
+        None if each.iter().all(|(_, verdict)| verdict.is_done()) => Verdict::Done { progress },
+        None => Verdict::Progress { progress },
+        Some(at) => {
+            // Of the one that decides first, then of all others.
+            let rest = each.iter().enumerate().filter(|(index, _)| *index != at).map(|(_, one)| one);
+            let mut causes =
+                each.iter().skip(at).take(1).chain(rest).flat_map(|(_, verdict)| verdict.causes()).cloned();
+            match causes.next() {
+                Some(cause) if failed.is_some() => {
+                    Verdict::Failed { cause, others: causes.collect(), progress }
+                }
+                Some(cause) => Verdict::Waiting { cause, others: causes.collect(), progress },
+                None => Verdict::Progress { progress },
+            }
+        }
     };
     Whole { each, verdict }
 }

@@ -136,22 +136,29 @@ impl World {
     /// The whole of a kind, after a connection or after 410: what is not in it is gone. Items that cannot be read are
     /// left out and reported.
     pub fn listed(&mut self, kind: Kind, items: &[Json], now: Timestamp) -> Vec<Error> {
-        let mut errors = Vec::new();
-        let mut present = BTreeSet::new();
+        let (mut objects, mut errors) = (Vec::with_capacity(items.len()), Vec::new());
         for item in items {
             match Object::read(kind, item) {
-                Ok(object) => {
-                    present.insert(object.meta().uid.clone());
-                    // It cannot fail for an object that was read.
-                    let _ = self.take(Change::Put, object, now);
-                }
+                Ok(object) => objects.push(object),
                 Err(error) => errors.push(error),
             }
+        }
+        self.replace(kind, objects, now);
+        errors
+    }
+
+    /// As [`World::listed`], of objects that have been read.
+    pub fn replace(&mut self, kind: Kind, objects: Vec<Object>, now: Timestamp) {
+        let mut present = BTreeSet::new();
+        for object in objects {
+            present.insert(object.meta().uid.clone());
+            // It cannot fail for an object that was read.
+            let _ = self.take(Change::Put, object, now);
         }
         if kind == Kind::Event {
             // Events expire one by one; a list without one says nothing about what it told.
             self.freshness.insert(kind, Freshness { listed: true, broken_since: None });
-            return errors;
+            return;
         }
         let gone: Vec<Uid> = self
             .entries
@@ -166,7 +173,6 @@ impl World {
             self.foreign.retain(|uid| present.contains(uid));
         }
         self.freshness.insert(kind, Freshness { listed: true, broken_since: None });
-        errors
     }
 
     /// The watch of a kind ended: what is known of it may be old from now on.

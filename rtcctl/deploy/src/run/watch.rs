@@ -8,7 +8,7 @@ use kubernetes::read::{Life, LogRequest};
 use kubernetes::watch::News;
 use rollout::code::Code;
 use rollout::objects::Uid;
-use rollout::verdict::{Applied, Rules, Verdict, Whole, judge_all};
+use rollout::verdict::{Applied, Rules, Whole, judge_all};
 use rollout::world::{Target, World};
 
 use super::{Error, Result};
@@ -120,12 +120,8 @@ impl<'a> Watch<'a> {
                 Code::Crashed | Code::InitFailed | Code::OutOfMemory | Code::JobFailed | Code::StartupProbe
             )
         };
-        let others = match &whole.verdict {
-            Verdict::Failed { others, .. } => others.as_slice(),
-            _ => &[],
-        };
         let mut wanted = Vec::new();
-        for cause in whole.verdict.cause().into_iter().chain(others).filter(crashed) {
+        for cause in whole.verdict.causes().filter(crashed) {
             for about in cause.about.iter().take(2) {
                 if let Some(container) = &about.container
                     && self.read.insert((about.uid.clone(), container.clone()))

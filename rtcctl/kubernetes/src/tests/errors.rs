@@ -248,12 +248,12 @@ async fn a_service_inside_is_asked_through_the_api() {
 #[tokio::test]
 async fn a_list_whose_rest_is_gone_begins_again() {
     let api = Api::new();
-    for number in 0..450 {
+    for number in 0..600 {
         api.given(&config_map("default", &format!("m{number:04}"), json!({})));
     }
     api.fault("GET", "continue=", What::Status(410, "too old".to_owned()), 1);
     let all = api.cluster().list(&config_maps(), "default", None).await.unwrap();
-    assert_eq!(all.len(), 450);
+    assert_eq!(all.len(), 600);
     let pages: Vec<String> = api.asked().into_iter().map(|one| one.path).collect();
     assert_eq!(pages.len(), 3, "{pages:?}");
     assert!(!pages[2].contains("limit"), "{pages:?}");

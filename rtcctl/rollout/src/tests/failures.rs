@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::code::{Code, Ending};
 use crate::failure::Finality;
+use crate::verdict::judge_all;
 
 #[derive(Debug, Deserialize)]
 struct Case {
@@ -207,4 +208,19 @@ fn what_ends_a_rollout_is_told_before_what_may_pass() {
     let Verdict::Failed { cause, others, .. } = played.verdict(at(4)) else { unreachable!("not failed") };
     assert_eq!(cause.code, Code::ImageMissing);
     assert_eq!(others.iter().map(|cause| cause.code).collect::<Vec<_>>(), [Code::NoRoom]);
+}
+
+#[test]
+fn what_may_pass_is_told_beside_what_may_pass() {
+    let mut played = base();
+    let find = |name: &str| cases().into_iter().find(|case| case.name == name).unwrap();
+    for line in find("no room").observed.iter().chain(&find("a quota that is used up").observed) {
+        played.hear(line);
+    }
+    let verdict = played.verdict(at(4));
+    assert!(!verdict.is_settled(), "{verdict:?}");
+    let codes: BTreeSet<Code> = verdict.causes().map(|cause| cause.code).collect();
+    assert_eq!(codes, BTreeSet::from([Code::NoRoom, Code::QuotaExceeded]));
+    let whole = judge_all(std::slice::from_ref(&played.applied), &played.rules, &played.world, at(4));
+    assert_eq!(whole.verdict.causes().count(), 2);
 }
