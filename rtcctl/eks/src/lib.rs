@@ -8,6 +8,7 @@ mod addons;
 pub mod capacity;
 mod cluster;
 mod concern;
+mod entries;
 mod images;
 mod info;
 pub mod kubeconfig;
@@ -24,6 +25,7 @@ pub use aws::{Error, Kind, Result};
 pub use capacity::Capacity;
 pub use cluster::{Cluster, Endpoint, Issue};
 pub use concern::{Concern, Severity, What};
+pub use entries::{Admission, Entry, Identity, Policy};
 pub use images::Series;
 pub use info::{Info, Insight, Support};
 pub use nodes::{Group, Instance, Nodes};
@@ -33,11 +35,12 @@ use aws_config::SdkConfig;
 use aws_sdk_eks::primitives::DateTime;
 use kernel::Timestamp;
 
-/// EKS and EC2 of one account and region.
+/// EKS, EC2 and STS of one account and region.
 #[derive(Debug, Clone)]
 pub struct Eks {
     eks: aws_sdk_eks::Client,
     ec2: aws_sdk_ec2::Client,
+    sts: aws_sdk_sts::Client,
     region: String,
 }
 
@@ -47,6 +50,7 @@ impl Eks {
         Self {
             eks: aws_sdk_eks::Client::new(config),
             ec2: aws_sdk_ec2::Client::new(config),
+            sts: aws_sdk_sts::Client::new(config),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
         }
     }

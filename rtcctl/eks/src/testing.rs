@@ -1,4 +1,4 @@
-//! An AWS to be tested against: EKS and EC2 as their references document them, over HTTP, with a healthy cluster in it.
+//! An AWS to be tested against: EKS, EC2 and STS as their references document them, over HTTP, with a healthy cluster in it.
 //!
 //! Invariant: what a test did not put there is answered as AWS answers about what there is not.
 
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 
 use crate::Eks;
 
-pub use world::{CLUSTER, REGION, ca_pem, instance};
+pub use world::{CLUSTER, OPERATOR, REGION, ca_pem, entry_at, instance};
 
 pub const ACCESS_KEY: &str = "AKIDEXAMPLE";
 pub const SECRET_KEY: &str = "not-a-secret";
@@ -112,7 +112,16 @@ impl Aws {
         self.put(&format!("ec2 {action}"), Answer { status: 200, code: None, body });
     }
 
-    /// Refuses: an address of EKS, or `ec2 ACTION`.
+    /// Who STS takes us for.
+    pub fn we_are(&self, arn: &str) {
+        let body = format!(
+            "<GetCallerIdentityResponse><GetCallerIdentityResult><Arn>{arn}</Arn><UserId>AROAEXAMPLE:x</UserId>\
+             <Account>123456789012</Account></GetCallerIdentityResult></GetCallerIdentityResponse>"
+        );
+        self.put("sts GetCallerIdentity", Answer { status: 200, code: None, body });
+    }
+
+    /// Refuses: an address of EKS, `ec2 ACTION`, or `sts GetCallerIdentity`.
     pub fn refuse(&self, address: &str, status: u16, code: &str, message: &str) {
         let answer = Answer { status, code: Some(code.to_owned()), body: message.to_owned() };
         self.put(address, answer);
@@ -137,23 +146,34 @@ impl Aws {
         let body = body.collect().await.map(|body| body.to_bytes()).unwrap_or_default();
         let body = String::from_utf8_lossy(&body).into_owned();
         let action = body.split('&').find_map(|pair| pair.strip_prefix("Action="));
-        let (address, is_ec2) = match action {
-            Some(action) if path == "/" => (format!("ec2 {action}"), true),
-            _ => (format!("{} {path}", head.method), false),
+        let (address, form) = match action {
+            Some("GetCallerIdentity") if path == "/" => ("sts GetCallerIdentity".to_owned(), Form::Sts),
+            Some(action) if path == "/" => (format!("ec2 {action}"), Form::Ec2),
+            _ => (format!("{} {path}", head.method), Form::Eks),
         };
         let mut state = self.state();
         state.asked.push(address.clone());
-        let answer = state.answers.get(&address).cloned().unwrap_or_else(|| nothing(is_ec2, &path));
+        let answer = state.answers.get(&address).cloned().unwrap_or_else(|| nothing(form, &path));
         drop(state);
-        answer.response(is_ec2)
+        answer.response(form)
     }
 }
 
+/// How a service speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Eks,
+    Ec2,
+    Sts,
+}
+
 /// "Common error types": what there is not.
-fn nothing(is_ec2: bool, path: &str) -> Answer {
-    let (status, code, message) = match is_ec2 {
-        true => (400, "InvalidAction", "the action is not valid for this endpoint".to_owned()),
-        false => {
+fn nothing(form: Form, path: &str) -> Answer {
+    let (status, code, message) = match form {
+        Form::Ec2 | Form::Sts => {
+            (400, "InvalidAction", "the action is not valid for this endpoint".to_owned())
+        }
+        Form::Eks => {
             let name = path.split('/').nth(2).unwrap_or_default();
             (404, "ResourceNotFoundException", format!("No cluster found for name: {name}."))
         }
@@ -162,17 +182,22 @@ fn nothing(is_ec2: bool, path: &str) -> Answer {
 }
 
 impl Answer {
-    fn response(self, is_ec2: bool) -> Response<Full<Bytes>> {
-        let kind = if is_ec2 { "text/xml" } else { "application/json" };
+    fn response(self, form: Form) -> Response<Full<Bytes>> {
+        let kind = if form == Form::Eks { "application/json" } else { "text/xml" };
         let mut response = Response::builder().status(self.status).header("content-type", kind);
-        let body = match (self.code, is_ec2) {
+        let body = match (self.code, form) {
             (None, _) => self.body,
-            (Some(code), true) => format!(
+            (Some(code), Form::Ec2) => format!(
                 "<Response><Errors><Error><Code>{code}</Code><Message>{}</Message></Error></Errors>\
                  <RequestID>r-1</RequestID></Response>",
                 self.body
             ),
-            (Some(code), false) => {
+            (Some(code), Form::Sts) => format!(
+                "<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{}</Message></Error>\
+                 <RequestId>r-1</RequestId></ErrorResponse>",
+                self.body
+            ),
+            (Some(code), Form::Eks) => {
                 response = response.header("x-amzn-errortype", code);
                 serde_json::json!({"message": self.body}).to_string()
             }

@@ -1,5 +1,6 @@
 //! What a cluster makes of a token, and what is made of AWS's answers.
 
+mod entries;
 mod failures;
 mod fits;
 mod images;

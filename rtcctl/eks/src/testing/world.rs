@@ -8,6 +8,8 @@ use super::Aws;
 
 pub const CLUSTER: &str = "rtc-dev";
 pub const REGION: &str = "ap-northeast-2";
+/// Who signs for a test, as an access entry names it.
+pub const OPERATOR: &str = "arn:aws:iam::123456789012:role/teams/operator";
 /// Far away: nothing of this ends while anybody tests.
 const FAR: i64 = 4_000_000_000;
 const ZONES: [&str; 3] = ["a", "b", "c"];
@@ -41,6 +43,27 @@ pub(super) fn fill(aws: &Aws) {
     batch["taints"] = json!([{"key": "batch", "value": "yes", "effect": "NO_SCHEDULE"}]);
     aws.eks_answers(&format!("GET {}", at("node-groups/batch")), json!({"nodegroup": batch}));
 
+    aws.we_are("arn:aws:sts::123456789012:assumed-role/operator/somebody");
+    let node_role = "arn:aws:iam::123456789012:role/node";
+    aws.eks_answers(
+        &format!("GET {}", at("access-entries")),
+        json!({"accessEntries": [node_role, OPERATOR]}),
+    );
+    aws.eks_answers(
+        &format!("GET {}", entry_at(OPERATOR)),
+        json!({"accessEntry": {
+            "clusterName": CLUSTER, "principalArn": OPERATOR, "type": "STANDARD", "kubernetesGroups": ["shop"],
+            "username": "arn:aws:sts::123456789012:assumed-role/operator/{{SessionName}}",
+        }}),
+    );
+    let policy = "arn:aws:eks::aws:cluster-access-policy/AmazonEKSClusterAdminPolicy";
+    aws.eks_answers(
+        &format!("GET {}/access-policies", entry_at(OPERATOR)),
+        json!({"clusterName": CLUSTER, "principalArn": OPERATOR, "associatedAccessPolicies": [
+            {"policyArn": policy, "accessScope": {"type": "cluster", "namespaces": []}},
+        ]}),
+    );
+
     let nodes: String =
         ZONES.iter().enumerate().map(|(index, zone)| instance(index, zone, "running", 5, 0)).collect();
     aws.ec2_answers("DescribeInstances", &format!("<reservationSet><item><reservationId>r-1</reservationId><instancesSet>{nodes}</instancesSet></item></reservationSet>"));
@@ -68,6 +91,12 @@ pub(super) fn fill(aws: &Aws) {
     ]
     .map(|name| format!("<item><imageId>ami-1</imageId><name>{name}</name></item>"));
     aws.ec2_answers("DescribeImages", &format!("<imagesSet>{}</imagesSet>", images.concat()));
+}
+
+/// Where EKS has the access entry of a principal.
+pub fn entry_at(principal: &str) -> String {
+    let escaped = principal.replace(':', "%3A").replace('/', "%2F");
+    format!("/clusters/{CLUSTER}/access-entries/{escaped}")
 }
 
 fn cluster() -> Value {
