@@ -7,4 +7,5 @@ mod forms;
 mod ground;
 mod guards;
 mod killed;
+mod recognised;
 mod rolling;

@@ -61,7 +61,7 @@ async fn meant(context: &Context) -> Result<Access> {
             Ok(Access::Kubeconfig { path: Some(path), context: None })
         }
         // What an operator has for every environment says where to look, and nothing of this one.
-        (None, _) | (Some(_), Origin::User(..)) if is_named_otherwise => of_eks(context).await,
+        (None, _) | (Some(_), Origin::User(..)) if is_named_otherwise => way_of_eks(context).await,
         (Some(path), origin) => {
             let message = format!("{} (from {origin}) says where to look, not which cluster", path.display());
             Err(Error::new(&codes::KUB001, message)
@@ -95,7 +95,17 @@ fn usual_file(context: &Context) -> Option<PathBuf> {
     }
 }
 
-async fn of_eks(context: &Context) -> Result<Access> {
+/// The cluster of EKS that the environment has, for questions to AWS about it; `None` where it has none.
+pub async fn of_eks(context: &Context) -> Option<eks_access::Target> {
+    let config = &context.config;
+    let is_of_infrastructure = config.text("context").is_none() && config.path_of("terraform").is_some();
+    match config.text("cluster").is_some() || is_of_infrastructure {
+        true => eks_access::target(context).await.ok(),
+        false => None,
+    }
+}
+
+async fn way_of_eks(context: &Context) -> Result<Access> {
     let target = eks_access::target(context).await?;
     match target.way(context).await {
         Ok(way) => Ok(way),

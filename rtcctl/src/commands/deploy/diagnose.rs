@@ -3,6 +3,7 @@
 //! Invariants: only what is wrong now is told; another layer is asked only about trouble that it can explain; what a
 //! layer does not answer is said and hides nothing; no value of a secret is shown.
 
+mod cloud;
 mod nodes;
 mod registry;
 mod revisions;
@@ -53,7 +54,16 @@ struct Trouble {
 }
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
-    Box::pin(within(context, look(args, context))).await
+    let looking = async {
+        match Box::pin(look(args, context)).await {
+            // Who is let in, and to what, is EKS's to say.
+            Err(error) if [codes::KUB002.id, codes::KUB003.id].contains(&error.code().id) => {
+                Err(cloud::explained(error, context).await)
+            }
+            looked => looked,
+        }
+    };
+    Box::pin(within(context, looking)).await
 }
 
 async fn look(args: Args, context: &Context) -> Result<Report> {
@@ -62,8 +72,14 @@ async fn look(args: Args, context: &Context) -> Result<Report> {
     let targets = targets::find(&args.which, targets::Of::Anybody, &cluster, &namespace).await?;
     let snapshot = cluster.look(&targets, context.clock.now()).await.map_err(access::failed)?;
     let mut troubles = troubles(&snapshot.world, context);
+    let known: Vec<Code> = troubles.iter().map(|trouble| trouble.code).collect();
+    let cloud = Box::pin(cloud::ask(&known, &cluster, context)).await;
     for trouble in &mut troubles {
         trouble.seen = ask(trouble, &snapshot.world, &cluster, context).await;
+        if let Some(cloud) = &cloud {
+            let node = pod_of(trouble, &snapshot.world).map_or("", |(pod, _)| pod.spec.node.as_str());
+            trouble.seen.extend(cloud.about(trouble.code, node));
+        }
     }
     let mut report = report(&troubles, &cluster, &namespace, targets.len(), context.screen);
     for (kind, error) in &snapshot.missing {
@@ -109,13 +125,17 @@ fn troubles(world: &World, context: &Context) -> Vec<Trouble> {
     troubles
 }
 
+/// A pod that it befell, and which of its containers.
+fn pod_of<'a>(trouble: &'a Trouble, world: &'a World) -> Option<(&'a Pod, Option<&'a str>)> {
+    trouble.about.iter().find_map(|about| match world.object(&about.uid) {
+        Some(Object::Pod(pod)) => Some((&**pod, about.container.as_deref())),
+        _ => None,
+    })
+}
+
 /// Asks the layers that can explain it.
 async fn ask(trouble: &Trouble, world: &World, cluster: &Cluster, context: &Context) -> Vec<String> {
-    let pod = trouble.about.iter().find_map(|about| match world.object(&about.uid) {
-        Some(Object::Pod(pod)) => Some((pod, about.container.as_deref())),
-        _ => None,
-    });
-    let Some((pod, container)) = pod else { return Vec::new() };
+    let Some((pod, container)) = pod_of(trouble, world) else { return Vec::new() };
     match trouble.code {
         Code::ImageMissing
         | Code::PlatformMissing

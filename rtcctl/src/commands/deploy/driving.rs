@@ -10,6 +10,9 @@ use ::deploy::port::Port;
 use ::deploy::run::{self, Book, Driver, End, News, Plan, Word};
 use journal::Start;
 use kubernetes::write::Change;
+use rollout::code::Code as Wrong;
+use rollout::evidence::masked_text;
+use rollout::failure::Cause;
 use rollout::lifecycle::{Failure, State, Step};
 use rollout::verdict::Whole;
 use serde_json::{Value, json};
@@ -304,8 +307,8 @@ struct Teller<'a> {
     pods: std::sync::Mutex<Option<Counts>>,
 }
 
-/// New pods available, wanted and old ones left, and what is wrong.
-type Counts = (u32, u32, u32, Option<rollout::code::Code>);
+/// New pods available, wanted and old ones left, and everything that is wrong.
+type Counts = (u32, u32, u32, Vec<Wrong>);
 
 impl<'a> Teller<'a> {
     fn new(context: &'a Context) -> Self {
@@ -354,12 +357,26 @@ impl<'a> Teller<'a> {
             News::Deleted(id) => self.with(|task| task.state(format!("deleted {id}"))),
             News::Pods(whole) => {
                 let progress = whole.verdict.progress();
-                let counts = (progress.available, progress.desired, progress.old_left, whole.verdict.code());
-                let said =
-                    self.pods.lock().unwrap_or_else(std::sync::PoisonError::into_inner).replace(counts);
+                let mut codes: Vec<Wrong> = whole.verdict.causes().map(|cause| cause.code).collect();
+                codes.sort_unstable();
+                codes.dedup();
+                let counts = (progress.available, progress.desired, progress.old_left, codes.clone());
+                let said = self
+                    .pods
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner)
+                    .replace(counts.clone());
+                let known = said.as_ref().map_or(&[][..], |(.., codes)| codes.as_slice());
+                for cause in whole.verdict.causes().filter(|cause| !known.contains(&cause.code)) {
+                    // Of several with one code the first stands for all.
+                    if let Ok(at) = codes.binary_search(&cause.code) {
+                        codes.remove(at);
+                        self.context.progress.event("trouble", &trouble(cause));
+                    }
+                }
                 self.with(|task| {
                     task.position(u64::from(progress.available), u64::from(progress.desired));
-                    match said == Some(counts) {
+                    match said.as_ref() == Some(&counts) {
                         true => task.show(pods(whole)),
                         false => task.state(pods(whole)),
                     }
@@ -420,8 +437,26 @@ fn pods(whole: &Whole) -> String {
         "{} of {} new pods available, {} old left",
         progress.available, progress.desired, progress.old_left
     );
-    match whole.verdict.cause() {
-        Some(cause) => format!("{counts}: {} {}", cause.code, cause.why),
-        None => counts,
+    let mut text = counts;
+    let mut told: Vec<Wrong> = Vec::new();
+    for cause in whole.verdict.causes() {
+        if !told.contains(&cause.code) {
+            let sign = if told.is_empty() { ": " } else { "; " };
+            text.push_str(&format!("{sign}{} {}", cause.code, masked_text(&cause.why)));
+            told.push(cause.code);
+        }
     }
+    text
+}
+
+/// Of something that is wrong, for programs that follow.
+fn trouble(cause: &Cause) -> [(&'static str, Value); 5] {
+    let about = cause.about.first();
+    [
+        ("code", cause.code.id().into()),
+        ("final", cause.is_final().into()),
+        ("why", masked_text(&cause.why).into()),
+        ("about", about.map_or(Value::Null, |about| format!("{}/{}", about.kind.name(), about.name).into())),
+        ("befell", cause.about.len().into()),
+    ]
 }

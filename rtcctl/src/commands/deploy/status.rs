@@ -4,9 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crossterm::event::{Event, KeyCode, KeyModifiers};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
+use kernel::Clock;
 use kubernetes::Cluster;
 use kubernetes::watch::{Feed, News, Told};
+use ratatui::Terminal;
+use ratatui::backend::Backend;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line as Drawn, Span, Text};
 use rollout::failure::Allowance;
@@ -22,9 +25,9 @@ use crate::codes;
 use crate::context::{Context, Screen};
 use crate::error::{Error, Result};
 use crate::exit::{self, Exit};
-use crate::metrics::watch::{FullScreen, Raw};
+use crate::metrics::watch::{FullScreen, Paint, Raw};
 use crate::output::{Finding, Format, Report, Severity};
-use crate::signals::Signal;
+use crate::signals::{Interrupts, Signal};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -123,13 +126,25 @@ struct Watched<'a> {
     namespace: &'a str,
     world: World,
     feed: Feed,
-    context: &'a Context,
+    clock: &'a dyn Clock,
     /// What is not to be had.
     missing: BTreeMap<Kind, kubernetes::Error>,
     broken: BTreeMap<Kind, kubernetes::Error>,
 }
 
-impl Watched<'_> {
+impl<'a> Watched<'a> {
+    fn begin(cluster: &'a Cluster, namespace: &'a str, targets: Vec<Target>, clock: &'a dyn Clock) -> Self {
+        Self {
+            cluster,
+            namespace,
+            feed: cluster.watch(&targets),
+            world: World::new(targets),
+            clock,
+            missing: BTreeMap::new(),
+            broken: BTreeMap::new(),
+        }
+    }
+
     /// Takes a piece of news and all that has come with it.
     fn take(&mut self, first: News) -> Told {
         let mut told = Told::Same;
@@ -147,7 +162,7 @@ impl Watched<'_> {
                 }
                 News::Line { .. } => {}
             }
-            if news.tell(&mut self.world, self.context.clock.now()) == Told::Changed {
+            if news.tell(&mut self.world, self.clock.now()) == Told::Changed {
                 told = Told::Changed;
             }
             next = self.feed.ready();
@@ -156,7 +171,7 @@ impl Watched<'_> {
     }
 
     fn rows(&self) -> Vec<Row> {
-        rows(&self.world, &Allowance::default(), self.context.clock.now())
+        rows(&self.world, &Allowance::default(), self.clock.now())
     }
 
     fn is_complete(&self) -> bool {
@@ -177,41 +192,59 @@ async fn watch(
     namespace: &str,
     context: &Context,
 ) -> Result<Report> {
-    let mut watched = Watched {
-        cluster,
-        namespace,
-        feed: cluster.watch(&targets),
-        world: World::new(targets),
-        context,
-        missing: BTreeMap::new(),
-        broken: BTreeMap::new(),
+    let mut watched = Watched::begin(cluster, namespace, targets, &*context.clock);
+    let paint = match (context.format, context.screen) {
+        (Format::Table | Format::Wide, Screen::Plain) => Some(Paint::Plain),
+        (Format::Table | Format::Wide, Screen::Coloured) => Some(Paint::Coloured),
+        _ => None,
     };
-    let is_drawn = matches!(context.format, Format::Table | Format::Wide) && context.screen != Screen::None;
-    let ended = if is_drawn { on_screen(&mut watched).await? } else { as_lines(&mut watched).await? };
+    let ended = match paint {
+        Some(paint) => {
+            let mut screen = FullScreen::enter(context.stdout.clone(), Raw::On)?;
+            let keys = crossterm::event::EventStream::new();
+            redrawn(&mut watched, paint, &mut screen.terminal, keys, &context.interrupts).await?
+        }
+        None => as_lines(&mut watched, context).await?,
+    };
     Ok(Report::already_written(COMMAND, ended))
 }
 
-async fn on_screen(watched: &mut Watched<'_>) -> Result<Exit> {
-    let context = watched.context;
-    let mut screen = FullScreen::enter(context.stdout.clone(), Raw::On)?;
-    let mut keys = crossterm::event::EventStream::new();
+/// Draws what is new and listens to the keyboard until somebody has seen enough.
+async fn redrawn<B: Backend>(
+    watched: &mut Watched<'_>,
+    paint: Paint,
+    terminal: &mut Terminal<B>,
+    keys: impl Stream<Item = std::io::Result<Event>>,
+    interrupts: &Interrupts,
+) -> Result<Exit>
+where
+    B::Error: 'static,
+{
+    let mut keys = std::pin::pin!(keys);
     let mut redraw_at = Instant::now();
     loop {
         tokio::select! {
             biased;
-            signal = context.interrupts.wait() => return Ok(signal.exit()),
-            Some(Ok(event)) = keys.next() => {
-                if let Event::Key(key) = event {
-                    match key.code {
-                        KeyCode::Char('q') | KeyCode::Esc => return Ok(exit::DONE),
-                        KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
-                            return Ok(Signal::Interrupt.exit());
+            signal = interrupts.wait() => return Ok(signal.exit()),
+            event = keys.next() => match event {
+                Some(Ok(event)) => {
+                    if let Event::Key(key) = event {
+                        match key.code {
+                            KeyCode::Char('q') | KeyCode::Esc => return Ok(exit::DONE),
+                            KeyCode::Char('c') if key.modifiers.contains(KeyModifiers::CONTROL) => {
+                                return Ok(Signal::Interrupt.exit());
+                            }
+                            _ => {}
                         }
-                        _ => {}
                     }
+                    redraw_at = redraw_at.min(Instant::now() + REDRAW);
                 }
-                redraw_at = redraw_at.min(Instant::now() + REDRAW);
-            }
+                Some(Err(error)) => {
+                    return Err(Error::internal("cannot read the keyboard").with_source(&error));
+                }
+                // Nobody types any more, so nobody watches.
+                None => return Ok(exit::DONE),
+            },
             news = watched.feed.next() => {
                 let Some(news) = news else { return Err(over(watched)) };
                 if watched.take(news) == Told::Changed {
@@ -222,10 +255,9 @@ async fn on_screen(watched: &mut Watched<'_>) -> Result<Exit> {
                 }
             }
             () = sleep_until(redraw_at) => {
-                let is_coloured = context.screen == Screen::Coloured;
-                let drawn = screen.terminal.draw(|frame| {
+                let drawn = terminal.draw(|frame| {
                     let area = frame.area();
-                    frame.render_widget(text(watched, area.width.into(), area.height.into(), is_coloured), area);
+                    frame.render_widget(text(watched, area.width.into(), area.height.into(), paint), area);
                 });
                 drawn.map_err(|error| Error::internal("cannot draw on the terminal").with_source(&error))?;
                 redraw_at = Instant::now() + AGE;
@@ -234,7 +266,7 @@ async fn on_screen(watched: &mut Watched<'_>) -> Result<Exit> {
     }
 }
 
-fn text(watched: &Watched<'_>, width: usize, height: usize, is_coloured: bool) -> Text<'static> {
+fn text(watched: &Watched<'_>, width: usize, height: usize, paint: Paint) -> Text<'static> {
     let rows = watched.rows();
     let mut drawn = vec![Drawn::raw(head(watched.cluster, watched.namespace, &rows))];
     let mut foot: Vec<String> = watched
@@ -248,7 +280,10 @@ fn text(watched: &Watched<'_>, width: usize, height: usize, is_coloured: bool) -
     }
     let room = Room { width, height: Some(height.saturating_sub(1 + foot.len()).max(1)) };
     for line in layout::lines(&rows, room) {
-        let style = if is_coloured { Style::new().fg(paint(line.mark)) } else { Style::new() };
+        let style = match paint {
+            Paint::Coloured => Style::new().fg(colour(line.mark)),
+            Paint::Plain => Style::new(),
+        };
         let mut letters = line.text.chars();
         let first = letters.next().map(String::from).unwrap_or_default();
         drawn.push(Drawn::from(vec![Span::styled(first, style), Span::raw(letters.as_str().to_owned())]));
@@ -257,7 +292,7 @@ fn text(watched: &Watched<'_>, width: usize, height: usize, is_coloured: bool) -
     Text::from(drawn)
 }
 
-fn paint(mark: Mark) -> Color {
+fn colour(mark: Mark) -> Color {
     match mark {
         Mark::Failing => Color::Red,
         Mark::Waiting => Color::Yellow,
@@ -278,8 +313,7 @@ fn over(watched: &Watched<'_>) -> Error {
 type Said = (Mark, String, String, Option<(u32, u32)>);
 
 /// A line for every change, a sign of life otherwise; with `-o json` a document a change.
-async fn as_lines(watched: &mut Watched<'_>) -> Result<Exit> {
-    let context = watched.context;
+async fn as_lines(watched: &mut Watched<'_>, context: &Context) -> Result<Exit> {
     let mut said: BTreeMap<String, Said> = BTreeMap::new();
     let mut last_document = Value::Null;
     let mut look_at: Option<Instant> = None;
@@ -355,3 +389,6 @@ fn changed(rows: &[Row], said: &mut BTreeMap<String, Said>) -> Vec<String> {
     *said = present;
     lines
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! Commands as they are typed.
 
 mod cluster;
+mod eks;
 mod files;
 mod guards;
 mod looking;
+mod told;
