@@ -2,6 +2,7 @@
 //!
 //! What is in [`suite`] is true of every API server: with `RTC_TEST_KUBECONFIG` it is asked of a real one too.
 
+mod answers;
 mod errors;
 mod fields;
 mod following;

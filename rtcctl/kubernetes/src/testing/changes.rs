@@ -3,17 +3,18 @@
 //! Invariants: what may not change is refused with its field; status is changed by nothing but its own path; a change
 //! that is none gets no version.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 
-use super::defaults;
 use super::fields::{self, Outcome};
 use super::store::{
     Done, Keep, Refusal, Store, generation, has_generation, has_status, is_owned_by, is_same, modified,
     patched,
 };
+use super::{defaults, valid};
 use crate::kinds::{Resource, Scope};
 
 impl Store {
@@ -50,7 +51,7 @@ impl Store {
         }
         let merged = match fields::apply(&live, document, manager, is_forced, &time, defaults::settle) {
             Outcome::Merged(merged) => merged,
-            Outcome::Conflicts(conflicts) => return Err(owned_by_others(&conflicts, resource)),
+            Outcome::Conflicts(conflicts) => return Err(owned_by_others(&conflicts, &live)),
         };
         Ok((self.replace(resource, &live, merged, keep)?, false))
     }
@@ -77,9 +78,12 @@ impl Store {
         };
         for field in immutable {
             if live["spec"].get(field) != object["spec"].get(field) {
-                return Err(Refusal::invalid(kind, &name, &format!("spec.{field}"), "field is immutable"));
+                let why = format!("Invalid value: {}: field is immutable", object["spec"][field]);
+                let field = format!("spec.{field}");
+                return Err(Refusal::invalid(&resource.gvk, &name, &field, "FieldValueInvalid", &why));
             }
         }
+        valid::check(resource, &object)?;
         let namespace = live["metadata"]["namespace"].as_str().unwrap_or_default().to_owned();
         if !is_same(live, &object) {
             self.admit_change(kind, &name)?;
@@ -176,10 +180,13 @@ impl Store {
             (&options["preconditions"]["resourceVersion"], &live["metadata"]["resourceVersion"]),
         ] {
             if !wanted.is_null() && wanted != known {
+                let text = |value: &Json| value.as_str().unwrap_or_default().to_owned();
+                let (wanted, known) = (text(wanted), text(known));
                 let why = format!(
-                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {known}"
+                    "the UID in the precondition ({wanted}) does not match the UID in record ({known}). The object might \
+                     have been deleted and then recreated"
                 );
-                return Err(Refusal::conflict(&resource.name(), name, &why));
+                return Err(Refusal::conflict(&resource.gvk.kind, name, &why));
             }
         }
         let mut object = (*live).clone();
@@ -210,6 +217,10 @@ impl Store {
             let end = self.now.plus(Duration::from_secs(grace)).to_string();
             object["metadata"]["deletionTimestamp"] = end.replace(".000Z", "Z").into();
             object["metadata"]["deletionGracePeriodSeconds"] = grace.into();
+            // As `registry/rest/delete.go` does it: to go is something else that is wanted.
+            if generation(&object) > 0 {
+                object["metadata"]["generation"] = (generation(&object) + 1).into();
+            }
             if resource.gvk.kind == "Namespace" {
                 object["status"]["phase"] = "Terminating".into();
             }
@@ -237,12 +248,15 @@ impl Store {
 
 fn check_apply(resource: &Resource, namespace: &str, name: &str, document: &Json) -> Done<()> {
     let bad = |message: String| Err(Refusal::new(400, "BadRequest", message));
-    if document["metadata"]["name"] != name {
-        return bad("the name of the object does not match the name on the URL".to_owned());
+    let named = document["metadata"]["name"].as_str().unwrap_or_default();
+    if named != name {
+        return bad(format!("the name of the object ({named}) does not match the name on the URL ({name})"));
     }
-    let said = &document["metadata"]["namespace"];
-    if resource.scope == Scope::Namespaced && !said.is_null() && said != namespace {
-        return bad("the namespace of the object does not match the namespace on the URL".to_owned());
+    let said = document["metadata"]["namespace"].as_str().unwrap_or_default();
+    if resource.scope == Scope::Namespaced && !said.is_empty() && said != namespace {
+        return bad(format!(
+            "the namespace of the object ({said}) does not match the namespace on the request ({namespace})"
+        ));
     }
     if document["kind"] != resource.gvk.kind.as_str() {
         return bad(format!("the kind of the object is not {}", resource.gvk.kind));
@@ -253,20 +267,47 @@ fn check_apply(resource: &Resource, namespace: &str, name: &str, document: &Json
     Ok(())
 }
 
-fn owned_by_others(conflicts: &[(String, String)], resource: &Resource) -> Refusal {
+/// As `fieldmanager/internal/conflict.go` of the API server says it: who applies is named, who updates also with how and when.
+fn owned_by_others(conflicts: &[(String, String)], live: &Json) -> Refusal {
+    let owners = fields::managers(live);
+    let owner = |field: &str, manager: &str| {
+        let known = owners
+            .iter()
+            .find(|one| one.manager == manager && one.set.iter().any(|path| fields::dotted(path) == *field));
+        match known {
+            Some(one) if one.operation == "Update" => {
+                let through = match one.subresource.as_str() {
+                    "" => String::new(),
+                    subresource => format!(" with subresource \"{subresource}\""),
+                };
+                let version = live["apiVersion"].as_str().unwrap_or_default();
+                format!("\"{manager}\"{through} using {version} at {}", one.time)
+            }
+            _ => format!("\"{manager}\""),
+        }
+    };
     let causes: Vec<Json> = conflicts
         .iter()
         .map(|(field, manager)| {
-            let using = resource.gvk.api_version();
-            json!({
-                "reason": "FieldManagerConflict", "field": field,
-                "message": format!("conflict with \"{manager}\" using {using}"),
-            })
+            let message = format!("conflict with {}", owner(field, manager));
+            json!({ "reason": "FieldManagerConflict", "message": message, "field": field })
         })
         .collect();
     let message = match conflicts {
-        [(field, manager)] => format!("Apply failed with 1 conflict: conflict with \"{manager}\": {field}"),
-        many => format!("Apply failed with {} conflicts", many.len()),
+        [(field, manager)] => {
+            format!("Apply failed with 1 conflict: conflict with {}: {field}", owner(field, manager))
+        }
+        many => {
+            let mut by_owner: BTreeMap<String, Vec<&str>> = BTreeMap::new();
+            for (field, manager) in many {
+                by_owner.entry(owner(field, manager)).or_default().push(field);
+            }
+            let lines = by_owner.iter().flat_map(|(owner, fields)| {
+                let head = format!("conflicts with {owner}:");
+                [head].into_iter().chain(fields.iter().map(|field| format!("- {field}")))
+            });
+            format!("Apply failed with {} conflicts: {}", many.len(), lines.collect::<Vec<_>>().join("\n"))
+        }
     };
     Refusal { details: json!({ "causes": causes }), ..Refusal::new(409, "Conflict", message) }
 }

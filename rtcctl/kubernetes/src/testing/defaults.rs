@@ -40,7 +40,10 @@ pub fn settle(object: &mut Json) {
         "DaemonSet" => pod(&mut object["spec"]["template"]["spec"]),
         "Job" => {
             let spec = &mut object["spec"];
-            default(spec, "completions", json!(1));
+            // Whoever says how many at once leaves it to them when it is done.
+            if spec["parallelism"].is_null() {
+                default(spec, "completions", json!(1));
+            }
             default(spec, "parallelism", json!(1));
             default(spec, "backoffLimit", json!(6));
             pod(&mut spec["template"]["spec"]);
@@ -50,6 +53,10 @@ pub fn settle(object: &mut Json) {
             let spec = &mut object["spec"];
             default(spec, "type", json!("ClusterIP"));
             default(spec, "sessionAffinity", json!("None"));
+            if spec["clusterIP"].is_string() {
+                let addresses = json!([spec["clusterIP"]]);
+                default(spec, "clusterIPs", addresses);
+            }
             for port in spec["ports"].as_array_mut().into_iter().flatten() {
                 default(port, "protocol", json!("TCP"));
                 let own = port["port"].clone();
@@ -79,9 +86,72 @@ fn pod(spec: &mut Json) {
             default(container, "imagePullPolicy", json!(policy));
             default(container, "terminationMessagePath", json!("/dev/termination-log"));
             default(container, "terminationMessagePolicy", json!("File"));
+            default(container, "resources", json!({}));
+            for part in ["requests", "limits"] {
+                for (_, amount) in
+                    container["resources"].get_mut(part).and_then(Json::as_object_mut).into_iter().flatten()
+                {
+                    *amount = canonical(amount);
+                }
+            }
+            for name in ["livenessProbe", "readinessProbe", "startupProbe"] {
+                if let Some(probe) = container.get_mut(name).filter(|probe| probe.is_object()) {
+                    for (field, value) in [
+                        ("failureThreshold", 3),
+                        ("periodSeconds", 10),
+                        ("successThreshold", 1),
+                        ("timeoutSeconds", 1),
+                    ] {
+                        default(probe, field, json!(value));
+                    }
+                    if probe["httpGet"].is_object() {
+                        default(&mut probe["httpGet"], "scheme", json!("HTTP"));
+                    }
+                }
+            }
             for port in container.get_mut("ports").and_then(Json::as_array_mut).into_iter().flatten() {
                 default(port, "protocol", json!("TCP"));
             }
         }
     }
+}
+
+/// An amount as the API writes it: `0.5` is `500m`, `1024Mi` is `1Gi`.
+fn canonical(amount: &Json) -> Json {
+    let text = amount.as_str().map_or_else(|| amount.to_string(), str::to_owned);
+    let binary = ["Ki", "Mi", "Gi", "Ti"];
+    if let Some(at) = binary.iter().position(|unit| text.ends_with(unit))
+        && let Ok(mut number) = text[..text.len() - 2].parse::<u64>()
+    {
+        let mut at = at;
+        while number > 0 && number % 1024 == 0 && at + 1 < binary.len() {
+            (number, at) = (number / 1024, at + 1);
+        }
+        return format!("{number}{}", binary[at]).into();
+    }
+    let milli = match text.strip_suffix('m') {
+        Some(milli) => milli.parse::<u64>().ok(),
+        None => text.parse::<f64>().ok().map(|whole| (whole * 1000.0).round() as u64),
+    };
+    match milli {
+        Some(milli) if milli % 1000 == 0 => (milli / 1000).to_string().into(),
+        Some(milli) => format!("{milli}m").into(),
+        None => amount.clone(),
+    }
+}
+
+/// A job finds its pods by its own uid, unless it is told otherwise.
+pub fn labelled(object: &mut Json, uid: &str) {
+    if object["kind"] != "Job" || object["spec"]["manualSelector"] == true {
+        return;
+    }
+    let name = object["metadata"]["name"].clone();
+    let template = &mut object["spec"]["template"];
+    default(template, "metadata", json!({}));
+    default(&mut template["metadata"], "labels", json!({}));
+    template["metadata"]["labels"]["controller-uid"] = uid.into();
+    template["metadata"]["labels"]["job-name"] = name;
+    let labels = template["metadata"]["labels"].clone();
+    object["spec"]["selector"] = json!({ "matchLabels": { "controller-uid": uid } });
+    default(&mut object["metadata"], "labels", labels);
 }

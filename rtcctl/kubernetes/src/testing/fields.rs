@@ -389,9 +389,13 @@ pub fn managers(object: &Json) -> Vec<Managed> {
 /// Into `metadata.managedFields`; a manager that owns nothing is left out.
 pub fn set_managers(object: &mut Json, managers: &[Managed]) {
     let api_version = object["apiVersion"].clone();
-    let entries: Vec<Json> = managers
-        .iter()
-        .filter(|managed| !managed.set.is_empty())
+    // In the order of `fieldmanager/internal/managedfields.go`: those who apply, the oldest, by name.
+    let mut sorted: Vec<&Managed> = managers.iter().filter(|managed| !managed.set.is_empty()).collect();
+    sorted.sort_by(|one, other| {
+        (&one.operation, &one.time, &one.manager).cmp(&(&other.operation, &other.time, &other.manager))
+    });
+    let entries: Vec<Json> = sorted
+        .into_iter()
         .map(|managed| {
             let mut entry = json!({
                 "manager": managed.manager, "operation": managed.operation, "apiVersion": api_version,

@@ -18,7 +18,9 @@ mod http;
 mod pods;
 mod selectors;
 mod sets;
+pub mod site;
 mod store;
+mod valid;
 mod watches;
 
 use std::collections::HashMap;
@@ -228,18 +230,22 @@ impl Api {
 
     /// As [`Api::cluster`], with tokens.
     pub fn cluster_with(&self, tokens: Option<Arc<dyn crate::Tokens>>) -> Cluster {
-        let api = self.clone();
-        let service = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
-            let api = api.clone();
-            async move { http::answer(api, request).await }
-        });
         Cluster::opened(Opened {
-            client: kube::Client::new(service, "default"),
+            client: self.client(),
             host: "api.test".to_owned(),
             namespace: "default".to_owned(),
             tokens,
             authority: Vec::new(),
         })
+    }
+
+    pub(crate) fn client(&self) -> kube::Client {
+        let api = self.clone();
+        let service = tower::service_fn(move |request: ::http::Request<kube::client::Body>| {
+            let api = api.clone();
+            async move { http::answer(api, request).await }
+        });
+        kube::Client::new(service, "default")
     }
 
     /// Serves HTTP on a free port of this machine for as long as the runtime lives.
@@ -280,23 +286,7 @@ impl Api {
 
     /// Makes a node with so much room for pods, CPUs and gibibytes.
     pub fn node(&self, name: &str, pods: u32, cpus: u32, memory_gib: u32) {
-        self.given(&json!({
-            "apiVersion": "v1", "kind": "Node",
-            "metadata": { "name": name, "labels": {
-                "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64",
-                "topology.kubernetes.io/zone": "ap-northeast-2a",
-            }},
-            "spec": {},
-            "status": {
-                "allocatable": {
-                    "pods": pods.to_string(), "cpu": cpus.to_string(), "memory": format!("{memory_gib}Gi"),
-                },
-                "conditions": [{
-                    "type": "Ready", "status": "True", "reason": "KubeletReady",
-                    "message": "kubelet is posting ready status",
-                }],
-            },
-        }));
+        self.given(&node(name, pods, cpus, memory_gib));
     }
 
     /// Puts an object there as somebody else's work, status included, and gives it as it is kept.
@@ -464,4 +454,25 @@ impl Api {
     pub fn asked(&self) -> Vec<Asked> {
         self.manners().asked.clone()
     }
+}
+
+/// A node with so much room for pods, CPUs and gibibytes, that is well.
+fn node(name: &str, pods: u32, cpus: u32, memory_gib: u32) -> Json {
+    json!({
+        "apiVersion": "v1", "kind": "Node",
+        "metadata": { "name": name, "labels": {
+            "kubernetes.io/hostname": name, "kubernetes.io/arch": "amd64",
+            "topology.kubernetes.io/zone": "ap-northeast-2a",
+        }},
+        "spec": {},
+        "status": {
+            "allocatable": {
+                "pods": pods.to_string(), "cpu": cpus.to_string(), "memory": format!("{memory_gib}Gi"),
+            },
+            "conditions": [{
+                "type": "Ready", "status": "True", "reason": "KubeletReady",
+                "message": "kubelet is posting ready status",
+            }],
+        },
+    })
 }

@@ -10,7 +10,7 @@ use kernel::Timestamp;
 use serde_json::{Value as Json, json};
 
 use super::fields;
-use super::{defaults, selectors};
+use super::{defaults, selectors, valid};
 use crate::kinds::{KNOWN, Resource, Scope};
 
 /// Changes that are kept for watches.
@@ -44,28 +44,47 @@ impl Refusal {
     }
 
     pub fn not_found(resource: &str, name: &str) -> Self {
-        Self::new(404, "NotFound", format!("{resource} \"{name}\" not found"))
+        let message = format!("{resource} \"{name}\" not found");
+        Self { details: details(resource, name), ..Self::new(404, "NotFound", message) }
     }
 
     pub fn conflict(resource: &str, name: &str, why: &str) -> Self {
-        Self::new(409, "Conflict", format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}"))
+        let message = format!("Operation cannot be fulfilled on {resource} \"{name}\": {why}");
+        Self { details: details(resource, name), ..Self::new(409, "Conflict", message) }
     }
 
-    pub(super) fn invalid(kind: &str, name: &str, field: &str, why: &str) -> Self {
-        let details = json!({
-            "name": name, "kind": kind,
-            "causes": [{ "reason": "FieldValueInvalid", "message": why, "field": field }],
-        });
+    pub(super) fn invalid(gvk: &crate::Gvk, name: &str, field: &str, reason: &str, why: &str) -> Self {
+        let kind =
+            if gvk.group.is_empty() { gvk.kind.clone() } else { format!("{}.{}", gvk.kind, gvk.group) };
+        let mut details = details(&kind, name);
+        details["causes"] = json!([{ "reason": reason, "message": why, "field": field }]);
         let message = format!("{kind} \"{name}\" is invalid: {field}: {why}");
         Self { details, ..Self::new(422, "Invalid", message) }
     }
 
     pub fn status(&self) -> Json {
-        json!({
+        let mut status = json!({
             "kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure",
-            "message": self.message, "reason": self.reason, "details": self.details, "code": self.code,
-        })
+            "message": self.message, "reason": self.reason, "code": self.code,
+        });
+        // A bad request is about nothing.
+        if self.reason != "BadRequest" {
+            status["details"] = self.details.clone();
+        }
+        status
     }
+}
+
+/// What a Status is about, from `deployments.apps` and a name.
+pub fn details(of: &str, name: &str) -> Json {
+    let mut about = match of.split_once('.') {
+        Some((kind, group)) => json!({ "group": group, "kind": kind }),
+        None => json!({ "kind": of }),
+    };
+    if !name.is_empty() {
+        about["name"] = name.into();
+    }
+    about
 }
 
 pub type Done<T> = Result<T, Refusal>;
@@ -264,9 +283,10 @@ impl Store {
         if object["metadata"]["name"].as_str().unwrap_or_default().is_empty() {
             let Some(prefix) = object["metadata"]["generateName"].as_str().map(str::to_owned) else {
                 return Err(Refusal::invalid(
-                    &resource.gvk.kind,
+                    &resource.gvk,
                     "",
                     "metadata.name",
+                    "FieldValueRequired",
                     "Required value: name or generateName is required",
                 ));
             };
@@ -275,11 +295,9 @@ impl Store {
         }
         let name = object["metadata"]["name"].as_str().unwrap_or_default().to_owned();
         if self.get(resource, namespace, &name).is_some() {
-            return Err(Refusal::new(
-                409,
-                "AlreadyExists",
-                format!("{} \"{name}\" already exists", resource.name()),
-            ));
+            let message = format!("{} \"{name}\" already exists", resource.name());
+            let details = details(&resource.name(), &name);
+            return Err(Refusal { details, ..Refusal::new(409, "AlreadyExists", message) });
         }
         defaults::settle(&mut object);
         let time = self.time();
@@ -303,8 +321,10 @@ impl Store {
         }
         self.admit(resource, namespace, &name)?;
         check_name(resource, &name)?;
+        valid::check(resource, &object)?;
         let time = self.time();
         let uid = self.uid();
+        defaults::labelled(&mut object, &uid);
         object["apiVersion"] = resource.gvk.api_version().into();
         object["kind"] = resource.gvk.kind.as_str().into();
         object["metadata"]["uid"] = uid.into();
@@ -539,7 +559,10 @@ fn check_name(resource: &Resource, name: &str) -> Done<()> {
     if is_right {
         return Ok(());
     }
-    let why =
-        "Invalid value: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters";
-    Err(Refusal::invalid(&resource.gvk.kind, name, "metadata.name", why))
+    let why = format!(
+        "Invalid value: {name:?}: a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or \
+         '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is \
+         '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')"
+    );
+    Err(Refusal::invalid(&resource.gvk, name, "metadata.name", "FieldValueInvalid", &why))
 }

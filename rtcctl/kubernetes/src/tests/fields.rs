@@ -57,7 +57,7 @@ fn the_same_value_is_shared_and_no_conflict() {
     let document = json!({ "metadata": { "name": "web" }, "spec": { "type": "ClusterIP" } });
     let object = applied(&applied(&blank(), &document, "rtcctl"), &document, "other");
     let owners: Vec<Managed> = managers(&object);
-    assert_eq!(owners.iter().map(|one| one.manager.as_str()).collect::<Vec<_>>(), ["rtcctl", "other"]);
+    assert_eq!(owners.iter().map(|one| one.manager.as_str()).collect::<Vec<_>>(), ["other", "rtcctl"]);
     assert_eq!(owners[0].set, owners[1].set);
 }
 

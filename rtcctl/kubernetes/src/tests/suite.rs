@@ -1,17 +1,23 @@
 //! What is true of every API server, with or without nodes behind it.
 //!
 //! Each function works in a namespace of its own and deletes what it made. `RTC_TEST_KUBECONFIG` names a kubeconfig
-//! whose cluster is asked the same; nothing is assumed of it but Kubernetes 1.30 and the right to make namespaces.
+//! (`RTC_TEST_CONTEXT` its context) whose cluster is asked the same; nothing is assumed of it but the right to make
+//! namespaces.
 //! What needs pods that run is not here: those are the scenarios of [`super::rollouts`].
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use futures_util::FutureExt;
+use rollout::objects::Kind;
+use rollout::world::{Target, World};
 use serde_json::json;
 
 use super::{config_map, config_maps, deployment, deployments};
 use crate::testing::Api;
-use crate::write::{Apply, Change, Delete, Deleted, Effect};
+use crate::testing::site::{Named, named};
+use crate::write::{Apply, Change, Delete, Deleted, Effect, Force};
 use crate::{Access, Cluster, Error, Gvk};
 
 fn namespaces() -> Gvk {
@@ -112,12 +118,63 @@ async fn a_number_of_replicas_that_is_left_out_is_the_scalers(cluster: Cluster, 
     cluster.apply(&object, &Apply::default()).await.unwrap();
     object["spec"].as_object_mut().unwrap().remove("replicas");
     // Left out at once it would be the default again, so somebody else has to own it before.
-    let scaled = cluster.scale(&deployments(), &namespace, "web", 3, Effect::Real).await.unwrap();
-    assert_eq!(scaled, 3);
+    let other = Apply { manager: "scaler".to_owned(), force: Force::Take, ..Apply::default() };
+    let number = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "web", "namespace": namespace },
+        "spec": { "replicas": 3 },
+    });
+    cluster.apply(&number, &other).await.unwrap();
     cluster.apply(&object, &Apply::default()).await.unwrap();
     assert_eq!(cluster.replicas(&deployments(), &namespace, "web").await.unwrap(), 3);
+    // And whoever scales is not in the way of those who say nothing.
+    let scaled = cluster.scale(&deployments(), &namespace, "web", 4, Effect::Real).await.unwrap();
+    assert_eq!(scaled, 4);
     cluster.apply(&object, &Apply::default()).await.unwrap();
-    assert_eq!(cluster.replicas(&deployments(), &namespace, "web").await.unwrap(), 3);
+    assert_eq!(cluster.replicas(&deployments(), &namespace, "web").await.unwrap(), 4);
+}
+
+async fn who_scales_owns_the_number(cluster: Cluster, namespace: String) {
+    let mut object = deployment(&namespace, "web", "example.com/web:1", 0);
+    object["spec"]["paused"] = true.into();
+    cluster.apply(&object, &Apply::default()).await.unwrap();
+    cluster.scale(&deployments(), &namespace, "web", 3, Effect::Real).await.unwrap();
+    object["spec"].as_object_mut().unwrap().remove("replicas");
+    cluster.apply(&object, &Apply::default()).await.unwrap();
+    let left = cluster.replicas(&deployments(), &namespace, "web").await.unwrap();
+    let version = cluster.version().await.unwrap();
+    let minor: u32 = version.split('.').nth(1).unwrap().parse().unwrap();
+    // Servers before 1.22 do not note who scaled: the number was ours, and is the default when we leave it out.
+    assert_eq!(left, if minor < 22 { 1 } else { 3 }, "{version}");
+}
+
+async fn a_watch_tells_what_becomes_of_an_object(cluster: Cluster, namespace: String) {
+    let object = deployment(&namespace, "web", "example.com/web:1", 0);
+    cluster.apply(&object, &Apply::default()).await.unwrap();
+    let target = Target::new(Kind::Deployment, &namespace, "web");
+    let mut world = World::new([target.clone()]);
+    let mut feed = cluster.watch(std::slice::from_ref(&target));
+    let mut now = kernel::Timestamp::from_millis(1);
+    let mut until = async |is_so: &dyn Fn(&World) -> bool| {
+        let told = async {
+            while !is_so(&world) {
+                feed.next().await.unwrap().tell(&mut world, now);
+                now = now.plus(Duration::from_millis(1));
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), told).await.expect("it is told");
+    };
+    until(&|world| world.is_listed(&target)).await;
+    let generation = |world: &World| {
+        let found = world.objects().find(|object| object.kind() == Kind::Deployment);
+        found.map(|object| object.meta().generation)
+    };
+    let mut changed = object.clone();
+    changed["spec"]["minReadySeconds"] = 5.into();
+    let applied = cluster.apply(&changed, &Apply::default()).await.unwrap();
+    let wanted = applied.object["metadata"]["generation"].as_i64();
+    until(&|world| generation(world) == wanted).await;
+    cluster.delete(&deployments(), &namespace, "web", &Delete::default()).await.unwrap();
+    until(&|world| generation(world).is_none()).await;
 }
 
 async fn what_is_deleted_is_what_was_meant(cluster: Cluster, namespace: String) {
@@ -224,6 +281,8 @@ suite! {
     a_dry_run_says_what_would_be_and_keeps_nothing
     items_of_a_list_have_owners_of_their_own
     a_number_of_replicas_that_is_left_out_is_the_scalers
+    who_scales_owns_the_number
+    a_watch_tells_what_becomes_of_an_object
     what_is_deleted_is_what_was_meant
     a_list_is_whole_and_says_what_its_items_are
     what_may_not_change_is_refused_with_its_field
@@ -233,22 +292,24 @@ suite! {
 
 /// Over HTTP and a kubeconfig: of the server of the test, or of the one that is named.
 async fn elsewhere<F: Future<Output = ()>>(scenario: impl Fn(Cluster, String) -> F) {
-    #[expect(clippy::disallowed_methods, reason = "which cluster is meant is said to the test from outside")]
-    let named = std::env::var("RTC_TEST_KUBECONFIG").ok().filter(|path| !path.is_empty());
     let folder = std::env::temp_dir().join(format!("rtc-kubernetes-{}", std::process::id()));
-    let path = match named {
-        Some(path) => PathBuf::from(path),
+    let named = match named() {
+        Some(named) => named,
         None => {
             std::fs::create_dir_all(&folder).unwrap();
             let address = Api::new().serve().await.unwrap();
-            let path = folder.join(address.port().to_string());
-            Api::write_kubeconfig(&path, address, "tester").unwrap();
-            path
+            let kubeconfig = folder.join(address.port().to_string());
+            Api::write_kubeconfig(&kubeconfig, address, "tester").unwrap();
+            Named { kubeconfig, context: None }
         }
     };
-    let cluster = Cluster::connect(Access::Kubeconfig { path: Some(path), context: None }).await.unwrap();
+    let access = Access::Kubeconfig { path: Some(named.kubeconfig), context: named.context };
+    let cluster = Cluster::connect(access).await.unwrap();
     let namespace = enter(&cluster).await;
-    scenario(cluster.clone(), namespace.clone()).await;
+    let ended = AssertUnwindSafe(scenario(cluster.clone(), namespace.clone())).catch_unwind().await;
     leave(&cluster, &namespace).await;
     let _ = std::fs::remove_dir_all(&folder);
+    if let Err(panic) = ended {
+        resume_unwind(panic);
+    }
 }
