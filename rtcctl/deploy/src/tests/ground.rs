@@ -1,14 +1,21 @@
-//! A cluster that is played, small releases, and a port that dies where it is told.
+//! A cluster, small releases, and a port that dies where it is told.
+//!
+//! What is [`anywhere`] is asked of a cluster that is played, by virtual time, or of the one that `RTC_TEST_KUBECONFIG`
+//! names, in a namespace of its own. A test that says [`Ground::new`] is about the played one alone.
 
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use futures_util::FutureExt;
 use journal::{Journal, Start};
 use kernel::Clock;
 use kubernetes::read::LogRequest;
 use kubernetes::testing::Api;
+use kubernetes::testing::site::{Real, Site, named};
 use kubernetes::write::{Applied, Apply, Delete, Deleted};
 use kubernetes::{Cluster, Gvk, Place, Result};
 use rollout::canary::analysis::Measurement;
@@ -24,7 +31,50 @@ use crate::port::{Following, Port};
 use crate::revision::Others;
 use crate::run::{self, Action, Book, Driver, End, Migration, News, Plan, Strategy, Word};
 
+/// That of a cluster that is played.
 pub const NAMESPACE: &str = "shop";
+
+thread_local! {
+    static OWN: RefCell<String> = RefCell::new(NAMESPACE.to_owned());
+}
+
+/// The namespace of this test.
+pub fn namespace() -> String {
+    OWN.with_borrow(Clone::clone)
+}
+
+/// What its objects are labelled with: on a cluster of many, no test finds those of another.
+pub fn environment() -> String {
+    match namespace().as_str() {
+        NAMESPACE => "test".to_owned(),
+        own => own.to_owned(),
+    }
+}
+
+/// Runs a scenario on a cluster that is played, or on the one that is named.
+pub fn anywhere(scenario: impl AsyncFnOnce(&Ground)) {
+    static NUMBER: AtomicU32 = AtomicU32::new(0);
+    let Some(named) = named() else {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime
+            .enable_all()
+            .start_paused(true)
+            .build()
+            .unwrap()
+            .block_on(async { scenario(&Ground::new()).await });
+        return;
+    };
+    let own = format!("rtc-deploy-{}-{}", std::process::id(), NUMBER.fetch_add(1, Ordering::SeqCst));
+    OWN.set(own.clone());
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+        let site = Site::Real(Real::enter(named, &own).await.unwrap());
+        let ended = AssertUnwindSafe(scenario(&Ground::at(site.clone()))).catch_unwind().await;
+        site.leave().await;
+        if let Err(panic) = ended {
+            resume_unwind(panic);
+        }
+    });
+}
 
 /// An image whose digest says which version it is.
 pub fn image(version: u8) -> String {
@@ -35,11 +85,11 @@ fn body(api_version: &str, kind: &str, name: &str, rest: Json) -> Json {
     let mut body = json!({
         "apiVersion": api_version, "kind": kind,
         "metadata": { "name": name, "labels": {
-            "app.kubernetes.io/managed-by": "rtcctl", "rtc.io/environment": "test", "app.kubernetes.io/part-of": "rtc",
+            "app.kubernetes.io/managed-by": "rtcctl", "rtc.io/environment": environment(), "app.kubernetes.io/part-of": "rtc",
         } },
     });
     if kind != "Namespace" {
-        body["metadata"]["namespace"] = NAMESPACE.into();
+        body["metadata"]["namespace"] = namespace().into();
     }
     for (key, value) in rest.as_object().into_iter().flatten() {
         body[key] = value.clone();
@@ -64,7 +114,7 @@ pub fn manifest(version: u8, scaled: Scaled) -> Manifest {
         "template": {
             "metadata": { "labels": labels },
             "spec": { "containers": [{
-                "name": "rtcd", "image": image,
+                "name": "rtcd", "image": image, "terminationMessagePolicy": "FallbackToLogsOnError",
                 "env": [{ "name": "VERSION", "value": version.to_string() }],
             }] },
         },
@@ -76,9 +126,9 @@ pub fn manifest(version: u8, scaled: Scaled) -> Manifest {
         "metadata": { "labels": { "app": "migrate" } },
         "spec": { "restartPolicy": "Never", "containers": [{ "name": "rtcd", "image": image }] },
     } });
-    let service = json!({ "selector": labels, "ports": [{ "port": 80 }] });
+    let service = json!({ "selector": labels, "ports": [{ "port": 80, "protocol": "TCP" }] });
     let mut items = vec![
-        (Wave::Ground, body("v1", "Namespace", NAMESPACE, json!({}))),
+        (Wave::Ground, body("v1", "Namespace", &namespace(), json!({}))),
         (Wave::Surroundings, body("v1", "ConfigMap", "web", json!({ "data": { "v": version.to_string() } }))),
         (Wave::Migration, body("batch/v1", "Job", &format!("migrate-{version}"), json!({ "spec": job }))),
         (Wave::Workloads, body("v1", "Service", "web", json!({ "spec": service }))),
@@ -105,8 +155,8 @@ pub fn deployment(manifest: &mut Manifest) -> &mut Json {
 pub fn plan(version: u8, manifest: Manifest) -> Plan {
     Plan {
         command: "rollout".to_owned(),
-        environment: "test".to_owned(),
-        namespace: NAMESPACE.to_owned(),
+        environment: environment(),
+        namespace: namespace(),
         by: "somebody".to_owned(),
         image: image(version),
         version: None,
@@ -125,16 +175,20 @@ pub fn plan(version: u8, manifest: Manifest) -> Plan {
     }
 }
 
-/// Where a test stands: a server, and a folder for journals.
+/// Where a test stands: a cluster, and a folder for journals.
 pub struct Ground {
+    pub site: Site,
+    /// The cluster where it is played; on a real one nobody asks this server anything.
     pub api: Api,
     pub folder: tempfile::TempDir,
-    turning: tokio::task::JoinHandle<()>,
+    turning: Option<tokio::task::JoinHandle<()>>,
 }
 
 impl Drop for Ground {
     fn drop(&mut self) {
-        self.turning.abort();
+        if let Some(turning) = &self.turning {
+            turning.abort();
+        }
     }
 }
 
@@ -145,12 +199,35 @@ impl Ground {
         for node in ["a", "b", "c"] {
             api.node(node, 50, 16, 64);
         }
-        let turning = api.turn_every(Duration::from_secs(1));
-        Self { api, folder: tempfile::tempdir().unwrap(), turning }
+        let turning = Some(api.turn_every(Duration::from_secs(1)));
+        Self { site: Site::Played(api.clone()), api, folder: tempfile::tempdir().unwrap(), turning }
+    }
+
+    fn at(site: Site) -> Self {
+        Self { site, api: Api::new(), folder: tempfile::tempdir().unwrap(), turning: None }
     }
 
     pub fn journal(&self) -> Journal {
-        Journal::new(self.folder.path().join("runs"), self.api.clock())
+        Journal::new(self.folder.path().join("runs"), self.site.clock())
+    }
+
+    /// An object of the test's namespace.
+    pub async fn object(&self, kind: &str, name: &str) -> Option<Json> {
+        self.site.object(kind, &namespace(), name).await
+    }
+
+    /// The Deployment `web`.
+    pub async fn web(&self) -> Json {
+        self.object("Deployment", "web").await.unwrap()
+    }
+
+    /// The pods of `web`, in the order of their names.
+    pub async fn pods(&self) -> Vec<Json> {
+        let mut pods = self.site.objects("Pod", &namespace()).await;
+        pods.retain(|pod| {
+            pod["metadata"]["labels"]["app"] == "web" && pod["metadata"]["deletionTimestamp"].is_null()
+        });
+        pods
     }
 
     pub fn begin(&self, plan: Plan) -> Book {
@@ -165,13 +242,13 @@ impl Ground {
     /// Drives a plan to its end.
     pub async fn roll(&self, plan: Plan) -> Rolled {
         let mut book = self.begin(plan);
-        let end = self.drive(&mut book, &self.api.cluster(), None, Word::GoOn).await.unwrap();
+        let end = self.drive(&mut book, &self.site.cluster(), None, Word::GoOn).await.unwrap();
         Rolled { book, end }
     }
 
     pub async fn gated(&self, plan: Plan, gauge: &dyn Gauge) -> Rolled {
         let mut book = self.begin(plan);
-        let end = self.drive(&mut book, &self.api.cluster(), Some(gauge), Word::GoOn).await.unwrap();
+        let end = self.drive(&mut book, &self.site.cluster(), Some(gauge), Word::GoOn).await.unwrap();
         Rolled { book, end }
     }
 
@@ -182,26 +259,34 @@ impl Ground {
         gauge: Option<&dyn Gauge>,
         word: Word,
     ) -> run::Result<End> {
-        let clock = self.api.clock();
+        let clock: Arc<dyn Clock> = self.site.clock();
         let silent = |_: &News<'_>| {};
         let driver = Driver { port, clock: clock.as_ref(), gauge, tell: &silent };
         driver.drive(book, word).await
     }
 
+    /// Numbers and states of the revisions where the cluster is played.
     pub fn revisions(&self) -> Vec<(u64, String)> {
-        let mut found: Vec<(u64, String)> = self
-            .api
-            .objects("ConfigMap", NAMESPACE)
-            .iter()
-            .filter_map(|map| {
-                let labels = &map["metadata"]["labels"];
-                let number = labels["rtc.io/revision"].as_str()?.parse().ok()?;
-                Some((number, labels["rtc.io/revision-status"].as_str()?.to_owned()))
-            })
-            .collect();
-        found.sort();
-        found
+        numbered(&self.api.objects("ConfigMap", NAMESPACE))
     }
+
+    /// Numbers and states of the revisions.
+    pub async fn history(&self) -> Vec<(u64, String)> {
+        numbered(&self.site.objects("ConfigMap", &namespace()).await)
+    }
+}
+
+fn numbered(maps: &[Json]) -> Vec<(u64, String)> {
+    let mut found: Vec<(u64, String)> = maps
+        .iter()
+        .filter_map(|map| {
+            let labels = &map["metadata"]["labels"];
+            let number = labels["rtc.io/revision"].as_str()?.parse().ok()?;
+            Some((number, labels["rtc.io/revision-status"].as_str()?.to_owned()))
+        })
+        .collect();
+    found.sort();
+    found
 }
 
 pub struct Rolled {
@@ -314,5 +399,5 @@ impl Port for Mortal {
 
 /// The time that passes in a cluster.
 pub fn seconds(ground: &Ground, since: kernel::Timestamp) -> u64 {
-    ground.api.clock().now().since(since).as_secs()
+    ground.site.clock().now().since(since).as_secs()
 }

@@ -10,11 +10,14 @@ use hyper::Request;
 use hyper::body::Body as HttpBody;
 use serde_json::{Value as Json, json};
 
-use super::answers::{Answer, document, refused, success, typed};
+use super::answers::{self, Answer, deleted, document, refused, success, typed};
 use super::store::{Done, Keep, Refusal};
 use super::watches::{self, Wanted};
 use super::{Api, Asked, What, selectors};
 use crate::kinds::{Resource, Scope};
+
+/// A path that leads nowhere is answered by the router, before anything of Kubernetes.
+const NO_PATH: &str = "404 page not found\n";
 
 /// Answers a request, or breaks the connection.
 pub async fn answer<B>(api: Api, request: Request<B>) -> Result<Answer, std::io::Error>
@@ -101,6 +104,8 @@ struct Asking<'a> {
 enum Place {
     Version,
     Health,
+    Versions,
+    Groups,
     Group(String, String),
     Objects { resource: Resource, namespace: String, name: String, subresource: String },
     Proxy { namespace: String, service: String, path: String },
@@ -166,6 +171,8 @@ impl<'a> Asking<'a> {
                 }),
             )),
             Place::Health => Ok(typed(200, "text/plain", "ok")),
+            Place::Versions => Ok(document(200, &answers::versions())),
+            Place::Groups => Ok(document(200, &answers::groups(&self.api.store().resources))),
             Place::Group(group, version) => Ok(document(200, &self.kinds(group, version)?)),
             Place::Proxy { namespace, service, path } => self.proxied(namespace, service, path),
             Place::Objects { resource, namespace, name, subresource } => {
@@ -190,7 +197,7 @@ impl<'a> Asking<'a> {
             })
             .collect();
         if of_group.is_empty() {
-            return Err(Refusal::new(404, "NotFound", "the server could not find the requested resource"));
+            return Err(Refusal::new(404, "", NO_PATH));
         }
         let name = if group.is_empty() { version.to_owned() } else { format!("{group}/{version}") };
         Ok(
@@ -304,11 +311,9 @@ impl<'a> Asking<'a> {
             ("PATCH", _, subresource) => match self.content_type {
                 "application/apply-patch+yaml" => {
                     if self.said("fieldManager").is_empty() {
-                        return Err(Refusal::new(
-                            400,
-                            "BadRequest",
-                            "fieldManager is required for apply patch",
-                        ));
+                        let gvk = crate::Gvk::new("meta.k8s.io", "v1", "PatchOptions");
+                        let why = "Required value: is required for apply patch";
+                        return Err(Refusal::invalid(&gvk, "", "fieldManager", "FieldValueRequired", why));
                     }
                     let is_forced = self.said("force") == "true";
                     let manager = self.manager();
@@ -330,13 +335,15 @@ impl<'a> Asking<'a> {
                         store.merge_patch(resource, namespace, name, &patch, manager, subresource, keep)?;
                     Ok(document(200, &done))
                 }
-                other => Err(Refusal::new(415, "UnsupportedMediaType", format!("no patch of type {other}"))),
+                _ => Err(Refusal::new(415, "UnsupportedMediaType", "415: Unsupported Media Type")),
             },
             ("DELETE", _, _) => {
                 let options = parsed()?;
                 let keep = if options["dryRun"].is_array() { Keep::Dry } else { self.keep() };
+                let uid = found()?["metadata"]["uid"].clone();
                 let left = store.delete(resource, namespace, name, &options, keep)?;
-                Ok(left.map_or_else(success, |object| document(200, &object)))
+                Ok(left
+                    .map_or_else(|| deleted(&resource.name(), name, &uid), |object| document(200, &object)))
             }
             (method, ..) => {
                 Err(Refusal::new(405, "MethodNotAllowed", format!("{method} is not allowed here")))
@@ -378,7 +385,10 @@ impl<'a> Asking<'a> {
             store.names += 1;
             let token = format!("rest-{}", store.names);
             metadata["continue"] = token.as_str().into();
-            metadata["remainingItemCount"] = rest.len().into();
+            // What a selector leaves is not counted.
+            if labels.is_empty() && fields.is_empty() {
+                metadata["remainingItemCount"] = rest.len().into();
+            }
             store.continued.insert(token, (version, rest.to_vec()));
         }
         drop(store);
@@ -458,12 +468,27 @@ fn unnamed(item: &Arc<Json>) -> Json {
     item
 }
 
+/// What is nought is left out of what is wanted, and said of what is.
 fn scale(object: &Json) -> Json {
+    let metadata = &object["metadata"];
+    let mut spec = json!({});
+    if object["spec"]["replicas"].as_u64().is_some_and(|replicas| replicas > 0) {
+        spec["replicas"] = object["spec"]["replicas"].clone();
+    }
+    let labels = object["spec"]["selector"]["matchLabels"].as_object().into_iter().flatten();
+    let mut selector: Vec<String> =
+        labels.map(|(name, value)| format!("{name}={}", value.as_str().unwrap_or_default())).collect();
+    selector.sort();
     json!({
         "kind": "Scale", "apiVersion": "autoscaling/v1",
-        "metadata": { "name": object["metadata"]["name"], "namespace": object["metadata"]["namespace"] },
-        "spec": { "replicas": object["spec"]["replicas"] },
-        "status": { "replicas": object["status"]["replicas"].as_u64().unwrap_or(0) },
+        "metadata": {
+            "name": metadata["name"], "namespace": metadata["namespace"], "uid": metadata["uid"],
+            "resourceVersion": metadata["resourceVersion"], "creationTimestamp": metadata["creationTimestamp"],
+        },
+        "spec": spec,
+        "status": {
+            "replicas": object["status"]["replicas"].as_u64().unwrap_or(0), "selector": selector.join(","),
+        },
     })
 }
 
@@ -495,9 +520,12 @@ fn evict(
 }
 
 fn place(api: &Api, path: &str, whole: &str) -> Done<Place> {
-    let nothing = || Refusal::new(404, "NotFound", "the server could not find the requested resource");
+    let nothing = || Refusal::new(404, "", NO_PATH);
+    let unknown = || Refusal::new(404, "NotFound", "the server could not find the requested resource");
     match path {
         "/version" => return Ok(Place::Version),
+        "/api" => return Ok(Place::Versions),
+        "/apis" => return Ok(Place::Groups),
         "/readyz" | "/livez" | "/healthz" => return Ok(Place::Health),
         _ => {}
     }
@@ -526,7 +554,18 @@ fn place(api: &Api, path: &str, whole: &str) -> Done<Place> {
     let resource = api.store().resource(group, rest[0]).filter(|one| one.gvk.version == version);
     let word = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
     Ok(Place::Objects {
-        resource: resource.ok_or_else(nothing)?,
+        resource: match resource {
+            Some(resource) => resource,
+            None if api
+                .store()
+                .resources
+                .iter()
+                .any(|one| one.gvk.group == group && one.gvk.version == version) =>
+            {
+                return Err(unknown());
+            }
+            None => return Err(nothing()),
+        },
         namespace: namespace.to_owned(),
         name: word(1),
         subresource: word(2),
