@@ -1,7 +1,9 @@
-//! Tests of the crate: a cluster that is played in a time that stands still between two of its turns.
+//! Tests of the crate: a cluster that is played in a time that stands still between two of its turns; what is in
+//! [`clusters`] and [`killed`] also on the one that `RTC_TEST_KUBECONFIG` names.
 
 mod applying;
 mod canaries;
+mod clusters;
 mod describing;
 mod forms;
 mod ground;
