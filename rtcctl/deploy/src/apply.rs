@@ -187,15 +187,25 @@ pub async fn one(port: &dyn Port, item: &Item, force: Force) -> Result<kubernete
         && let Some(before) = port.get(&id.gvk(), &id.namespace, &id.name).await?
         && let Some(replicas) = replicas_to_hand_over(&item.body, &before)
     {
-        let number = json!({
-            "apiVersion": id.api_version, "kind": id.kind,
-            "metadata": { "name": id.name, "namespace": id.namespace },
-            "spec": { "replicas": replicas },
-        });
-        let how = Apply { manager: REPLICAS_MANAGER.to_owned(), force: Force::Take, ..Apply::default() };
-        port.apply(&number, &how).await?;
+        self::replicas(port, &id.namespace, &id.name, replicas).await?;
     }
     port.apply(&item.body, &Apply { force, ..Apply::default() }).await
+}
+
+/// Says how many pods a Deployment has whose manifest does not.
+pub async fn replicas(
+    port: &dyn Port,
+    namespace: &str,
+    name: &str,
+    replicas: u64,
+) -> Result<kubernetes::write::Applied> {
+    let number = json!({
+        "apiVersion": "apps/v1", "kind": "Deployment",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": { "replicas": replicas },
+    });
+    let how = Apply { manager: REPLICAS_MANAGER.to_owned(), force: Force::Take, ..Apply::default() };
+    port.apply(&number, &how).await
 }
 
 /// The number of replicas that we own and do not say any more.

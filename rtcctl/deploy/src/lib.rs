@@ -4,6 +4,7 @@
 //!   be said;
 //! - [`manifest`] is what comes of it, [`revision`] what of it is kept in the cluster;
 //! - [`port`] is what is needed of a cluster; [`apply`] and [`diff`] bring objects there and say what changes;
+//! - [`room`] says whether a namespace's quota holds a release twice;
 //! - [`run`] drives a rollout from its journal; [`gate`] is what decides after the pods stand.
 //!
 //! Invariant: nothing here draws, asks an operator, or reads a file of configuration.
@@ -15,6 +16,7 @@ pub mod gate;
 pub mod manifest;
 pub mod port;
 pub mod revision;
+pub mod room;
 pub mod run;
 pub mod schema;
 

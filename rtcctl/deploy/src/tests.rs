@@ -4,10 +4,14 @@
 mod applying;
 mod canaries;
 mod clusters;
+mod colours;
 mod describing;
+mod eye;
 mod forms;
 mod ground;
 mod guards;
 mod killed;
+mod killed_beside;
 mod recognised;
 mod rolling;
+mod switching;

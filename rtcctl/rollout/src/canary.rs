@@ -1,4 +1,7 @@
-//! A canary: weights one after another, judged at each, promoted or taken back.
+//! A second version beside the first: weights one after another, judged at each, promoted or taken back.
+//!
+//! A canary grows by weights of its own choice, through a mesh or by numbers of pods. Blue-green is the same machine
+//! with other steps: nothing at first, then everything at once.
 //!
 //! Invariants:
 //! - Every pair of state and trigger is done, already done or refused; nothing is dropped silently.
@@ -20,7 +23,7 @@ use analysis::Verdict;
 /// One step of a canary.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
-    /// Percent of the traffic for the new version, 1 to 100, growing.
+    /// Percent of the traffic for the new version, 1 to 100, growing; of a switch 0 and 100.
     pub weight: u8,
     /// How long it stays so at least.
     pub hold: Duration,
@@ -45,6 +48,8 @@ pub enum By {
     Mesh,
     /// The numbers of pods split it; as near as whole pods allow.
     Replicas { total: u32 },
+    /// What leads traffic leads it to one version or to the other.
+    Switch,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,6 +66,8 @@ pub enum PlanError {
     Weight { step: usize, weight: u8, before: u8 },
     #[error("a canary by replicas of no replica")]
     NoReplica,
+    #[error("step {step} has weight {weight}, and a switch is at 0 or at 100")]
+    Half { step: usize, weight: u8 },
 }
 
 impl Plan {
@@ -71,12 +78,21 @@ impl Plan {
         if by == (By::Replicas { total: 0 }) {
             return Err(PlanError::NoReplica);
         }
-        let mut before = 0;
+        let mut before = None;
         for (index, step) in steps.iter().enumerate() {
-            if step.weight <= before || step.weight > 100 {
+            // A switch may stand at nothing first; whatever else is begun begins with something.
+            let is_more = match (by, before) {
+                (By::Switch, None) => true,
+                (_, before) => step.weight > before.unwrap_or(0),
+            };
+            if !is_more || step.weight > 100 {
+                let before = before.unwrap_or(0);
                 return Err(PlanError::Weight { step: index, weight: step.weight, before });
             }
-            before = step.weight;
+            if by == By::Switch && !matches!(step.weight, 0 | 100) {
+                return Err(PlanError::Half { step: index, weight: step.weight });
+            }
+            before = Some(step.weight);
         }
         Ok(Self { by, steps })
     }

@@ -51,8 +51,8 @@ codes! { DEPLOY;
     DEP017 (CONFLICT) "that run cannot go on",
         "it has ended, another process works on it or on the release, a newer revision came, or it is of another cluster",
         "rtcctl runs list and rtcctl deploy history show what there is; begin a new one";
-    DEP018 (CONFIGURATION) "a canary has nothing to stand beside",
-        "nothing was rolled out yet, or what runs was not kept with its description",
+    DEP018 (CONFIGURATION) "a second version has nothing to stand beside",
+        "nothing was rolled out yet, what runs was not kept with its description, or no target runs before and after",
         "roll out once with --strategy rolling";
     DEP019 (UNAVAILABLE) "the run stopped half-way",
         "the cluster or the journal could not be reached any more",
@@ -75,9 +75,12 @@ codes! { DEPLOY;
     DEP025 (INCONCLUSIVE) "the gate could not say",
         "there is no data, there are too few samples, or the metrics cannot be asked",
         "look at rtcctl metrics targets; decide yourself: rtcctl deploy rollback, or leave it";
-    DEP026 (INCONCLUSIVE) "a canary waits for somebody",
+    DEP026 (INCONCLUSIVE) "a second version waits for somebody",
         "its step wants approval, or the analysis cannot say",
         "rtcctl deploy rollout --resume RUN with --approve, --promote or --abort";
+    DEP027 (REFUSED) "there is no room for the release twice",
+        "blue-green brings everything up beside what runs, and a quota of the namespace does not hold that",
+        "raise the ResourceQuota, name fewer --targets, or roll pod by pod: --strategy rolling; nothing was changed";
     DEP030 (BREACHED) "requests were lost during the rollout",
         "the load that was driven through the entry point did not see every request answered",
         "look at the drain: preStop, the notice, the grace period; rtcctl deploy lint";

@@ -1,14 +1,22 @@
 //! A second version beside the first: weights one after another, each judged, before everything is replaced.
 //!
-//! Invariants: what is stable is described as it runs, with another image beside it and nothing else changed; every state
-//! is in the journal before it is made true; a failure leads to the way back that every rollout has.
+//! A strategy is its steps and its scenes: what has to stand at a weight, and what leads calls to it. Whoever goes through the
+//! steps is the same for all of them.
+//!
+//! Invariants: nothing is sent to what does not stand yet; every state is in the journal before it is made true; what goes
+//! wrong is sent nothing any more before anything else is done about it, and stays for whoever looks at it; a failure
+//! leads to the way back that every rollout has.
 
 use kernel::Timestamp;
-use manifests::description::Canary as Beside;
+use kubernetes::Gvk;
+use manifests::description::Canary as Second;
+use manifests::render::{ENVIRONMENT, OWNER, TRACK};
 use manifests::{Description, Release};
 use rollout::canary::analysis::Verdict as Analysis;
 use rollout::canary::split::Split;
-use rollout::canary::{Action as CanaryAction, By, Canary, Plan as CanaryPlan, Reason, State, Trigger};
+use rollout::canary::{
+    Action as CanaryAction, By, Canary, Plan as CanaryPlan, Reason, State, Step as At, Trigger,
+};
 use rollout::lifecycle::{Failure, Step};
 use rollout::verdict::{Applied, Verdict};
 
@@ -17,13 +25,28 @@ use super::plan::{Action, Strategy};
 use super::steps::pods_of;
 use super::watch::Until;
 use super::{Error, Result};
+use crate::apply;
 use crate::gate::{Standing, View};
-use crate::manifest::{Id, Manifest, Wave};
+use crate::manifest::{Id, Item, Manifest, Wave};
 use crate::revision::Revision;
+
+/// The tracks of what stands beside.
+const BESIDE: &str = "(canary,green)";
 
 /// Where the first applied list of a step is kept.
 fn during(step: usize) -> String {
     format!("canary-{step}")
+}
+
+/// What is made true at a weight, in this order.
+#[derive(Default)]
+pub(super) struct Scene {
+    /// Before anything stands.
+    pub before: Vec<Item>,
+    /// What has to stand.
+    pub stands: Vec<Item>,
+    /// What leads calls to it then.
+    pub leads: Vec<Item>,
 }
 
 /// So many pods beside `stable` that they make this share of all: whole ones, at least one.
@@ -34,21 +57,21 @@ pub fn pods_beside(stable: u32, weight: u8) -> u32 {
 }
 
 impl Session<'_, '_> {
-    fn canary_strategy(&self) -> Option<(Vec<String>, By, Vec<rollout::canary::Step>)> {
-        match &self.book.plan().strategy {
-            Strategy::Canary { targets, by, steps, .. } => Some((targets.clone(), *by, steps.clone())),
-            Strategy::Rolling => None,
-        }
+    pub(super) fn steps_beside(&self) -> Option<(By, Vec<At>)> {
+        let plan = self.book.plan();
+        plan.strategy.steps(plan.bake)
     }
 
     /// What stands beside `previous` at a weight: its objects with the second version among them.
     fn canary_manifest(&self, previous: &Revision, weight: u8) -> Result<Manifest> {
-        let Some((targets, by, _)) = self.canary_strategy() else { return Ok(Manifest::default()) };
+        let Strategy::Canary { targets, by, pods, .. } = &self.book.plan().strategy else {
+            return Ok(Manifest::default());
+        };
         let mut description: Description = serde_json::from_value(previous.description.clone())
-            .map_err(|error| Error::Canary(error.to_string()))?;
+            .map_err(|error| Error::Beside(error.to_string()))?;
         let stable = match by {
-            By::Replicas { total } => total,
-            By::Mesh => targets
+            By::Replicas { total } => *total,
+            By::Mesh | By::Switch => targets
                 .iter()
                 .filter_map(|name| description.targets.get(name))
                 .map(Release::replicas_min)
@@ -57,44 +80,63 @@ impl Session<'_, '_> {
         };
         let image = self.book.plan().image.clone();
         let replicas = pods_beside(stable, weight);
+        let weight_of_all = u32::from(weight.clamp(1, 99));
         description.canary =
-            Some(Beside { image, weight: u32::from(weight.clamp(1, 99)), replicas, targets });
+            Some(Second { image, weight: weight_of_all, replicas, targets: targets.clone() });
         let release = Release::of(description).map_err(|faults| {
-            Error::Canary(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+            Error::Beside(faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
         })?;
         let mut manifest = Manifest::of(&release);
-        if let Strategy::Canary { pods, .. } = &self.book.plan().strategy {
-            for item in manifest.items.iter_mut().filter(|item| item.body["kind"] == "Deployment") {
-                let name =
-                    item.body["metadata"]["name"].as_str().and_then(|name| name.strip_suffix("-canary"));
-                // Each target has pods of its own number, and its share is of those.
-                if let Some(stable) = name.and_then(|name| pods.get(name)) {
-                    item.body["spec"]["replicas"] = pods_beside(*stable, weight).into();
-                }
+        for item in manifest.items.iter_mut().filter(|item| item.body["kind"] == "Deployment") {
+            let name = item.body["metadata"]["name"].as_str().and_then(|name| name.strip_suffix("-canary"));
+            // Each target has pods of its own number, and its share is of those.
+            if let Some(stable) = name.and_then(|name| pods.get(name)) {
+                item.body["spec"]["replicas"] = pods_beside(*stable, weight).into();
             }
         }
         Ok(manifest)
     }
 
-    /// What the canary adds to what runs.
-    pub(super) fn canary_ids(&self, previous: Option<&Revision>) -> Result<Vec<Id>> {
-        let Some((_, _, steps)) = self.canary_strategy() else { return Ok(Vec::new()) };
+    fn canary_scene(&self, previous: &Revision, weight: u8) -> Result<Scene> {
+        let whole = self.canary_manifest(previous, weight)?;
+        let is_other = |item: &Item| {
+            item.wave != Wave::Migration
+                && previous.manifest.find(&item.id()).is_none_or(|known| known.body != item.body)
+        };
+        let (leads, stands) = whole.items.into_iter().filter(is_other).partition(is_route);
+        Ok(Scene { before: Vec::new(), stands, leads })
+    }
+
+    async fn scene(&mut self, previous: &Revision, weight: u8) -> Result<Scene> {
+        match self.book.plan().strategy {
+            Strategy::BlueGreen { .. } => self.switch_scene(previous, weight).await,
+            Strategy::Canary { .. } | Strategy::Rolling => self.canary_scene(previous, weight),
+        }
+    }
+
+    /// What the second version adds to what runs.
+    pub(super) fn beside_ids(&self, previous: Option<&Revision>) -> Result<Vec<Id>> {
+        let Some((by, steps)) = self.steps_beside() else { return Ok(Vec::new()) };
         let previous = previous.ok_or(Error::NothingStable)?;
+        if by == By::Switch {
+            return Ok(self.green_ids(previous));
+        }
         let first = steps.first().map_or(1, |step| step.weight);
         let manifest = self.canary_manifest(previous, first)?;
         Ok(manifest.ids().filter(|id| !previous.manifest.has(id)).collect())
     }
 
     /// Goes through the weights. `None`: the new version takes everything over.
-    pub(super) async fn canary(&mut self) -> Result<Option<Came>> {
-        let Some((_, by, steps)) = self.canary_strategy() else { return Ok(None) };
+    pub(super) async fn go_beside(&mut self) -> Result<Option<Came>> {
+        let Some((by, steps)) = self.steps_beside() else { return Ok(None) };
         let Some(previous) = self.book.recorded().and_then(|recorded| recorded.previous.clone()) else {
             return Err(Error::NothingStable);
         };
+        let last = steps.len().saturating_sub(1);
         let mut canary = match self.book.canary().cloned() {
             Some(canary) => canary,
             None => {
-                Canary::new(CanaryPlan::new(by, steps).map_err(|error| Error::Canary(error.to_string()))?)
+                Canary::new(CanaryPlan::new(by, steps).map_err(|error| Error::Beside(error.to_string()))?)
             }
         };
         canary.take(Trigger::Begin, self.driver.clock.now());
@@ -104,7 +146,15 @@ impl Session<'_, '_> {
             let trigger = match (canary.state, canary.action()) {
                 (State::Paused { step, why }, _) => return Ok(Some(Came::Paused { step, why })),
                 (State::Aborting { why } | State::Aborted { why }, _) => {
+                    self.call_back(&previous).await?;
                     return Ok(Some(Came::failed(failure_of(why, self.book.causes()))));
+                }
+                // Whoever said so may have said it before it stood.
+                (State::Promoting | State::Promoted, _) if by == By::Switch => {
+                    match self.shift(&previous, last, 100).await? {
+                        Trigger::Shifted { .. } => return Ok(None),
+                        failed => failed,
+                    }
                 }
                 (State::Promoting | State::Promoted, _) => return Ok(None),
                 (State::Shifting { step }, CanaryAction::SetWeight { weight }) => {
@@ -114,7 +164,7 @@ impl Session<'_, '_> {
                     self.analyse(step, until).await?
                 }
                 (state, action) => {
-                    return Err(Error::Canary(format!("{state:?} asks for {action:?}")));
+                    return Err(Error::Beside(format!("{state:?} asks for {action:?}")));
                 }
             };
             canary.take(trigger, self.driver.clock.now());
@@ -123,30 +173,43 @@ impl Session<'_, '_> {
 
     /// Makes the weight true.
     async fn shift(&mut self, previous: &Revision, step: usize, weight: u8) -> Result<Trigger> {
-        let whole = self.canary_manifest(previous, weight)?;
-        let other = |item: &crate::manifest::Item| {
-            previous.manifest.find(&item.id()).is_none_or(|known| known.body != item.body)
-        };
-        let items =
-            whole.items.into_iter().filter(other).filter(|item| item.wave != Wave::Migration).collect();
-        let manifest = Manifest { items };
+        let scene = self.scene(previous, weight).await?;
         let mut applied: Vec<Applied> = Vec::new();
-        for wave in [Wave::Ground, Wave::Surroundings, Wave::Workloads, Wave::Entry] {
-            if self.apply_wave(&manifest, wave, Step::Apply, &mut applied).await?.is_some() {
+        for items in [&scene.before, &scene.stands] {
+            if self.apply_items(items, Step::Apply, &mut applied).await?.is_some() {
                 return Ok(Trigger::PodsFailed);
             }
         }
         self.book.set_applied(&during(step), applied.clone())?;
+        if let Some(cause) = self.stand(applied, &during(step)).await? {
+            self.book.add_cause(cause)?;
+            return Ok(Trigger::PodsFailed);
+        }
+        if self.apply_items(&scene.leads, Step::Apply, &mut Vec::new()).await?.is_some() {
+            return Ok(Trigger::PodsFailed);
+        }
+        Ok(Trigger::Shifted { step })
+    }
+
+    /// Waits until all of it stands, and is as much as it has to be.
+    async fn stand(
+        &mut self,
+        mut applied: Vec<Applied>,
+        during: &str,
+    ) -> Result<Option<rollout::failure::Cause>> {
         let mut watch = self.new_watch(&applied);
-        let seen = self.watch_until(&mut watch, &applied, Until::Done).await?;
-        self.watch = Some(watch);
-        Ok(match seen.verdict {
-            Verdict::Failed { cause, .. } => {
-                self.book.add_cause(cause)?;
-                Trigger::PodsFailed
+        loop {
+            let seen = self.watch_until(&mut watch, &applied, Until::Done).await?;
+            if let Verdict::Failed { cause, .. } = seen.verdict {
+                self.watch = Some(watch);
+                return Ok(Some(cause));
             }
-            _ => Trigger::Shifted { step },
-        })
+            if !self.level_green(&mut applied).await? {
+                self.watch = Some(watch);
+                return Ok(None);
+            }
+            self.book.set_applied(during, applied.clone())?;
+        }
     }
 
     /// Measures until that is final, and not before the time is over where it is good.
@@ -161,6 +224,8 @@ impl Session<'_, '_> {
         let pods = pods_of(applied.iter().map(|one| one.target.name.clone()));
         let since = applied.iter().map(|one| one.at).min().unwrap_or(until);
         let judged = |verdict| Ok(Trigger::Judged { step, verdict });
+        let is_switch = self.steps_beside().is_some_and(|(by, _)| by == By::Switch);
+        let weight = self.steps_beside().and_then(|(_, steps)| steps.get(step).map(|step| step.weight));
         loop {
             let now = self.driver.clock.now();
             let pause = gate.as_ref().map_or(until, |gate| now.plus(gate.interval()));
@@ -172,13 +237,18 @@ impl Session<'_, '_> {
                 return Ok(Trigger::PodsFailed);
             }
             let (Some(gate), Some(standing), Some(gauge)) = (&gate, &mut standing, self.driver.gauge) else {
-                // Nobody can say that it is good.
-                return judged(Analysis::Inconclusive);
+                // The pods alone say that a whole is good; of a share of the calls nobody can.
+                return judged(if is_switch { Analysis::Pass } else { Analysis::Inconclusive });
             };
             let now = self.driver.clock.now();
             standing.measure(gate, gauge, &View { since, now, pods: pods.clone() }).await;
             let (verdict, says) = standing.verdict(gate);
             let is_time = now >= until;
+            let verdict = match verdict {
+                // Nobody asks it yet: that there is nothing to be seen of it says nothing.
+                Analysis::Inconclusive if weight == Some(0) => Analysis::Pass,
+                verdict => verdict,
+            };
             match verdict {
                 Analysis::Fail | Analysis::Error => {}
                 Analysis::Running => continue,
@@ -200,21 +270,61 @@ impl Session<'_, '_> {
         }
     }
 
-    /// The new version stands everywhere: the one beside it goes.
-    pub(super) async fn end_canary(&mut self) -> Result<usize> {
-        let Some(mut canary) = self.book.canary().cloned() else { return Ok(0) };
-        let recorded = self.book.recorded().cloned();
-        let Some(previous) = recorded.and_then(|recorded| recorded.previous) else { return Ok(0) };
-        let Action::Apply { manifest } = self.book.plan().action.clone() else { return Ok(0) };
-        let gone: Vec<Id> =
-            self.canary_ids(Some(&previous))?.into_iter().filter(|id| !manifest.has(id)).collect();
-        for id in &gone {
-            self.delete(&id.clone().into()).await?;
-        }
-        canary.take(Trigger::TookOver, self.driver.clock.now());
-        self.book.set_canary(canary)?;
-        Ok(gone.len())
+    /// Leads all calls to what is stable, at once. What stands beside stays, and is sent nothing.
+    pub(super) async fn call_back(&mut self, previous: &Revision) -> Result<()> {
+        let items = match &self.book.plan().strategy {
+            Strategy::Rolling => return Ok(()),
+            Strategy::BlueGreen { .. } => self.leading_back(previous).await?,
+            Strategy::Canary { targets, .. } => {
+                let is_theirs = |item: &&Item| {
+                    is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
+                };
+                previous.manifest.items.iter().filter(is_theirs).cloned().collect()
+            }
+        };
+        // Where that is refused, the way back says so.
+        self.apply_items(&items, Step::RollBack, &mut Vec::new()).await.map(drop)
     }
+
+    /// What stands beside and is of no use any more goes, also that of a run that nobody has ended. How much went.
+    pub(super) async fn clear_beside(&mut self) -> Result<usize> {
+        let Action::Apply { manifest } = self.book.plan().action.clone() else { return Ok(0) };
+        let previous = self.book.recorded().and_then(|recorded| recorded.previous.clone());
+        let mut gone: Vec<Id> = match previous {
+            Some(previous) => self.beside_ids(Some(&previous))?,
+            None => Vec::new(),
+        };
+        let plan = self.book.plan();
+        let labels =
+            format!("{}={},{ENVIRONMENT}={},{TRACK} in {BESIDE}", OWNER.0, OWNER.1, plan.environment);
+        for (version, kind) in [("apps/v1", "Deployment"), ("v1", "Service")] {
+            match self.driver.port.list(&Gvk::named(version, kind), &plan.namespace, &labels).await {
+                Ok(found) => gone.extend(found.iter().map(Id::of)),
+                // What may not be looked for is not there for us.
+                Err(kubernetes::Error::Forbidden { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        gone.sort();
+        gone.dedup();
+        let mut count = 0;
+        for id in gone.iter().filter(|id| apply::may_go(id) && !manifest.has(id)) {
+            count += usize::from(self.delete(&id.clone().into()).await?);
+        }
+        Ok(count)
+    }
+
+    /// The new version stands everywhere, and nothing beside it.
+    pub(super) fn took_over(&mut self) -> Result<()> {
+        let Some(mut canary) = self.book.canary().cloned() else { return Ok(()) };
+        canary.take(Trigger::TookOver, self.driver.clock.now());
+        self.book.set_canary(canary)
+    }
+}
+
+/// Whether it divides calls behind a name.
+fn is_route(item: &Item) -> bool {
+    item.body["kind"] == "VirtualService"
 }
 
 fn failure_of(why: Reason, causes: &[rollout::failure::Cause]) -> Failure {

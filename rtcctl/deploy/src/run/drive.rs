@@ -52,7 +52,7 @@ pub enum News<'a> {
 pub enum End {
     /// It is over.
     Over { state: State, exit: u8 },
-    /// A canary waits for somebody; the run can be taken up again.
+    /// A second version waits for somebody; the run can be taken up again.
     Paused { step: usize, why: Pause },
 }
 
@@ -61,9 +61,9 @@ pub enum End {
 pub enum Word {
     /// Go on where it was.
     GoOn,
-    /// A canary that stands still: to the next weight.
+    /// A second version that stands still: to the next weight.
     Approve,
-    /// A canary: all of it, now.
+    /// A second version: all of it, now.
     Promote,
     /// Take it back.
     Abort,

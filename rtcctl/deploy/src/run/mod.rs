@@ -1,22 +1,26 @@
 //! A rollout, driven step by step.
 //!
 //! - [`Plan`] is what was decided before the first step; [`Book`] is the journal of what happened since;
-//! - [`Driver`] does what [`rollout::lifecycle`] says comes next.
+//! - [`Driver`] does what [`rollout::lifecycle`] says comes next; a strategy with a second version beside the first is a
+//!   list of steps of [`rollout::canary`], gone through while it applies;
+//! - [`colours`] is what a second version in full consists of, and what leads traffic to it.
 //!
 //! Invariants: before the cluster is changed, the journal says what is about to be done; a run that lost its process is
 //! taken up where its journal ends, and does nothing a second time that would not come to the same; whatever ends a run
 //! is in its journal before anybody is told.
 
+mod beside;
 mod book;
-mod canary;
 mod collect;
+pub mod colours;
 mod drive;
 mod plan;
 mod steps;
+mod switch;
 mod watch;
 
+pub use beside::pods_beside;
 pub use book::{Book, Recorded};
-pub use canary::pods_beside;
 pub use drive::{Driver, End, News, Word};
 pub use plan::{Action, Migration, Plan, Removal, Strategy};
 
@@ -35,7 +39,7 @@ pub enum Error {
     Answer(#[from] rollout::objects::Error),
     #[error("{path}: {source}")]
     Disk { path: std::path::PathBuf, source: std::io::Error },
-    /// There is nothing stable that a canary could stand beside.
+    /// There is nothing stable that a second version could stand beside.
     #[error("nothing runs that a second version could stand beside")]
     NothingStable,
     /// A revision that is newer than the run's own, or than what it has found.
@@ -48,8 +52,8 @@ pub enum Error {
     Elsewhere { run: String, began_on: String, is_on: String },
     #[error("{} of {} seems to be under way: {}", .0.command, .0.by, .0.run)]
     UnderWay(Box<Head>),
-    #[error("the canary cannot be meant: {0}")]
-    Canary(String),
+    #[error("the second version cannot be meant: {0}")]
+    Beside(String),
 }
 
 /// A name of a place that tells it from another.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kernel::Timestamp;
-use rollout::canary::{By, Step};
+use rollout::canary::{Approval, By, Step};
 use rollout::evidence::Metric;
 use rollout::lifecycle::OnFailure;
 use rollout::verdict::Rules;
@@ -41,6 +41,37 @@ pub enum Strategy {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         pods: BTreeMap<String, u32>,
     },
+    /// Whole beside the old one, then everything at once; the old one is kept for as long as it has to stand.
+    BlueGreen {
+        targets: Vec<String>,
+        /// How long it stands before it is sent anything.
+        hold: Duration,
+        /// Whether somebody has to say that it is sent everything.
+        approval: Approval,
+    },
+}
+
+impl Strategy {
+    /// The steps of a second version beside the first, if there is one; `bake` is how long the whole has to stand.
+    pub fn steps(&self, bake: Duration) -> Option<(By, Vec<Step>)> {
+        match self {
+            Strategy::Rolling => None,
+            Strategy::Canary { by, steps, .. } => Some((*by, steps.clone())),
+            Strategy::BlueGreen { hold, approval, .. } => {
+                let nothing = Step { weight: 0, hold: *hold, approval: *approval };
+                let everything = Step { weight: 100, hold: bake, approval: Approval::Analysis };
+                Some((By::Switch, vec![nothing, everything]))
+            }
+        }
+    }
+
+    /// The targets that have a second version.
+    pub fn targets(&self) -> &[String] {
+        match self {
+            Strategy::Rolling => &[],
+            Strategy::Canary { targets, .. } | Strategy::BlueGreen { targets, .. } => targets,
+        }
+    }
 }
 
 /// An object that goes.
@@ -103,4 +134,31 @@ pub struct Plan {
     /// What is asked for when evidence is collected.
     #[serde(default)]
     pub metrics: Vec<Metric>,
+}
+
+impl Plan {
+    /// What is to be done, and nothing of what may be chosen: pod by pod without a migration, judged by the pods alone, left
+    /// as it is where it fails.
+    pub fn new(command: &str, environment: &str, namespace: &str, by: String, action: Action) -> Self {
+        Self {
+            command: command.to_owned(),
+            environment: environment.to_owned(),
+            namespace: namespace.to_owned(),
+            by,
+            image: String::new(),
+            version: None,
+            action,
+            description: Json::Null,
+            strategy: Strategy::Rolling,
+            migration: Migration::Skip,
+            rules: Rules::default(),
+            bake: Duration::ZERO,
+            gate: None,
+            on_failure: OnFailure::Leave,
+            removes: Vec::new(),
+            takes_fields: false,
+            others: Others::Respected,
+            metrics: Vec::new(),
+        }
+    }
 }

@@ -16,7 +16,7 @@ use rollout::world::Target;
 use serde_json::{Value as Json, json};
 
 use super::drive::{Came, News, Session, counted};
-use super::plan::{Action, Migration, Removal, Strategy};
+use super::plan::{Action, Migration, Removal};
 use super::watch::{Until, Watch};
 use super::{Error, Recorded, Result};
 use crate::apply;
@@ -64,7 +64,7 @@ impl<'a> Session<'a, '_> {
             let mut added = Vec::new();
             if let Action::Apply { manifest } = self.book.plan().action.clone() {
                 let mut wanted: Vec<Id> = manifest.ids().collect();
-                wanted.extend(self.canary_ids(previous.as_ref())?);
+                wanted.extend(self.beside_ids(previous.as_ref())?);
                 for id in wanted {
                     if self.driver.port.get(&id.gvk(), &id.namespace, &id.name).await?.is_none() {
                         added.push(id);
@@ -164,13 +164,11 @@ impl<'a> Session<'a, '_> {
     }
 
     pub(super) async fn apply(&mut self) -> Result<Came> {
-        if matches!(self.book.plan().strategy, Strategy::Canary { .. })
-            && let Some(came) = self.canary().await?
-        {
+        if let Some(came) = self.go_beside().await? {
             return Ok(came);
         }
         match self.book.plan().action.clone() {
-            Action::Apply { manifest } => self.apply_manifest(&manifest).await,
+            Action::Apply { manifest } => self.apply_manifest(&self.while_switched(&manifest)).await,
             Action::Restart { targets, at } => self.apply_restart(&targets, at).await,
         }
     }
@@ -182,6 +180,7 @@ impl<'a> Session<'a, '_> {
                 return Ok(failed);
             }
         }
+        self.level_stable(manifest, &mut applied).await?;
         self.applied_now(Step::Apply, "apply", applied, manifest.items.len())
     }
 
@@ -231,8 +230,18 @@ impl<'a> Session<'a, '_> {
         step: Step,
         applied: &mut Vec<Applied>,
     ) -> Result<Option<Came>> {
+        self.apply_items(manifest.wave(wave), step, applied).await
+    }
+
+    /// As [`Self::apply_wave`], of these.
+    pub(super) async fn apply_items<'i>(
+        &mut self,
+        items: impl IntoIterator<Item = &'i Item>,
+        step: Step,
+        applied: &mut Vec<Applied>,
+    ) -> Result<Option<Came>> {
         let force = if step == Step::RollBack { Force::Take } else { self.force() };
-        for item in manifest.wave(wave) {
+        for item in items {
             let id = item.id();
             let answer = match apply::one(self.driver.port, item, force).await {
                 Ok(answer) => answer,
@@ -315,6 +324,9 @@ impl<'a> Session<'a, '_> {
         if bake.is_zero() {
             return Ok(Came::of(Trigger::Baked));
         }
+        if self.is_all_switched() {
+            return Ok(Came::with(Trigger::Baked, json!("it stood while it was sent everything")));
+        }
         let now = self.driver.clock.now();
         let until = self.book.began(Step::Bake).unwrap_or(now).plus(bake);
         (self.driver.tell)(&News::Baking { left_s: until.since(now).as_secs() });
@@ -331,6 +343,9 @@ impl<'a> Session<'a, '_> {
         let (Some(gate), Some(gauge)) = (self.book.plan().gate.clone(), self.driver.gauge) else {
             return Ok(Came::with(Trigger::Gated, json!("there is none")));
         };
+        if self.is_all_switched() {
+            return Ok(Came::with(Trigger::Gated, json!("it was asked while the other was sent everything")));
+        }
         let since = self.book.applied("apply").into_iter().flatten().map(|one| one.at).min();
         let since = since.or(self.book.began(Step::Gate)).unwrap_or(self.driver.clock.now());
         let names = self.book.applied("apply").into_iter().flatten().map(|one| one.target.name.clone());
@@ -354,10 +369,16 @@ impl<'a> Session<'a, '_> {
     }
 
     pub(super) async fn end(&mut self) -> Result<Came> {
-        let mut gone = self.end_canary().await?;
+        if let Action::Apply { manifest } = self.book.plan().action.clone()
+            && let Some(failed) = self.lead_home(&manifest, Step::End).await?
+        {
+            return Ok(failed);
+        }
+        let mut gone = self.clear_beside().await?;
         for removal in self.book.plan().removes.clone().iter().filter(|one| apply::may_go(&one.id)) {
             gone += usize::from(self.delete(removal).await?);
         }
+        self.took_over()?;
         Ok(Came::with(Trigger::Ended, counted(Step::End, "deleted", gone)))
     }
 
@@ -366,27 +387,39 @@ impl<'a> Session<'a, '_> {
             return Ok(Came::of(Trigger::RestoreFailed));
         };
         let Some(previous) = recorded.previous else { return Ok(Came::of(Trigger::RestoreFailed)) };
+        if self.may_be_led_back().await? {
+            self.call_back(&previous).await?;
+        }
+        let manifest = self.while_going_back(&previous.manifest).await?;
         let mut applied = Vec::new();
         for wave in [Wave::Ground, Wave::Surroundings, Wave::Workloads, Wave::Entry] {
-            let refused = self.apply_wave(&previous.manifest, wave, Step::RollBack, &mut applied).await?;
+            let refused = self.apply_wave(&manifest, wave, Step::RollBack, &mut applied).await?;
             if refused.is_some() {
                 return Ok(Came::of(Trigger::RestoreFailed));
             }
         }
+        // What is sent everything goes when it is sent nothing any more.
+        let beside = self.beside_ids(Some(&previous))?;
+        if !self.is_switched() {
+            self.clear_beside().await?;
+        }
         let added: BTreeSet<Id> = recorded.added.into_iter().collect();
-        for id in added.iter().filter(|id| apply::may_go(id) && !previous.manifest.has(id)) {
+        let is_extra = |id: &&Id| apply::may_go(id) && !previous.manifest.has(id) && !beside.contains(id);
+        for id in added.iter().filter(is_extra) {
             self.delete(&id.clone().into()).await?;
         }
+        self.level_stable(&manifest, &mut applied).await?;
         self.book.set_applied("roll-back", applied.clone())?;
         let mut watch = self.new_watch(&applied);
         let whole = self.watch_until(&mut watch, &applied, Until::Done).await?;
-        match whole.verdict {
-            Verdict::Failed { cause, .. } => {
-                self.book.add_cause(cause)?;
-                Ok(Came::of(Trigger::RestoreFailed))
-            }
-            _ => Ok(Came::with(Trigger::Restored, json!({ "revision": previous.head.number }))),
+        if let Verdict::Failed { cause, .. } = whole.verdict {
+            self.book.add_cause(cause)?;
+            return Ok(Came::of(Trigger::RestoreFailed));
         }
+        if self.lead_home(&previous.manifest, Step::RollBack).await?.is_some() {
+            return Ok(Came::of(Trigger::RestoreFailed));
+        }
+        Ok(Came::with(Trigger::Restored, json!({ "revision": previous.head.number })))
     }
 
     /// Deletes the object that is meant, if what bears its name now is that one and has our labels. Whether it went.

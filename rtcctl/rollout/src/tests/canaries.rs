@@ -289,3 +289,28 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_switch_stands_at_nothing_first_and_then_at_everything() {
+    let step = |weight| Step { weight, hold: HOLD, approval: Approval::Analysis };
+    let of = |by, weights: &[u8]| Plan::new(by, weights.iter().copied().map(step).collect());
+    let plan = of(By::Switch, &[0, 100]).unwrap();
+    assert!(of(By::Switch, &[100]).is_ok());
+    assert_eq!(of(By::Switch, &[0, 50]), Err(PlanError::Half { step: 1, weight: 50 }));
+    assert_eq!(of(By::Switch, &[0, 0]), Err(PlanError::Weight { step: 1, weight: 0, before: 0 }));
+    assert_eq!(of(By::Switch, &[100, 0]), Err(PlanError::Weight { step: 1, weight: 0, before: 100 }));
+    for by in [By::Mesh, By::Replicas { total: 3 }] {
+        assert_eq!(of(by, &[0, 100]), Err(PlanError::Weight { step: 0, weight: 0, before: 0 }));
+    }
+    let mut green = Canary::new(plan);
+    let pass = |step| Trigger::Judged { step, verdict: Verdict::Pass };
+    green.take(Trigger::Begin, at(0));
+    assert_eq!(green.action(), Action::SetWeight { weight: 0 });
+    green.take(Trigger::Shifted { step: 0 }, at(1));
+    green.take(pass(0), at(61));
+    assert_eq!(green.action(), Action::SetWeight { weight: 100 });
+    green.take(Trigger::Shifted { step: 1 }, at(62));
+    assert_eq!(letter(green.take(pass(1), at(100))), "x", "the old one is kept until its time is over");
+    green.take(pass(1), at(122));
+    assert_eq!(green.action(), Action::Replace);
+}

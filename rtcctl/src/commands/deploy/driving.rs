@@ -154,10 +154,11 @@ pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Resul
                 book.canary().and_then(|canary| canary.plan.steps.get(step)).map_or(0, |step| step.weight);
             let why = match why {
                 rollout::canary::Pause::Asked => "somebody asked it to stand still",
-                rollout::canary::Pause::Approval => "its analysis is good, and the step wants approval",
+                rollout::canary::Pause::Approval => "nothing is wrong with it, and the step wants approval",
                 rollout::canary::Pause::Inconclusive => "the analysis cannot say",
             };
-            let mut error = Error::new(&codes::DEP026, format!("the canary stands at {weight} %: {why}"));
+            let message = format!("the second version stands, and is sent {weight} %: {why}");
+            let mut error = Error::new(&codes::DEP026, message);
             if let Some(said) = book.said() {
                 error = error.with_cause(said.to_owned());
             }
@@ -186,7 +187,7 @@ fn document(book: &Book) -> Value {
     let previous = book.recorded().and_then(|recorded| recorded.previous.as_ref());
     json!({
         "run": book.id(), "environment": plan.environment, "namespace": plan.namespace, "image": plan.image,
-        "state": book.lifecycle().state, "previous": previous.map(|previous| &previous.head),
+        "state": book.lifecycle().state, "beside": book.canary().map(|canary| canary.state), "previous": previous.map(|previous| &previous.head),
         "workloads": book.applied("apply").into_iter().flatten().map(|one| one.target.to_string()).collect::<Vec<_>>(),
         "gate": book.said(),
     })
@@ -265,7 +266,7 @@ pub fn of_run(error: run::Error) -> Error {
     match error {
         run::Error::Cluster(error) => access::failed(error),
         run::Error::Journal(error) => runs::told(error),
-        run::Error::NothingStable | run::Error::Canary(_) => {
+        run::Error::NothingStable | run::Error::Beside(_) => {
             Error::new(&codes::DEP018, error.to_string()).with_hint(codes::DEP018.action)
         }
         run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
@@ -387,7 +388,7 @@ impl<'a> Teller<'a> {
                 self.with(|task| task.state(format!("it has to stand for {left}")));
             }
             News::Gate { says } => self.with(|task| task.state((*says).to_owned())),
-            News::Canary(state) => self.with(|task| task.state(format!("canary: {}", weight(state)))),
+            News::Canary(state) => self.with(|task| task.state(format!("second version: {}", weight(state)))),
             News::Evidence { file } => self.with(|task| task.show(format!("saved {}", file.display()))),
         }
     }

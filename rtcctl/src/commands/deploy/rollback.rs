@@ -6,9 +6,8 @@ use std::time::Duration;
 
 use ::deploy::apply;
 use ::deploy::revision::{History, Status};
-use ::deploy::run::{Action, Migration, Plan, Removal, Strategy, Word};
+use ::deploy::run::{Action, Plan, Removal, Word};
 use kubernetes::write::Force;
-use rollout::lifecycle::OnFailure;
 use rollout::verdict::Rules;
 use serde_json::json;
 
@@ -71,29 +70,21 @@ pub async fn rollback(args: Args, context: &Context) -> Result<Report> {
         return Ok(described_report("deploy/rollback", &planned, &[]).with_text(format!("would {what}")));
     }
     consent(&what, &cluster, context)?;
+    let action = Action::Apply { manifest: revision.manifest.clone() };
     let plan = Plan {
-        command: "rollback".to_owned(),
-        environment: context.config.env().to_owned(),
-        namespace: namespace.clone(),
-        by: context.config.operator(),
         image: head.image.clone(),
         version: head.version.clone(),
-        action: Action::Apply { manifest: revision.manifest.clone() },
         description: revision.description.clone(),
-        strategy: Strategy::Rolling,
-        migration: Migration::Skip,
         rules: Rules {
             no_activity: args.no_activity,
             deadline: context.config.duration("timeout"),
             ..Rules::default()
         },
-        bake: Duration::ZERO,
-        gate: None,
-        on_failure: OnFailure::Leave,
         removes,
         takes_fields: true,
         others: others(args.take_over),
         metrics: metrics_of_a_failure(),
+        ..Plan::new("rollback", context.config.env(), &namespace, context.config.operator(), action)
     };
     let book = driving::begin(plan, &[("revision", head.number.to_string())], context)?;
     let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };

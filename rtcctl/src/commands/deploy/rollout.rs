@@ -10,17 +10,20 @@ use std::time::Duration;
 use ::deploy::apply::{self, Leftover, Planned, Refusal, What};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
-use ::deploy::revision::Others;
-use ::deploy::run::{Action, Migration, Plan, Removal, Strategy, Word};
+use ::deploy::revision::{History, Others};
+use ::deploy::room;
+use ::deploy::run::colours::{self, Colour};
+use ::deploy::run::{self, Action, Migration, Plan, Removal, Strategy, Word};
 use kubernetes::Cluster;
 use kubernetes::write::Force;
 use manifests::Release;
+use manifests::description::Entry;
 use rollout::canary::{Approval, By, Step};
 use rollout::evidence::Metric;
 use rollout::lifecycle::OnFailure;
 use rollout::objects::Kind;
 use rollout::verdict::Rules;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::driving::{self, Drive};
 use super::gauge::{self, Metrics};
@@ -35,6 +38,8 @@ use crate::output::{Column, Report, Table};
 /// Of a canary of which nothing is said.
 const WEIGHTS: [u8; 3] = [10, 25, 50];
 const HOLD: Duration = Duration::from_secs(120);
+/// Of blue-green, before it is sent anything.
+const STANDS: Duration = Duration::from_secs(30);
 
 /// How the new version takes over.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -44,6 +49,8 @@ pub enum Way {
     Rolling,
     /// Beside the old one first, judged at each weight
     Canary,
+    /// Whole beside the old one, then all traffic at once; the old one stays until the bake is over
+    BlueGreen,
 }
 
 #[derive(Debug, clap::Args)]
@@ -59,22 +66,23 @@ pub struct Args {
     /// Canary: percentages, one after another [default: 10,25,50]
     #[arg(long, value_name = "N,…", value_delimiter = ',', value_parser = clap::value_parser!(u8).range(1..=99))]
     weights: Vec<u8>,
-    /// Canary: how long each weight is judged [default: 2m]
+    /// Canary: how long each weight is judged [default: 2m]; blue-green: how long it stands before it is sent anything
+    /// [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = duration)]
     hold: Option<Duration>,
-    /// Canary: only these targets; all without it
+    /// Canary, blue-green: only these targets; all without it
     #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
     targets: Vec<String>,
-    /// Canary: wait for --approve after each good analysis
+    /// Canary: wait for --approve after each good analysis; blue-green: before it is sent everything
     #[arg(long)]
     ask_each: bool,
     /// What decides after the pods stand: the objectives (slo), or a file of checks
     #[arg(long, value_name = "slo|FILE")]
     gate: Option<String>,
-    /// How long every pod has to stand before it is judged
+    /// How long every pod has to stand before it is judged; blue-green: how long it is judged while it is sent everything
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = duration)]
     bake: Duration,
-    /// Bring back what ran before when it fails
+    /// Bring back what ran before when it fails; a canary and blue-green always do
     #[arg(long)]
     auto_rollback: bool,
     /// Copy what was saved of a failure into this folder
@@ -97,10 +105,10 @@ pub struct Args {
         "ask_each", "bake", "no_activity", "force_conflicts", "take_over",
     ])]
     resume: Option<String>,
-    /// With --resume, a canary that stands still: on to the next weight
+    /// With --resume, a canary or blue-green that stands still: on to the next weight
     #[arg(long, requires = "resume", conflicts_with_all = ["promote", "abort"])]
     approve: bool,
-    /// With --resume, a canary: all of it, now
+    /// With --resume, a canary or blue-green: all of it, now
     #[arg(long, requires = "resume", conflicts_with = "abort")]
     promote: bool,
     /// With --resume: take it back
@@ -156,10 +164,13 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         )
         .with_hint("--gate slo, or a file of checks"));
     }
-    let is_of_canary =
-        !args.weights.is_empty() || args.hold.is_some() || !args.targets.is_empty() || args.ask_each;
-    if args.strategy == Way::Rolling && is_of_canary {
-        let message = "--weights, --hold, --targets and --ask-each are those of a canary";
+    let is_beside = args.hold.is_some() || !args.targets.is_empty() || args.ask_each;
+    if args.strategy == Way::Rolling && (is_beside || !args.weights.is_empty()) {
+        let message = "--weights, --hold, --targets and --ask-each are those of a second version";
+        return Err(Error::new(&codes::DEP016, message).with_hint("--strategy canary, --strategy blue-green"));
+    }
+    if args.strategy == Way::BlueGreen && !args.weights.is_empty() {
+        let message = "--weights are those of a canary: blue-green is at nothing, then at everything";
         return Err(Error::new(&codes::DEP016, message).with_hint("--strategy canary"));
     }
     let gate = args.gate.as_deref().map(|text| gauge::gate(text, context)).transpose()?;
@@ -169,6 +180,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         let strategy = match args.strategy {
             Way::Rolling => Strategy::Rolling,
             Way::Canary => canary(&args, &release, &cluster).await?,
+            Way::BlueGreen => blue_green(&args, &release, &manifest, &cluster, context).await?,
         };
         let force = if args.force_conflicts { Force::Take } else { Force::Never };
         let previewed = previewed(&cluster, &manifest, force).await?;
@@ -179,7 +191,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         return Ok(described_report("deploy/rollout", &previewed, &[]));
     }
     confirm(&release, &previewed, 0, &cluster, context)?;
-    let on_failure = if args.auto_rollback { OnFailure::RollBack } else { OnFailure::Leave };
+    // What stands beside is of no use where it failed, and what was stable is there.
+    let goes_back = args.auto_rollback || args.strategy != Way::Rolling;
+    let on_failure = if goes_back { OnFailure::RollBack } else { OnFailure::Leave };
     let plan = Plan {
         strategy,
         gate,
@@ -208,25 +222,16 @@ pub(super) fn others(take_over: bool) -> Others {
 /// A plan without any of the choices.
 fn plan(command: &str, release: &Release, manifest: Manifest, context: &Context) -> Plan {
     let description = &release.description;
+    let (environment, namespace) = (&description.environment, &description.namespace);
+    let action = Action::Apply { manifest };
     Plan {
-        command: command.to_owned(),
-        environment: description.environment.clone(),
-        namespace: description.namespace.clone(),
-        by: context.config.operator(),
         image: release.image.to_string(),
         version: description.version.clone(),
-        action: Action::Apply { manifest },
         description: serde_json::to_value(description).unwrap_or_default(),
-        strategy: Strategy::Rolling,
         migration: Migration::Run,
         rules: Rules { deadline: context.config.duration("timeout"), ..Rules::default() },
-        bake: Duration::ZERO,
-        gate: None,
-        on_failure: OnFailure::Leave,
-        removes: Vec::new(),
-        takes_fields: false,
-        others: Others::Respected,
         metrics: metrics_of_a_failure(),
+        ..Plan::new(command, environment, namespace, context.config.operator(), action)
     }
 }
 
@@ -242,20 +247,63 @@ pub(super) fn metrics_of_a_failure() -> Vec<Metric> {
     ]
 }
 
-async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strategy> {
+/// The targets that are meant: all where none is named.
+fn meant(args: &Args, release: &Release) -> Result<Vec<String>> {
     let known = &release.description.targets;
     let targets: Vec<String> = match args.targets.is_empty() {
         true => known.keys().cloned().collect(),
         false => args.targets.clone(),
     };
-    if let Some(unknown) = targets.iter().find(|name| !known.contains_key(*name)) {
-        let message = format!("--targets: there is no target {unknown:?}");
-        let error = Error::new(&codes::DEP016, message);
-        return Err(match crate::config::nearest(unknown, known.keys().map(String::as_str)) {
-            Some(near) => error.with_hint(format!("did you mean {near}?")),
-            None => error,
-        });
+    let Some(unknown) = targets.iter().find(|name| !known.contains_key(*name)) else { return Ok(targets) };
+    let message = format!("--targets: there is no target {unknown:?}");
+    let error = Error::new(&codes::DEP016, message);
+    Err(match crate::config::nearest(unknown, known.keys().map(String::as_str)) {
+        Some(near) => error.with_hint(format!("did you mean {near}?")),
+        None => error,
+    })
+}
+
+fn approval(args: &Args) -> Approval {
+    if args.ask_each { Approval::Operator } else { Approval::Analysis }
+}
+
+/// Everything a second time: there has to be something to stand beside, and room for it.
+async fn blue_green(
+    args: &Args,
+    release: &Release,
+    manifest: &Manifest,
+    port: &dyn Port,
+    context: &Context,
+) -> Result<Strategy> {
+    let description = &release.description;
+    let mut targets = meant(args, release)?;
+    // A load balancer would have to find every pod of green well before it sends anything again.
+    let behind = match &description.entry {
+        Entry::None | Entry::GatewayApi { pods_in: Some(_), .. } => None,
+        entry => entry.target(),
+    };
+    if let Some(entry) = behind.filter(|_| args.targets.is_empty() && targets.len() > 1) {
+        targets.retain(|name| name != entry);
+        context.progress.write(&format!("{entry} is behind a load balancer, and is rolled pod by pod\n"));
     }
+    let history = History { port, namespace: &description.namespace, environment: &description.environment };
+    let current = history.current().await.map_err(access::failed)?;
+    let current = current.ok_or_else(|| driving::of_run(run::Error::NothingStable))?;
+    let both = colours::targets(&current.manifest, manifest, &targets);
+    let green = colours::green(manifest, &both, Colour::Stable);
+    let green = colours::whole(port, green).await.map_err(access::failed)?;
+    let lacks = room::lacking(port, &description.namespace, &green).await.map_err(access::failed)?;
+    if !lacks.is_empty() {
+        let message = "the namespace does not hold the release twice";
+        let error = Error::new(&codes::DEP027, message).with_hint(codes::DEP027.action);
+        return Err(lacks.iter().fold(error, |error, lack| error.with_cause(lack.to_string())));
+    }
+    previewed(port, &green, Force::Never).await?;
+    Ok(Strategy::BlueGreen { targets, hold: args.hold.unwrap_or(STANDS), approval: approval(args) })
+}
+
+async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strategy> {
+    let targets = meant(args, release)?;
     let (mut total, mut pods) = (1, BTreeMap::new());
     for name in &targets {
         let gvk = kubernetes::Gvk::from(Kind::Deployment);
@@ -273,7 +321,7 @@ async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strat
         }
         None => By::Replicas { total },
     };
-    let approval = if args.ask_each { Approval::Operator } else { Approval::Analysis };
+    let approval = approval(args);
     let weights = if args.weights.is_empty() { &WEIGHTS[..] } else { &args.weights };
     let hold = args.hold.unwrap_or(HOLD);
     let steps: Vec<Step> = weights.iter().map(|weight| Step { weight: *weight, hold, approval }).collect();
@@ -553,29 +601,16 @@ pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
             .with_names(names));
     }
     consent(&format!("restart {} in {}", names.join(", "), context.config.env()), &cluster, context)?;
+    let action = Action::Restart { targets, at: context.clock.now() };
     let plan = Plan {
-        command: "restart".to_owned(),
-        environment: context.config.env().to_owned(),
-        namespace,
-        by: context.config.operator(),
-        image: String::new(),
-        version: None,
-        action: Action::Restart { targets, at: context.clock.now() },
-        description: Value::Null,
-        strategy: Strategy::Rolling,
-        migration: Migration::Skip,
         rules: Rules {
             no_activity: args.no_activity,
             deadline: context.config.duration("timeout"),
             ..Rules::default()
         },
-        bake: Duration::ZERO,
-        gate: None,
-        on_failure: OnFailure::Leave,
-        removes: Vec::new(),
         takes_fields: true,
-        others: Others::Respected,
         metrics: metrics_of_a_failure(),
+        ..Plan::new("restart", context.config.env(), &namespace, context.config.operator(), action)
     };
     let proof = prove::begin(&args.proving, context).await?;
     let book = driving::begin(plan, &[("workloads", names.join(","))], context)?;

@@ -5,13 +5,12 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::Duration;
 
 use ::deploy::apply::{self, Planned, What};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
 use ::deploy::revision::{Head, History, Others, Revision, Status};
-use ::deploy::run::{Action, Book, Migration, Plan, Removal, Strategy, Word};
+use ::deploy::run::{Action, Book, Migration, Plan, Removal, Word};
 use journal::State;
 use kubernetes::Gvk;
 use kubernetes::read::LogRequest;
@@ -253,25 +252,12 @@ async fn nothing_is_newer(revision: u64, known: Option<&str>, context: &Context)
 }
 
 fn plan(command: &str, image: &str, namespace: &str, manifest: Manifest, context: &Context) -> Plan {
+    let action = Action::Apply { manifest };
     Plan {
-        command: command.to_owned(),
-        environment: context.config.env().to_owned(),
-        namespace: namespace.to_owned(),
-        by: context.config.operator(),
         image: image.to_owned(),
-        version: None,
-        action: Action::Apply { manifest },
-        description: Value::Null,
-        strategy: Strategy::Rolling,
-        migration: Migration::Skip,
         rules: Rules { deadline: context.config.duration("timeout"), ..Rules::default() },
-        bake: Duration::ZERO,
-        gate: None,
-        on_failure: OnFailure::Leave,
-        removes: Vec::new(),
-        takes_fields: false,
-        others: Others::Respected,
         metrics: super::rollout::metrics_of_a_failure(),
+        ..Plan::new(command, context.config.env(), namespace, context.config.operator(), action)
     }
 }
 

@@ -1,5 +1,6 @@
 //! Commands as they are typed.
 
+mod beside;
 mod cluster;
 mod eks;
 mod files;
