@@ -203,6 +203,9 @@ impl Error {
             return not_kubernetes(host, subject, answer);
         }
         let message = told(&said.message);
+        if let (500, Some(causes)) = (status, undeclared(&message)) {
+            return Error::Invalid { subject, message, causes };
+        }
         match status {
             401 => Error::Unauthorized { host: host.to_owned(), message },
             400 | 403 if message.contains("denied the request") || message.contains("denied request") => {
@@ -291,6 +294,15 @@ fn not_kubernetes(host: &str, subject: Box<Subject>, answer: &Answer<'_>) -> Err
 
 fn looks_like_a_page(line: &str) -> bool {
     line.trim_start().starts_with('<')
+}
+
+/// The field that a document of an apply cannot have, which the API tells as a failure of its own: one that this version of
+/// it does not know, a type that is another one, a key that an item of a list does not say.
+fn undeclared(message: &str) -> Option<Vec<Cause>> {
+    let told = message.strip_prefix("failed to create typed patch object")?;
+    let from = told.find(": .").map_or(0, |at| at + 2);
+    let (field, why) = told[from..].split_once(": ").unwrap_or(("", told));
+    Some(vec![Cause { field: field.trim_start_matches('.').to_owned(), message: why.to_owned() }])
 }
 
 /// `conflict with "kubectl" using apps/v1` about `.spec.replicas`.

@@ -39,6 +39,34 @@ async fn a_server_that_goes_on_failing_is_given_up_with_its_words() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_field_that_the_server_does_not_know_is_no_failure_of_its_own() {
+    for (words, field) in [
+        ("failed to create typed patch object: .spec.new: field not declared in schema", "spec.new"),
+        (
+            "failed to create typed patch object (default/one; v1, Kind=ConfigMap): .spec.new: field not declared in schema",
+            "spec.new",
+        ),
+        (
+            "failed to create typed patch object: .spec.ports: element 0: associative list with keys has an element that \
+             omits key field \"protocol\" (and doesn't have default value)",
+            "spec.ports",
+        ),
+    ] {
+        let api = Api::new();
+        api.fault("PATCH", "configmaps", What::Status(500, words.to_owned()), 99);
+        let error =
+            api.cluster().apply(&config_map("default", "one", json!({})), &apply()).await.unwrap_err();
+        let Error::Invalid { causes, .. } = &error else { panic!("{error:?}") };
+        assert_eq!(causes[0].field, field);
+        assert_eq!(
+            api.asked().iter().filter(|one| one.method == "PATCH").count(),
+            1,
+            "it is not asked again"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_made_is_made_once_even_if_nobody_knows_what_became_of_it() {
     let api = Api::new();
     api.fault("POST", "configmaps", What::CutAfter, 1);
