@@ -1,4 +1,5 @@
-//! `cargo xtask test cluster`: `rtcctl cluster` run by the real kubectl for its tokens, and asking moto.
+//! `cargo xtask test cluster`: `rtcctl cluster` run by the real kubectl for its tokens, and asking moto. With `--real` the
+//! suites that speak to an API server, on a real one that `scripts/apiserver` builds, starts and stops.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -35,6 +36,57 @@ fn suites() -> Outcome {
     let (_, aws) = aws.ok_or("scripts/engines did not say where moto is")?;
     test.env("RTC_TEST_AWS", aws);
     check(test)
+}
+
+/// Suites that are asked of a played API server and, unchanged, of a real one.
+struct Asked {
+    packages: &'static [&'static str],
+    tests: &'static [&'static str],
+    /// Beside each other.
+    threads: u32,
+}
+
+const REAL: [Asked; 3] = [
+    Asked {
+        packages: &["rtc-kubernetes"],
+        tests: &["tests::suite::", "tests::answers::the_server_that_is_named"],
+        threads: 4,
+    },
+    Asked { packages: &["rtc-deploy"], tests: &["tests::clusters::", "tests::killed::"], threads: 4 },
+    // Beside the crate that has the same features of what both stand on.
+    Asked { packages: &["rtcd", "rtcctl"], tests: &["commands::deploy::tests::clusters::"], threads: 2 },
+];
+
+pub fn real() -> Outcome {
+    let mut parts = Parts::default();
+    let outcome = all_real(&mut parts);
+    parts.print();
+    outcome
+}
+
+pub fn all_real(parts: &mut Parts) -> Outcome {
+    parts.part("cluster, real: build the server", || check(apiserver(&["build"])))?;
+    let outcome = parts
+        .part("cluster, real: start", || check(apiserver(&["start"])))
+        .and_then(|()| parts.part("cluster, real: suites", on_the_real_one));
+    outcome.and(parts.part("cluster, real: stop", || check(apiserver(&["reset"]))))
+}
+
+fn apiserver(arguments: &[&str]) -> Command {
+    command(&root().join("scripts/apiserver").display().to_string(), arguments)
+}
+
+fn on_the_real_one() -> Outcome {
+    for Asked { packages, tests, threads } in REAL {
+        let mut test = command("cargo", &["test", "--locked", "--lib"]);
+        test.args(packages.iter().flat_map(|name| ["-p", name]));
+        test.arg("--").args(tests).arg(format!("--test-threads={threads}"));
+        test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+        test.env("RTC_TEST_KUBECONFIG", root().join("target/apiserver/kubeconfig"));
+        test.env("RTC_TEST_CONTEXT", "rtc-apiserver");
+        check(test)?;
+    }
+    Ok(())
 }
 
 fn home() -> PathBuf {

@@ -35,6 +35,8 @@ Tasks of the RTC workspace
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test cluster       rtcctl cluster run by the real kubectl for its tokens, and asking moto
+  cargo xtask test cluster --real
+                                 what is asked of an API server, of a real one, which is built first (5 to 20 minutes)
   cargo xtask test image         images of rtcd, read by skopeo and umoci, run, and moved through a registry
   cargo xtask test infra         terraform/ and rtcctl infra, with the real Terraform and provider against moto
   cargo xtask test manifests     every object of Kubernetes against its schemas, checkov and Helm
@@ -69,6 +71,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(),
         ["test"] => suites::embedded(suites::Extent::Bounded),
         ["test", "cluster"] => cluster::run(),
+        ["test", "cluster", "--real"] => cluster::real(),
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
         ["test", "image"] => image::run(),

@@ -41,6 +41,7 @@ pub fn all() -> Outcome {
         .and_then(|()| live::all(&mut parts))
         .and_then(|()| engines::all(&mut parts, Extent::Whole))
         .and_then(|()| cluster::all(&mut parts))
+        .and_then(|()| cluster::all_real(&mut parts))
         .and_then(|()| image::all(&mut parts))
         .and_then(|()| ship::all(&mut parts))
         .and_then(|()| infra::all(&mut parts, Extent::Whole));
