@@ -12,7 +12,7 @@ use crate::run::{Book, End, Plan, Word};
 const TWO: Scaled = Scaled::Fixed(2);
 
 /// Requests from one death to the next on a real cluster.
-const STRIDE: usize = 11;
+const STRIDE: usize = 3;
 
 /// Drives until the process dies; gives the end where it lived on.
 async fn until_death(ground: &Ground, plan: Plan, mortal: &Mortal) -> (String, Option<End>) {
