@@ -11,6 +11,7 @@ mod codegen;
 mod compare;
 mod conformance;
 mod dashboards;
+mod deploy_bench;
 mod engines;
 mod fuzz;
 mod image;
@@ -61,6 +62,7 @@ Tasks of the RTC workspace
   cargo xtask bench metrics      rtcctl's start, and its screen of the platform from Prometheus and from history
   cargo xtask bench image        rtcctl image build --push and skopeo copy of the same layers, one after the other
   cargo xtask bench infra        rtcctl infra apply and the bare commands that it runs, one after the other
+  cargo xtask bench deploy       rtcctl deploy status of 500 pods, kubectl get pods and bare requests; ends of rollouts
   cargo xtask bench compare      rtcctl load and k6 against the same platform
 ";
 
@@ -99,6 +101,7 @@ fn main() -> ExitCode {
         ["bench", "metrics", rest @ ..] => prometheus::bench::run(rest),
         ["bench", "image", rest @ ..] => image_bench::run(rest),
         ["bench", "infra", rest @ ..] => infra_bench::run(rest),
+        ["bench", "deploy", rest @ ..] => deploy_bench::run(rest),
         ["bench", "compare", rest @ ..] => compare::run(rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{HELP}");
