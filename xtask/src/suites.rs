@@ -18,7 +18,7 @@ pub fn embedded(extent: Extent) -> Outcome {
     let mut test = command("cargo", &["test", "--workspace", "--locked", "--no-fail-fast"]);
     test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     if extent == Extent::Whole {
-        test.env("SIM_SEEDS", "2000").env("KILL_ROUNDS", "100");
+        test.env("SIM_SEEDS", "2000").env("KILL_ROUNDS", "100").env("DEATHS_EVERY", "1");
     }
     check(test)
 }

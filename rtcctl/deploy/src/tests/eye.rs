@@ -15,7 +15,7 @@ use rollout::canary::analysis::Measurement;
 use rollout::world::Target;
 use serde_json::Value as Json;
 
-use super::ground::{Ground, Scaled, deployment, manifest};
+use super::ground::{Ground, Scaled, deployment, environment, manifest};
 use crate::gate::{Check, Gauge, Seen, View};
 use crate::manifest::Manifest;
 use crate::port::{Following, Port};
@@ -26,7 +26,7 @@ pub fn tracked(version: u8, scaled: Scaled) -> Manifest {
     let spec = &mut deployment(&mut manifest)["spec"];
     spec["selector"]["matchLabels"][TRACK] = "stable".into();
     spec["template"]["metadata"]["labels"][TRACK] = "stable".into();
-    spec["template"]["metadata"]["labels"][ENVIRONMENT] = "test".into();
+    spec["template"]["metadata"]["labels"][ENVIRONMENT] = environment().into();
     manifest
 }
 

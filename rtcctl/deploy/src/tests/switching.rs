@@ -10,8 +10,10 @@ use rollout::lifecycle::{Failure, State};
 use serde_json::{Value as Json, json};
 
 use super::eye::{BadFrom, Looking, Shown, tracked};
-use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, deployment, image, plan, seconds};
-use super::killed_beside::{in_mesh, is_plain, scaled, switch};
+use super::ground::{
+    Ground, Moment, Mortal, NAMESPACE, Scaled, Told, anywhere, deployment, image, plan, seconds,
+};
+use super::killed_beside::{gate, in_mesh, is_plain, scaled, switch};
 use crate::manifest::Manifest;
 use crate::revision::Others;
 use crate::run::{Book, End, Plan, Strategy, Word};
@@ -302,4 +304,37 @@ async fn nothing_is_switched_where_pods_have_no_track() {
     let refused = ground.drive(&mut book, &ground.api.cluster(), None, Word::GoOn).await.unwrap_err();
     assert!(matches!(refused, crate::run::Error::Beside(_)), "{refused}");
     assert_eq!(web_image(&ground), image(1));
+}
+
+/// There, and back from where it was bad, on the cluster that is named too.
+#[test]
+fn a_switch_is_the_same_on_every_cluster() {
+    anywhere(async |ground| {
+        let roll = |version| Plan {
+            strategy: Strategy::BlueGreen {
+                targets: vec!["web".to_owned()],
+                hold: Duration::from_secs(1),
+                approval: Approval::Analysis,
+            },
+            bake: Duration::from_secs(2),
+            gate: Some(gate(1)),
+            ..plan(version, tracked(version, Scaled::Fixed(2)))
+        };
+        let first = Plan { strategy: Strategy::Rolling, bake: Duration::ZERO, gate: None, ..roll(1) };
+        assert_eq!(ground.roll(first).await.exit(), 0);
+        for (version, looks, exit, runs) in [(2, &[Good][..], 0, 2), (3, &[Good, Bad][..], 24, 2)] {
+            let rolled = ground.gated(roll(version), &Told::new(looks)).await;
+            assert_eq!(rolled.exit(), exit, "{version} {:?}", rolled.book.causes());
+            let web = ground.web().await;
+            assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], image(runs), "{version}");
+            assert_eq!(web["status"]["availableReplicas"], 2, "{version}");
+            let service = ground.object("Service", "web").await.unwrap();
+            assert_eq!(service["spec"]["selector"], json!({ "app": "web" }), "{version}");
+            for kind in ["Deployment", "Service"] {
+                assert!(ground.object(kind, "web-green").await.is_none(), "{version} {kind}");
+            }
+        }
+        let states: Vec<String> = ground.history().await.into_iter().map(|(_, state)| state).collect();
+        assert_eq!(states, ["superseded", "deployed", "rolled-back"]);
+    });
 }

@@ -98,6 +98,8 @@ pub enum Fault {
 
 /// Taken by objects of the house.
 const RESERVED: [&str; 4] = ["default", "dns", "fluent-bit", "migrate"];
+/// How the names of second versions end.
+const BESIDE: [&str; 2] = ["-canary", "-green"];
 /// What rtcd is told by the deployment, which knows better.
 const OWN_SETTINGS: [&str; 15] = [
     "profile",
@@ -194,7 +196,7 @@ fn names(description: &Description, faults: &mut Vec<Fault>) {
     let mut run = std::collections::BTreeMap::new();
     for (name_, target) in &description.targets {
         name(&format!("targets.{name_}"), name_, TARGET_NAME_MAX, faults);
-        if RESERVED.contains(&name_.as_str()) || name_.ends_with("-canary") {
+        if RESERVED.contains(&name_.as_str()) || BESIDE.iter().any(|end| name_.ends_with(end)) {
             faults.push(Fault::ReservedName { name: name_.clone() });
         }
         for service in Release::services(name_, target) {
