@@ -141,7 +141,9 @@ pub fn spread(mut values: Vec<f64>) -> String {
 fn measure(shop: &Shop, case: &Case, seconds: u64) -> Result<Measured, String> {
     let server = match case.only {
         // Nothing ends there: what is under way would soon be more than is let in.
-        Some(only) => shop.serve_with(&["--only", only], &[("RTC_SERVICES__ORDERS__IN_FLIGHT_MAX", "1000000")])?,
+        Some(only) => {
+            shop.serve_with(&["--only", only], &[("RTC_SERVICES__ORDERS__IN_FLIGHT_MAX", "1000000")])?
+        }
         None => shop.serve(&[])?,
     };
     let duration = format!("{seconds}s");

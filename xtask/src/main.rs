@@ -1,4 +1,4 @@
-//! The workspace's own tasks: `cargo xtask ci | test | tidy | codegen | conformance | fuzz | bench`.
+//! The workspace's own tasks: `cargo xtask up | ci | test | tidy | codegen | conformance | fuzz | bench`.
 //!
 //! Written without a command-line library, so that it compiles in a second before anything else does.
 
@@ -33,6 +33,7 @@ use std::process::ExitCode;
 const HELP: &str = "\
 Tasks of the RTC workspace
 
+  cargo xtask up [ARGUMENTS]     builds rtcd and rtcctl as the tests have them, and runs `rtcctl up`
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
   cargo xtask test cluster       rtcctl cluster run by the real kubectl for its tokens, and asking moto
@@ -71,6 +72,7 @@ fn main() -> ExitCode {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["ci"] => ci::run(),
+        ["up", rest @ ..] => platform::up(rest),
         ["test"] => suites::embedded(suites::Extent::Bounded),
         ["test", "cluster"] => cluster::run(),
         ["test", "cluster", "--real"] => cluster::real(),
