@@ -216,6 +216,10 @@ fn dressed_one(manifest: &Manifest, targets: &[String], to: Colour, item: &Item)
     let kind = item.body["kind"].as_str().unwrap_or_default().to_owned();
     match (kind.as_str(), lead) {
         ("Service", Lead::Service) => item.body["spec"]["selector"][TRACK] = to.track().into(),
+        // Routes are those of one name; whoever asks for all addresses comes past them.
+        ("Service", Lead::Mesh) if name(&item.body) != target.as_str() => {
+            item.body["spec"]["selector"][TRACK] = to.track().into();
+        }
         ("VirtualService", Lead::Mesh) => each_route(&mut item.body["spec"], |routes| {
             let mut one = routes.first().cloned().unwrap_or_default();
             one["destination"]["subset"] = to.track().into();

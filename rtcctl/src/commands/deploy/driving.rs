@@ -97,11 +97,8 @@ fn again(id: &str, context: &Context) -> String {
 /// How a run stands that stopped.
 pub fn standing_of(book: &Book, context: &Context) -> Report {
     let id = book.id();
-    let mut pairs = vec![
-        ("run", id.clone()),
-        ("stands", standing(book.lifecycle().state).to_owned()),
-        ("image", book.plan().image.clone()),
-    ];
+    let mut pairs =
+        vec![("run", id.clone()), ("stands", standing(book)), ("image", book.plan().image.clone())];
     if let Some(place) = book.place() {
         pairs.push(("begun on", place.host.clone()));
     }
@@ -120,8 +117,7 @@ pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Resul
     let driven = tokio::select! {
         driven = driver.drive(&mut book, drive.word) => driven,
         signal = context.interrupts.wait() => {
-            let state = book.lifecycle().state;
-            return Err(signal.error(format!("{}; nothing more is done", standing(state))).with_hint(again));
+            return Err(signal.error(format!("{}; nothing more is done", standing(&book))).with_hint(again));
         }
     };
     let copied = drive.evidence.as_deref().map(|to| copy_evidence(&book, to)).transpose();
@@ -170,8 +166,29 @@ pub async fn drive(mut book: Book, drive: Drive<'_>, context: &Context) -> Resul
 }
 
 /// What state things are in where it stopped.
-fn standing(state: State) -> &'static str {
-    match state {
+fn standing(book: &Book) -> String {
+    use rollout::canary::State as C;
+    let state = book.lifecycle().state;
+    let weight = |step: usize| {
+        let step = book.canary().and_then(|canary| canary.plan.steps.get(step));
+        step.map_or(0, |step| step.weight)
+    };
+    match (state, book.canary().map(|canary| canary.state)) {
+        (State::Migrated, Some(C::Shifting { step })) => {
+            return format!(
+                "a second version stands beside, and is being brought to {} % of the calls",
+                weight(step)
+            );
+        }
+        (State::Migrated, Some(C::Holding { step, .. } | C::Paused { step, .. })) => {
+            return format!("a second version stands beside, and is sent {} % of the calls", weight(step));
+        }
+        (State::Migrated, Some(C::Aborting { .. } | C::Aborted { .. })) => {
+            return "the second version is being taken back, and may still be sent calls".to_owned();
+        }
+        _ => {}
+    }
+    let words = match state {
         State::Planned | State::Recorded => "the cluster was not changed, or its settings alone",
         State::Migrated => "the schemas are up to date, and objects may be half applied",
         State::Applied => "everything is applied, and the cluster goes on rolling by itself",
@@ -179,7 +196,8 @@ fn standing(state: State) -> &'static str {
         State::Collecting { .. } => "it failed, and nothing has been taken back yet",
         State::RollingBack { .. } => "it is being taken back, perhaps half-way",
         _ => "it is over",
-    }
+    };
+    words.to_owned()
 }
 
 fn document(book: &Book) -> Value {

@@ -92,3 +92,26 @@ async fn a_namespace_that_does_not_hold_it_twice_is_told_before_anything_is_chan
         assert_eq!((came.exit, &came.error()["code"]), (2, &json!("DEP016")), "{}", came.stderr);
     }
 }
+
+#[tokio::test]
+async fn it_waits_to_be_told_says_where_it_stands_and_goes_back() {
+    let place = Place::new().await;
+    assert_eq!(place.rollout(IMAGE, &[]).await.exit, 0);
+    let came = place.rollout(NEXT, &[&SWITCH[..], &["--ask-each"]].concat()).await;
+    assert_eq!((came.exit, &came.error()["code"]), (31, &json!("DEP026")), "{}", came.stderr);
+    assert!(came.error()["message"].as_str().unwrap().contains("is sent 0 %"), "{}", came.stderr);
+    let stands = place.dev(&["rollout", "--resume", "last", "--dry-run"]).await;
+    assert!(stands.stdout.contains("is sent 0 % of the calls"), "{}", stands.stdout);
+    let shop = place.api.object("Service", "rtc", "shop").unwrap();
+    assert_eq!(shop["spec"]["selector"]["rtc.io/track"], "stable");
+    assert!(place.api.object("Service", "rtc", "shop-green").is_some());
+    let back = place.dev(&["rollout", "--resume", "last", "--abort", "-o", "json"]).await;
+    assert_eq!((back.exit, &back.error()["code"]), (24, &json!("DEP021")), "{}", back.stderr);
+    assert_eq!(place.image(), IMAGE);
+    for kind in ["Deployment", "Service"] {
+        assert!(place.api.object(kind, "rtc", "shop-green").is_none(), "{kind}");
+    }
+    assert!(
+        place.api.object("Service", "rtc", "shop").unwrap()["spec"]["selector"]["rtc.io/track"].is_null()
+    );
+}
