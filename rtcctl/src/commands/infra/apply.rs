@@ -165,7 +165,8 @@ pub async fn carry_out(
         report.findings.extend(earlier);
         return Ok(report);
     }
-    if planned.aim != Aim::Accepted {
+    // Whoever asked has shown it.
+    if planned.aim != Aim::Accepted && !matches!(consent, Consent::Asked) {
         context.progress.write(&format!("{}\n", screen::table(&planned.plan.changes).to_text(context.width)));
     }
     if context.effect == Effect::Described {

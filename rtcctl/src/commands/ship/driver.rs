@@ -217,6 +217,13 @@ impl<'a> Driver<'a> {
         self.append(Entry::Noted { kind: kind.to_owned(), data: json!(run) })
     }
 
+    fn show(&self, plan: &infra::Plan<'_>) {
+        if let Some(table) = plan.table() {
+            let text = table.to_text(self.context.width);
+            self.context.progress.write(&format!("{text}\n"));
+        }
+    }
+
     async fn plan_again(&mut self, step: Step) -> Came<infra::Plan<'a>> {
         let (context, allowed, wait) = (self.context, self.request.allow_destroy.clone(), self.said.wait);
         self.within(step, Stopping::Itself, async { infra::plan(context, &allowed, wait).await }).await
@@ -318,10 +325,7 @@ impl Steps for Driver<'_> {
     async fn plan(&mut self) -> Came<Planned> {
         let plan = self.plan_again(Step::Plan).await?;
         let seen = planned(&plan).map_err(|error| failure(Step::Plan, &error))?;
-        if let Some(table) = plan.table() {
-            let text = table.to_text(self.context.width);
-            self.context.progress.write(&format!("{text}\n"));
-        }
+        self.show(&plan);
         if let Some(refusal) = plan.refusal() {
             return Err(failure(Step::Plan, &refusal));
         }
@@ -335,7 +339,11 @@ impl Steps for Driver<'_> {
         // What was planned by this very process is the judged plan; nobody else has its file.
         let plan = match self.planned.take() {
             Some(plan) if how == How::First => plan,
-            _ => self.plan_again(Step::Apply).await?,
+            _ => {
+                let plan = self.plan_again(Step::Apply).await?;
+                self.show(&plan);
+                plan
+            }
         };
         let now = planned(&plan).map_err(|error| failure(Step::Apply, &error))?;
         let done = |sentence: &str, run: Option<String>| Applied {

@@ -110,7 +110,8 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             (Release::new(request), run, Vec::new())
         }
     };
-    let mut driver = Driver::new(context, run, runs, &release, Said { confirm: args.confirm, wait: args.wait });
+    let mut driver =
+        Driver::new(context, run, runs, &release, Said { confirm: args.confirm, wait: args.wait });
     let end = Box::pin(drive(&mut release, &mut driver)).await?;
     driver.ended(&release, end)
 }
