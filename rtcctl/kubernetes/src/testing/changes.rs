@@ -14,7 +14,7 @@ use super::store::{
     Done, Keep, Refusal, Store, generation, has_generation, has_status, is_owned_by, is_same, modified,
     patched,
 };
-use super::{defaults, valid};
+use super::{defaults, schemas, valid};
 use crate::kinds::{Resource, Scope};
 
 impl Store {
@@ -264,7 +264,7 @@ fn check_apply(resource: &Resource, namespace: &str, name: &str, document: &Json
     if !document["metadata"]["managedFields"].is_null() {
         return bad("metadata.managedFields must be nil".to_owned());
     }
-    Ok(())
+    schemas::check(resource, namespace, document)
 }
 
 /// As `fieldmanager/internal/conflict.go` of the API server says it: who applies is named, who updates also with how and when.

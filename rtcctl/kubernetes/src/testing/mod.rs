@@ -4,8 +4,7 @@
 //! Time stands still until [`Api::advance`]; nothing happens by itself until [`Api::turn`], or on every request where
 //! [`Api::turn_by_itself`] was said; so a rollout is played fast and always in the same way.
 //!
-//! What it leaves out, beside what [`fields`] and [`defaults`] say of themselves: schemas (an unknown field is kept, and
-//! nothing is refused for its type), roles beyond [`Api::forbid`], conversion between versions, endpoints, and owners of
+//! What it leaves out, beside what [`fields`], [`defaults`] and [`schemas`] say of themselves: roles beyond [`Api::forbid`], conversion between versions, endpoints, and owners of
 //! fields for what controllers write, except the autoscaler.
 
 mod answers;
@@ -16,6 +15,7 @@ mod defaults;
 pub mod fields;
 mod http;
 mod pods;
+mod schemas;
 mod selectors;
 mod sets;
 pub mod site;

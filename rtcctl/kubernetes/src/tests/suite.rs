@@ -230,6 +230,20 @@ async fn what_may_not_change_is_refused_with_its_field(cluster: Cluster, namespa
     assert_eq!(third.object["metadata"]["generation"], 2);
 }
 
+async fn a_field_that_no_kind_has_is_refused_with_its_name(cluster: Cluster, namespace: String) {
+    let mut object = deployment(&namespace, "web", "example.com/web:1", 0);
+    object["spec"]["template"]["spec"]["containers"][0]["imagine"] = "x".into();
+    let error = cluster.apply(&object, &Apply::default()).await.unwrap_err();
+    let Error::Invalid { causes, .. } = &error else { panic!("{error:?}") };
+    assert!(causes[0].field.starts_with("spec.template.spec.containers[name=\"web\"]"), "{causes:?}");
+    assert!(causes[0].field.ends_with(".imagine"), "{causes:?}");
+    let mut object = deployment(&namespace, "web", "example.com/web:1", 0);
+    object["spec"]["replicas"] = "three".into();
+    let error = cluster.apply(&object, &Apply::default()).await.unwrap_err();
+    assert!(matches!(error, Error::Invalid { .. }), "{error:?}");
+    assert_eq!(cluster.get(&deployments(), &namespace, "web").await.unwrap(), None);
+}
+
 async fn a_merge_patch_changes_what_it_says(cluster: Cluster, namespace: String) {
     let object = config_map(&namespace, "one", json!({ "a": "1", "b": "2" }));
     cluster.apply(&object, &Apply::default()).await.unwrap();
@@ -286,6 +300,7 @@ suite! {
     what_is_deleted_is_what_was_meant
     a_list_is_whole_and_says_what_its_items_are
     what_may_not_change_is_refused_with_its_field
+    a_field_that_no_kind_has_is_refused_with_its_name
     a_merge_patch_changes_what_it_says
     what_is_not_there_is_said_to_be_so
 }
