@@ -52,7 +52,11 @@ const REAL: [Asked; 3] = [
         tests: &["tests::suite::", "tests::answers::the_server_that_is_named"],
         threads: 4,
     },
-    Asked { packages: &["rtc-deploy"], tests: &["tests::clusters::", "tests::killed::"], threads: 4 },
+    Asked {
+        packages: &["rtc-deploy"],
+        tests: &["tests::clusters::", "tests::killed::", "tests::switching::a_switch_is_the_same"],
+        threads: 4,
+    },
     // Beside the crate that has the same features of what both stand on.
     Asked { packages: &["rtcd", "rtcctl"], tests: &["commands::deploy::tests::clusters::"], threads: 2 },
 ];
