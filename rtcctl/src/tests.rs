@@ -178,10 +178,7 @@ async fn settings_that_are_needed_are_asked_for_together() {
     assert_eq!((came.exit, came.error()["code"].as_str()), (3, Some("CFG009")));
     assert_eq!(came.error()["message"], "the environment dev has no prometheus_url and no admin_url");
     let hint = came.error()["hints"][0].as_str().unwrap().to_owned();
-    assert!(
-        hint.contains("[environments.dev]") && hint.contains("RTCCTL_PROMETHEUS_URL"),
-        "{hint}"
-    );
+    assert!(hint.contains("[environments.dev]") && hint.contains("RTCCTL_PROMETHEUS_URL"), "{hint}");
     let mistyped = typed.run(&asked("prometeus_url")).await;
     assert_eq!(mistyped.exit, 2);
     assert!(mistyped.stderr.contains("did you mean prometheus_url?"), "{}", mistyped.stderr);

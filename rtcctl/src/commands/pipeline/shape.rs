@@ -53,21 +53,21 @@ pub fn stage_table(stages: &[Stage]) -> Table {
     stage_rows(stages.iter().map(|stage| (stage.name.as_str(), stage)))
 }
 
-/// Stages under the words that stand for their names.
+/// Stages under the words that stand for their names. Errors have a column where there is one.
 pub fn stage_rows<'a>(stages: impl Iterator<Item = (&'a str, &'a Stage)>) -> Table {
-    let mut table = Table::new([
-        Column::left("stage"),
-        Column::left("status"),
-        Column::right("took"),
-        Column::left("error"),
-    ]);
+    let stages: Vec<(&str, &Stage)> = stages.collect();
+    let has_error = stages.iter().any(|(_, stage)| stage.error.is_some());
+    let mut columns = vec![Column::left("stage"), Column::left("status"), Column::right("took")];
+    columns.extend(has_error.then(|| Column::left("error")));
+    let mut table = Table::new(columns);
     for (words, stage) in stages {
         let took = match stage.status {
             StageStatus::NotExecuted => "-".to_owned(),
             _ => human::duration(stage.took),
         };
-        let error = stage.error.clone().unwrap_or_default();
-        table.push([words.to_owned(), stage.status.as_str().to_owned(), took, error]);
+        let mut row = vec![words.to_owned(), stage.status.as_str().to_owned(), took];
+        row.extend(has_error.then(|| stage.error.clone().unwrap_or_default()));
+        table.push(row);
     }
     table
 }
