@@ -2,6 +2,7 @@
 
 mod beside;
 mod cluster;
+mod clusters;
 mod eks;
 mod files;
 mod guards;
