@@ -1,7 +1,7 @@
 //! What was deployed, kept in the cluster: a ConfigMap a revision.
 //!
-//! Invariants: a revision's manifest is written once and never changed, only its status; numbers grow; a run has one
-//! revision, however often it is taken up again; what could be gone back to is kept.
+//! Invariants: a revision's manifest is written once and never changed, only its status and when its run was heard of;
+//! numbers grow; a run has one revision, however often it is taken up again; what could be gone back to is kept.
 
 use std::time::Duration;
 
@@ -22,9 +22,12 @@ const KEEPER: (&str, &str) = ("app.kubernetes.io/managed-by", "rtcctl-history");
 const NUMBER: &str = "rtc.io/revision";
 const STATUS: &str = "rtc.io/revision-status";
 const RUN: &str = "rtc.io/run";
+/// Milliseconds since 1970, or [`WAITS`].
+const HEARD: &str = "rtc.io/revision-heard";
+const WAITS: &str = "waits";
 /// Revisions that stay.
 const KEPT: usize = 12;
-/// A run that nobody has heard the end of for longer is taken for dead.
+/// A run that nobody has heard of for longer is taken for dead.
 const UNDER_WAY: Duration = Duration::from_secs(30 * 60);
 /// Tries for a free number when others deploy at the same time.
 const TRIES: u32 = 5;
@@ -83,6 +86,39 @@ pub struct Revision {
     /// What it was rendered from, as JSON: a canary is made of it.
     #[serde(default, skip_serializing_if = "Json::is_null")]
     pub description: Json,
+    /// Kept beside it, for it changes.
+    #[serde(skip)]
+    pub heard: Heard,
+}
+
+/// What a run said of itself last.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Heard {
+    /// Nothing since it began.
+    #[default]
+    Never,
+    /// Somebody works on it.
+    At(Timestamp),
+    /// It stands still until somebody says how it goes on, however long that takes.
+    Waits,
+}
+
+impl Heard {
+    fn told(self) -> String {
+        match self {
+            Heard::Never => String::new(),
+            Heard::At(at) => at.as_millis().to_string(),
+            Heard::Waits => WAITS.to_owned(),
+        }
+    }
+
+    fn read(told: Option<&str>) -> Self {
+        match told {
+            Some(WAITS) => Heard::Waits,
+            Some(told) => told.parse().map_or(Heard::Never, |ms| Heard::At(Timestamp::from_millis(ms))),
+            None => Heard::Never,
+        }
+    }
 }
 
 /// Where the revisions of an environment are.
@@ -106,9 +142,14 @@ pub enum Others {
 
 /// The newest revision where it is of another run that may still go on.
 pub fn under_way<'a>(all: &'a [Revision], run: &str, now: Timestamp) -> Option<&'a Head> {
-    let newest = &all.first()?.head;
-    let is_recent = now < newest.at.plus(UNDER_WAY);
-    (newest.status == Status::Pending && newest.run != run && is_recent).then_some(newest)
+    let newest = all.first()?;
+    let head = &newest.head;
+    let may_live = match newest.heard {
+        Heard::Waits => true,
+        Heard::At(at) => now < at.max(head.at).plus(UNDER_WAY),
+        Heard::Never => now < head.at.plus(UNDER_WAY),
+    };
+    (head.status == Status::Pending && head.run != run && may_live).then_some(head)
 }
 
 fn gvk() -> Gvk {
@@ -153,6 +194,29 @@ impl History<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// A revision that came after the run's own, or, where it has none, after the one that it has found.
+    pub async fn newer(&self, run: &str, found: u64) -> Result<Option<Head>> {
+        let all = self.all().await?;
+        let newer = match all.iter().find(|one| one.head.run == run) {
+            Some(ours) => all.first().filter(|newest| newest.head.number > ours.head.number),
+            // It has made none yet, or makes none.
+            None => {
+                let deployed = all.iter().find(|one| one.head.status == Status::Deployed);
+                deployed.filter(|deployed| deployed.head.number > found)
+            }
+        };
+        Ok(newer.map(|newer| newer.head.clone()))
+    }
+
+    /// Says that a run whose end is not known yet goes on, or what it waits for.
+    pub async fn hear(&self, run: &str, heard: Heard) -> Result<()> {
+        let all = self.all().await?;
+        let is_ours = |one: &&Revision| one.head.run == run && one.head.status == Status::Pending;
+        let Some(ours) = all.iter().find(is_ours) else { return Ok(()) };
+        let labels = json!({ HEARD: heard.told() });
+        self.port.label(&gvk(), self.namespace, &name(ours.head.number), &labels).await.map(drop)
     }
 
     /// Says what became of a run's revision. What was deployed before is superseded by one that came through.
@@ -219,7 +283,9 @@ fn label(run: &str) -> &str {
 
 fn read(object: &Json) -> Option<Revision> {
     let mut revision: Revision = serde_json::from_str(object["data"]["revision"].as_str()?).ok()?;
-    // The label alone is changed afterwards.
-    revision.head.status = Status::named(object["metadata"]["labels"][STATUS].as_str()?)?;
+    // The labels alone are changed afterwards.
+    let labels = &object["metadata"]["labels"];
+    revision.head.status = Status::named(labels[STATUS].as_str()?)?;
+    revision.heard = Heard::read(labels[HEARD].as_str());
     Some(revision)
 }

@@ -7,6 +7,8 @@
 //! wrong is sent nothing any more before anything else is done about it, and stays for whoever looks at it; a failure
 //! leads to the way back that every rollout has.
 
+use std::collections::BTreeMap;
+
 use kernel::Timestamp;
 use kubernetes::Gvk;
 use manifests::description::Canary as Second;
@@ -21,7 +23,7 @@ use rollout::lifecycle::{Failure, Step};
 use rollout::verdict::{Applied, Verdict};
 
 use super::drive::{Came, News, Session};
-use super::plan::{Action, Strategy};
+use super::plan::{Action, Removal, Strategy};
 use super::steps::pods_of;
 use super::watch::Until;
 use super::{Error, Result};
@@ -34,7 +36,7 @@ use crate::revision::Revision;
 const BESIDE: &str = "(canary,green)";
 
 /// Where the first applied list of a step is kept.
-fn during(step: usize) -> String {
+pub(super) fn during(step: usize) -> String {
     format!("canary-{step}")
 }
 
@@ -289,27 +291,32 @@ impl Session<'_, '_> {
     /// What stands beside and is of no use any more goes, also that of a run that nobody has ended. How much went.
     pub(super) async fn clear_beside(&mut self) -> Result<usize> {
         let Action::Apply { manifest } = self.book.plan().action.clone() else { return Ok(0) };
+        self.is_still_ours().await?;
         let previous = self.book.recorded().and_then(|recorded| recorded.previous.clone());
-        let mut gone: Vec<Id> = match previous {
-            Some(previous) => self.beside_ids(Some(&previous))?,
-            None => Vec::new(),
-        };
+        let mut gone: BTreeMap<Id, Removal> = BTreeMap::new();
+        if let Some(previous) = previous {
+            gone.extend(self.beside_ids(Some(&previous))?.into_iter().map(|id| (id.clone(), id.into())));
+        }
         let plan = self.book.plan();
         let labels =
             format!("{}={},{ENVIRONMENT}={},{TRACK} in {BESIDE}", OWNER.0, OWNER.1, plan.environment);
         for (version, kind) in [("apps/v1", "Deployment"), ("v1", "Service")] {
             match self.driver.port.list(&Gvk::named(version, kind), &plan.namespace, &labels).await {
-                Ok(found) => gone.extend(found.iter().map(Id::of)),
+                Ok(found) => {
+                    // What is seen now is what is meant.
+                    gone.extend(found.iter().map(|one| {
+                        let (id, uid) = (Id::of(one), one["metadata"]["uid"].as_str().map(str::to_owned));
+                        (id.clone(), Removal { id, uid })
+                    }));
+                }
                 // What may not be looked for is not there for us.
                 Err(kubernetes::Error::Forbidden { .. }) => {}
                 Err(error) => return Err(error.into()),
             }
         }
-        gone.sort();
-        gone.dedup();
         let mut count = 0;
-        for id in gone.iter().filter(|id| apply::may_go(id) && !manifest.has(id)) {
-            count += usize::from(self.delete(&id.clone().into()).await?);
+        for removal in gone.values().filter(|one| apply::may_go(&one.id) && !manifest.has(&one.id)) {
+            count += usize::from(self.delete(removal).await?);
         }
         Ok(count)
     }

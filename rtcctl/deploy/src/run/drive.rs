@@ -1,5 +1,7 @@
 //! The loop: what comes next is done, what came of it is written down, until there is an end.
 
+use std::time::Duration;
+
 use kernel::Clock;
 use kubernetes::write::Change;
 use rollout::canary::{Action as CanaryAction, Pause};
@@ -11,11 +13,14 @@ use tokio::time::Instant;
 
 use super::book::name;
 use super::watch::Watch;
-use super::{Book, Error, Result};
+use super::{Action, Book, Error, Recorded, Result};
 use crate::gate::Gauge;
 use crate::manifest::Id;
 use crate::port::Port;
-use crate::revision::{History, Status};
+use crate::revision::{Head, Heard, History, Status};
+
+/// So often a run says that it is alive: far more often than others wait until they take it for dead.
+const BEAT: Duration = Duration::from_secs(60);
 
 /// What is told while it goes on.
 #[derive(Debug)]
@@ -111,6 +116,10 @@ impl Driver<'_> {
     pub async fn drive(&self, book: &mut Book, word: Word) -> Result<End> {
         self.look_around(book).await?;
         self.hear(book, word)?;
+        let pulse = Pulse::of(self, book);
+        if book.recorded().is_some() {
+            pulse.tell(Heard::At(self.clock.now())).await?;
+        }
         let mut session = Session { driver: self, book, watch: None };
         loop {
             let state = session.book.lifecycle().state;
@@ -118,9 +127,19 @@ impl Driver<'_> {
             (self.tell)(&News::Begun(step));
             session.book.begin_step(step, self.clock.now())?;
             let began = Instant::now();
-            let came = session.step(step).await?;
+            let found = session.book.recorded().map(found);
+            let came = tokio::select! {
+                biased;
+                came = session.step(step) => came?,
+                newer = pulse.beat(found) => {
+                    return Err(Error::Overtaken { run: session.book.id(), newer: Box::new(newer) });
+                }
+            };
             let (trigger, outputs) = match came {
-                Came::Paused { step, why } => return Ok(End::Paused { step, why }),
+                Came::Paused { step, why } => {
+                    pulse.tell(Heard::Waits).await?;
+                    return Ok(End::Paused { step, why });
+                }
                 Came::Trigger { trigger, outputs } => (trigger, outputs),
             };
             let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -160,22 +179,16 @@ impl Driver<'_> {
             }
             Some(_) => {}
         }
-        let Some(recorded) = book.recorded().filter(|_| book.is_continued()) else { return Ok(()) };
+        if book.is_continued() { self.not_overtaken(book).await } else { Ok(()) }
+    }
+
+    /// Nothing newer came since the run recorded what there was.
+    async fn not_overtaken(&self, book: &Book) -> Result<()> {
+        let Some(recorded) = book.recorded() else { return Ok(()) };
         let plan = book.plan();
         let history = History { port: self.port, namespace: &plan.namespace, environment: &plan.environment };
-        let all = history.all().await?;
-        let run = book.id();
-        let newer = match all.iter().find(|one| one.head.run == run) {
-            Some(ours) => all.first().filter(|newest| newest.head.number > ours.head.number),
-            // It has made none yet, or makes none.
-            None => {
-                let known = recorded.previous.as_ref().map_or(0, |previous| previous.head.number);
-                let deployed = all.iter().find(|one| one.head.status == Status::Deployed);
-                deployed.filter(|deployed| deployed.head.number > known)
-            }
-        };
-        match newer {
-            Some(newer) => Err(Error::Overtaken { run, newer: Box::new(newer.head.clone()) }),
+        match history.newer(&book.id(), found(recorded)).await? {
+            Some(newer) => Err(Error::Overtaken { run: book.id(), newer: Box::new(newer) }),
             None => Ok(()),
         }
     }
@@ -203,7 +216,67 @@ impl Driver<'_> {
     }
 }
 
+/// The number of what ran when the run began.
+fn found(recorded: &Recorded) -> u64 {
+    recorded.previous.as_ref().map_or(0, |previous| previous.head.number)
+}
+
+/// Tells the cluster that the run is alive, for as long as a step takes.
+struct Pulse<'a> {
+    driver: &'a Driver<'a>,
+    run: String,
+    namespace: String,
+    environment: String,
+    /// Whether it has a revision that others look at.
+    is_release: bool,
+}
+
+impl<'a> Pulse<'a> {
+    fn of(driver: &'a Driver<'a>, book: &Book) -> Self {
+        let plan = book.plan();
+        Self {
+            driver,
+            run: book.id(),
+            namespace: plan.namespace.clone(),
+            environment: plan.environment.clone(),
+            is_release: matches!(plan.action, Action::Apply { .. }),
+        }
+    }
+
+    fn history(&self) -> History<'_> {
+        History { port: self.driver.port, namespace: &self.namespace, environment: &self.environment }
+    }
+
+    async fn tell(&self, heard: Heard) -> Result<()> {
+        match self.is_release {
+            true => Ok(self.history().hear(&self.run, heard).await?),
+            false => Ok(()),
+        }
+    }
+
+    /// Ends when somebody else has begun a newer revision: they were told that this run is dead, or to take it over.
+    async fn beat(&self, found: Option<u64>) -> Head {
+        let Some(found) = found.filter(|_| self.is_release) else { return std::future::pending().await };
+        loop {
+            tokio::time::sleep(BEAT).await;
+            // What cannot be told now is told a minute later.
+            if let Ok(Some(newer)) = self.history().newer(&self.run, found).await {
+                return newer;
+            }
+            let _ = self.tell(Heard::At(self.driver.clock.now())).await;
+        }
+    }
+}
+
 impl Session<'_, '_> {
+    /// Nothing is applied, led, deleted or taken back over a revision that came meanwhile.
+    pub(super) async fn is_still_ours(&self) -> Result<()> {
+        match self.book.plan().action {
+            Action::Apply { .. } => self.driver.not_overtaken(self.book).await,
+            Action::Restart { .. } => Ok(()),
+        }
+    }
+
     async fn over(&mut self, state: State) -> Result<End> {
         let status = match state {
             State::Done => Status::Deployed,

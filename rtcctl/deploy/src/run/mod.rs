@@ -44,7 +44,7 @@ pub enum Error {
     NothingStable,
     /// A revision that is newer than the run's own, or than what it has found.
     #[error(
-        "revision {} is newer: {} by {} ({}); taken up now, the run {run} would replace it", .newer.number,
+        "revision {} is newer: {} by {} ({}); the run {run} would replace it", .newer.number,
         .newer.command, .newer.by, .newer.run
     )]
     Overtaken { run: String, newer: Box<Head> },
@@ -52,6 +52,9 @@ pub enum Error {
     Elsewhere { run: String, began_on: String, is_on: String },
     #[error("{} of {} seems to be under way: {}", .0.command, .0.by, .0.run)]
     UnderWay(Box<Head>),
+    /// Whoever asks for no track would find them.
+    #[error("{0} pods of the second version are still there a minute after it was deleted")]
+    Lingering(usize),
     #[error("the second version cannot be meant: {0}")]
     Beside(String),
 }

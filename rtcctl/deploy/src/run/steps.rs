@@ -22,7 +22,7 @@ use super::{Error, Recorded, Result};
 use crate::apply;
 use crate::gate::{Standing, View};
 use crate::manifest::{Id, Item, Manifest, Wave, wanted};
-use crate::revision::{Head, History, Others, Revision, Status, under_way};
+use crate::revision::{Head, Heard, History, Others, Revision, Status, under_way};
 
 /// Says when pods were asked to be made anew.
 pub const RESTARTED: &str = "rtc.io/restarted-at";
@@ -160,7 +160,8 @@ impl<'a> Session<'a, '_> {
         };
         let description = plan.description.clone();
         let others = plan.others;
-        self.history().begin(Revision { head, manifest: manifest.clone(), description }, others).await
+        let (manifest, heard) = (manifest.clone(), Heard::Never);
+        self.history().begin(Revision { head, manifest, description, heard }, others).await
     }
 
     pub(super) async fn apply(&mut self) -> Result<Came> {
@@ -240,6 +241,7 @@ impl<'a> Session<'a, '_> {
         step: Step,
         applied: &mut Vec<Applied>,
     ) -> Result<Option<Came>> {
+        self.is_still_ours().await?;
         let force = if step == Step::RollBack { Force::Take } else { self.force() };
         for item in items {
             let id = item.id();

@@ -8,9 +8,12 @@ use kubernetes::access::NoToken;
 use kubernetes::read::{LogEnd, LogRequest};
 use kubernetes::testing::What;
 use kubernetes::{Access, Cluster, Tokens};
+use rollout::canary::analysis::Measurement;
 use serde_json::json;
 
-use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, manifest, plan};
+use super::eye::tracked;
+use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, image, manifest, plan};
+use super::killed_beside::{scaled, switch};
 use crate::manifest::Id;
 use crate::port::Port;
 use crate::revision::Others;
@@ -56,6 +59,66 @@ async fn nothing_is_rolled_out_beside_a_run_that_seems_to_be_under_way() {
     ground.api.advance(Duration::from_secs(31 * 60));
     let end = driven(&ground, plan(4, manifest(4, TWO))).await.unwrap();
     assert_eq!(end, End::Over { state: rollout::lifecycle::State::Done, exit: 0 });
+}
+
+/// The second version of something tracked, everything at once, that has to stand for so many minutes.
+fn long(version: u8, minutes: u64) -> Plan {
+    Plan { bake: Duration::from_secs(minutes * 60), gate: None, ..switch(version) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_living_run_of_forty_minutes_is_respected() {
+    let ground = Ground::new();
+    let _looking = scaled(&ground).await;
+    let mut book = ground.begin(long(2, 60));
+    let api = ground.api.clone();
+    let cluster = ground.api.cluster();
+    let first = ground.drive(&mut book, &cluster, None, Word::GoOn);
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(40 * 60)).await;
+        let refused = driven(&ground, plan(3, tracked(3, Scaled::ByAutoscaler))).await;
+        assert!(matches!(refused, Err(Error::UnderWay(_))), "{refused:?}");
+        assert!(api.object("Deployment", NAMESPACE, "web-green").is_some());
+    };
+    let (end, ()) = tokio::join!(first, second);
+    assert!(matches!(end, Ok(End::Over { exit: 0, .. })), "{end:?}");
+    assert_eq!(ground.revisions(), [(1, "superseded".to_owned()), (2, "deployed".to_owned())]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_was_taken_over_while_it_lived_changes_nothing_any_more() {
+    let ground = Ground::new();
+    let _looking = scaled(&ground).await;
+    let mut book = ground.begin(long(2, 60));
+    let cluster = ground.api.cluster();
+    let first = ground.drive(&mut book, &cluster, None, Word::GoOn);
+    let second = async {
+        tokio::time::sleep(Duration::from_secs(5 * 60)).await;
+        let third = plan(3, tracked(3, Scaled::ByAutoscaler));
+        driven(&ground, Plan { others: Others::TakenOver, ..third }).await
+    };
+    let (first, second) = tokio::join!(first, second);
+    assert!(matches!(second, Ok(End::Over { exit: 0, .. })), "{second:?}");
+    let Err(Error::Overtaken { newer, .. }) = first else { panic!("{first:?}") };
+    assert_eq!(newer.number, 3);
+    let web = ground.deployment("web");
+    assert_eq!(web["spec"]["template"]["spec"]["containers"][0]["image"], image(3));
+    let wanted = [(1, "superseded"), (2, "pending"), (3, "deployed")];
+    assert_eq!(ground.revisions(), wanted.map(|(number, state)| (number, state.to_owned())));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_waits_for_a_word_is_respected_for_as_long_as_it_waits() {
+    let ground = Ground::new();
+    let _looking = scaled(&ground).await;
+    let paused = ground.gated(switch(2), &Told::new(&[Measurement::Unknown])).await;
+    assert!(matches!(paused.end, End::Paused { .. }), "{:?}", paused.end);
+    ground.api.advance(Duration::from_secs(24 * 60 * 60));
+    let refused = driven(&ground, plan(3, tracked(3, Scaled::ByAutoscaler))).await;
+    assert!(matches!(refused, Err(Error::UnderWay(_))), "{refused:?}");
+    let mut book = paused.book;
+    let end = ground.drive(&mut book, &ground.api.cluster(), None, Word::Approve).await.unwrap();
+    assert!(matches!(end, End::Over { exit: 0, .. }), "{end:?}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -287,6 +287,9 @@ pub fn of_run(error: run::Error) -> Error {
         run::Error::NothingStable | run::Error::Beside(_) => {
             Error::new(&codes::DEP018, error.to_string()).with_hint(codes::DEP018.action)
         }
+        run::Error::Lingering(_) => {
+            Error::new(&codes::DEP019, error.to_string()).with_hint(codes::DEP019.action)
+        }
         run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
         run::Error::UnderWay(other) => {
             let run = other.run.clone();
