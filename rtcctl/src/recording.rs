@@ -1,37 +1,47 @@
 //! A run that changes something, written into the journal while it goes on.
 //!
-//! Invariant: a run that was begun is ended, whatever came of its steps, also when it is dropped where it stands; only a
-//! process that dies leaves one open, and one that is dropped while a program that outlives us works on it.
+//! Invariant: a run that was begun is ended, whatever came of its steps, also when it is dropped where it stands, with the
+//! exit code of its command; only a process that dies leaves one open, and one that is dropped or fails while a program that
+//! outlives us works on it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use journal::{Child, Entry, Run, Start};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::commands::runs::told;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit;
+use crate::signals::{Interrupts, Signal};
+
+/// What became of us while a program worked on alone.
+const LEFT: &str = "left";
 
 pub struct Recording {
     run: Run,
     step: Option<(String, Instant)>,
     /// A program works on it that goes on without us.
     has_child: bool,
+    interrupts: Interrupts,
     is_ended: bool,
 }
 
 impl Drop for Recording {
-    /// Somebody stopped it.
+    /// Somebody stopped it, or nobody waits for it any longer.
     fn drop(&mut self) {
         if !self.is_ended && !self.has_child {
+            let (exit, word) = match self.interrupts.seen() {
+                Some(Signal::Interrupt) => (exit::INTERRUPTED, "stopped"),
+                Some(Signal::Terminate) => (exit::TERMINATED, "terminated"),
+                None => (exit::TIMED_OUT, "given up"),
+            };
             let step =
                 self.step.take().map_or_else(String::new, |(step, _)| format!(": {step} was not finished"));
-            let _ = self
-                .append(Entry::Ended { exit: exit::INTERRUPTED.code(), summary: format!("stopped{step}") });
+            let _ = self.append(Entry::Ended { exit: exit.code(), summary: format!("{word}{step}") });
         }
     }
 }
@@ -53,7 +63,13 @@ impl Recording {
         let chance = context.clock.now().as_millis().unsigned_abs() ^ u64::from(std::process::id());
         let run = context.journal().begin(start, chance).map_err(told)?;
         context.progress.detail(format!("journal: {}", run.folder().display()));
-        Ok(Self { run, step: None, has_child: false, is_ended: false })
+        Ok(Self {
+            run,
+            step: None,
+            has_child: false,
+            interrupts: context.interrupts.clone(),
+            is_ended: false,
+        })
     }
 
     pub fn id(&self) -> String {
@@ -65,9 +81,14 @@ impl Recording {
         self.run.folder()
     }
 
-    /// The step that was begun is done by a program that outlives us: by these a later process finds it again.
-    pub fn child(&mut self, pid: u32, born: u64) -> Result<()> {
+    /// The step that was begun is done by a program that outlives us, from now on and until [`Self::child_ended`].
+    pub fn child_began(&mut self) {
         self.has_child = true;
+    }
+
+    /// By these a later process finds that program again.
+    pub fn child(&mut self, pid: u32, born: u64) -> Result<()> {
+        self.child_began();
         let step = self.step.as_ref().map(|(step, _)| step.clone()).unwrap_or_default();
         self.append(Entry::Child { step, child: Child { pid, born } })
     }
@@ -109,10 +130,19 @@ impl Recording {
         Ok(self.run.id())
     }
 
-    /// The run is over with an error, which is given back with a hint at the journal.
+    /// The run is over with an error, which is given back with a hint at the journal. Where a program works on without us it
+    /// is not over: whoever comes next tells what came of it.
     pub fn failed(mut self, error: Error) -> Error {
         self.is_ended = true;
         let message = error.message().to_owned();
+        if self.has_child {
+            let why = json!({"code": error.code().id, "message": message});
+            let noted = self.append(Entry::Noted { kind: LEFT.to_owned(), data: why });
+            return self.told(match noted {
+                Ok(()) => error,
+                Err(unwritten) => error.with_cause(unwritten.message().to_owned()),
+            });
+        }
         let step = self.step.take().map(|(step, _)| step);
         let failed = step.map(|step| Entry::Failed {
             step,
@@ -126,6 +156,10 @@ impl Recording {
                 return error.with_cause(unwritten.message().to_owned());
             }
         }
+        self.told(error)
+    }
+
+    fn told(&self, error: Error) -> Error {
         let id = self.run.id();
         error.with_hint(format!("rtcctl runs show {id}"))
     }
@@ -134,3 +168,6 @@ impl Recording {
         self.run.append(entry).map_err(told)
     }
 }
+
+#[cfg(test)]
+mod tests;

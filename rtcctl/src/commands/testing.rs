@@ -85,7 +85,19 @@ impl Typed {
 
     /// Runs a command; `signal` says when and how it is asked to stop.
     pub(crate) async fn run_until(&self, words: &[&str], signal: impl Future<Output = Signal>) -> Came {
-        self.run_with(words, None, |_| signal).await
+        self.run_with(words, None, |_, _| signal).await
+    }
+
+    /// Runs a command to its end; `act` is done once as soon as it has told `what` on stderr.
+    pub(crate) async fn run_and_once_told(&self, words: &[&str], what: &str, act: impl FnOnce()) -> Came {
+        let once = |_, stderr: Captured| async move {
+            while !stderr.text().contains(what) {
+                tokio::task::yield_now().await;
+            }
+            act();
+            std::future::pending().await
+        };
+        self.run_with(words, None, once).await
     }
 
     /// The same before a keyboard on which something is typed each time that something is read on the screen.
@@ -95,12 +107,12 @@ impl Typed {
         keys: &[Key],
         signal: impl Future<Output = Signal>,
     ) -> Came {
-        self.run_with(words, Some(keys), |_| signal).await
+        self.run_with(words, Some(keys), |_, _| signal).await
     }
 
     /// The same until what it has written is enough; then Ctrl-C is pressed.
     pub(crate) async fn run_until_said(&self, words: &[&str], is_enough: impl Fn(&str) -> bool) -> Came {
-        let enough = |stdout: Captured| async move {
+        let enough = |stdout: Captured, _| async move {
             while !is_enough(&stdout.text()) {
                 tokio::task::yield_now().await;
             }
@@ -113,7 +125,7 @@ impl Typed {
         &self,
         words: &[&str],
         keys: Option<&[Key]>,
-        signal: impl FnOnce(Captured) -> F,
+        signal: impl FnOnce(Captured, Captured) -> F,
     ) -> Came {
         let (stdout, stderr) = (Captured::default(), Captured::default());
         let (keyboard, screen) = typing::desk(keys.unwrap_or_default(), stderr.clone());
@@ -131,7 +143,7 @@ impl Typed {
         };
         let words = std::iter::once("rtcctl").chain(words.iter().copied()).map(Into::into);
         let (trigger, interrupts) = Interrupts::new();
-        let signal = signal(stdout.clone());
+        let signal = signal(stdout.clone(), stderr.clone());
         let asking = async {
             trigger.fire(signal.await);
             std::future::pending::<Infallible>().await

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use terraform::guard::{self, Judgement};
-use terraform::process::Files;
+use terraform::process::{Files, Identity};
 use terraform::stream::{Event, Line};
 use terraform::watch::{Outcome, Watch};
 
@@ -69,9 +69,9 @@ impl Consent {
     }
 }
 
-pub async fn run(args: Args, context: &Context) -> Result<Report> {
+pub async fn run(mut args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
+    let earlier = earlier::account_for(&site, &mut args.scope.lock_timeout).await?;
     let agreed = args.expect.as_ref().map(|expected| expected.digest(context)).transpose()?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = guard::check(&planned.plan, &args.allow_destroy);
@@ -187,7 +187,16 @@ pub async fn carry_out(
         Ok(watch) => watch,
         Err(error) => return Err(recording.failed(error)),
     };
-    let took = recording.finished(screen::counts(&planned.plan.counts()))?;
+    let took = match recording.finished(screen::counts(&planned.plan.counts())) {
+        Ok(took) => took,
+        Err(error) => {
+            return Err(recording.failed(error.with_cause("terraform has done what was planned")));
+        }
+    };
+    // What it said may quote values; its timings are in the journal.
+    for file in [LINES, TALK] {
+        let _ = std::fs::remove_file(recording.folder().join(file));
+    }
     let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     let summary = match planned.aim {
         Aim::Accepted => match planned.plan.drift.as_slice() {
@@ -234,9 +243,9 @@ async fn applying(
     arguments.extend(scope.of_apply());
     arguments.push(planned.file.display().to_string());
     let child = site.start(&arguments, &files)?;
-    if let Some(identity) = child.identity() {
-        recording.child(identity.pid, identity.born)?;
-    }
+    recording.child_began();
+    // Also where it cannot be written down it is better watched than left.
+    let unwritten = child.identity().and_then(|Identity { pid, born }| recording.child(pid, born).err());
     let mut watch = Watch::new(&planned.plan);
     let mut display =
         following::Display::new(&context.progress, &format!("changing {}", site.env), context.width);
@@ -284,11 +293,10 @@ async fn applying(
         Aim::Accepted => "the state is written".to_owned(),
         Aim::Wanted | Aim::Look | Aim::Destroyed => far,
     });
-    // What it said may quote values; its timings are in the journal.
-    for file in [&files.lines, &files.talk] {
-        let _ = std::fs::remove_file(file);
+    match unwritten {
+        Some(unwritten) => Err(unwritten.with_cause("terraform has done what was planned")),
+        None => Ok(watch),
     }
-    Ok(watch)
 }
 
 fn timings(watch: &Watch) -> Value {

@@ -22,9 +22,9 @@ pub struct Args {
     confirm: Option<String>,
 }
 
-pub async fn run(args: Args, context: &Context) -> Result<Report> {
+pub async fn run(mut args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
+    let earlier = earlier::account_for(&site, &mut args.scope.lock_timeout).await?;
     let planned = planning::plan(&site, Aim::Destroyed, &args.scope).await?;
     let losses: Vec<&str> = planned
         .plan

@@ -1,15 +1,16 @@
 //! Runs that lost their rtcctl: Terraform goes on alone, and whoever comes next tells how far it got.
 //!
 //! Invariants: nothing is planned beside a Terraform that is still at work; whoever wants to wait for it waits, and stops
-//! waiting without stopping it; a run is told of once.
+//! waiting without stopping it; a run is told of once, however many wait for it.
 
 use std::io::Read as _;
 use std::time::Duration;
 
-use journal::{Child, Entry, Record, State};
+use journal::{Child, Entry, Record, State, StepState};
 use terraform::process::{Files, Identity, follow_left};
 use terraform::stream::Line;
 use terraform::watch::Watch;
+use tokio::time::Instant;
 
 use super::following;
 use super::site::Site;
@@ -24,8 +25,9 @@ pub const LINES: &str = "apply.ndjson";
 pub const TALK: &str = "apply.stderr";
 
 /// Looks for runs of this environment that lost their rtcctl: one that Terraform still works on is waited for as long as
-/// `patience` says, and an error without any; of one that has ended is told how far it got.
-pub async fn account_for(site: &Site<'_>, patience: Option<Duration>) -> Result<Vec<Finding>> {
+/// `patience` says, and an error without any; of one that has ended is told how far it got. What was waited is taken off
+/// `patience`: the rest is for the next one, and for the state's lock.
+pub async fn account_for(site: &Site<'_>, patience: &mut Option<Duration>) -> Result<Vec<Finding>> {
     let journal = site.context.journal();
     let mut findings = Vec::new();
     for id in journal.ids().map_err(told)?.into_iter().take(50) {
@@ -37,11 +39,18 @@ pub async fn account_for(site: &Site<'_>, patience: Option<Duration>) -> Result<
         let child = record.steps().iter().find_map(|step| step.child);
         let identity = child.map(|Child { pid, born }| Identity { pid, born });
         if let Some(identity) = identity.filter(|identity| identity.is_alive()) {
-            let patience = patience.ok_or_else(|| at_work(&record, identity))?;
-            wait_for(site, &record, identity, patience).await?;
+            let left = patience.as_mut().ok_or_else(|| at_work(&record, identity))?;
+            let began = Instant::now();
+            wait_for(site, &record, identity, *left).await?;
+            *left = left.saturating_sub(began.elapsed());
         }
+        let (mut run, record) = match journal.resume(&id) {
+            Ok(resumed) => resumed,
+            // Somebody else waited for it too, and has told of it.
+            Err(journal::Error::Ended(_) | journal::Error::Busy(_)) => continue,
+            Err(error) => return Err(told(error)),
+        };
         let (exit, far) = how_far_alone(&record);
-        let (mut run, _) = journal.resume(&id).map_err(told)?;
         run.append(Entry::Resumed { by: site.context.config.operator() }).map_err(told)?;
         run.append(Entry::Ended { exit: exit.code(), summary: far.clone() }).map_err(told)?;
         findings.push(
@@ -97,6 +106,9 @@ async fn wait_for(site: &Site<'_>, record: &Record, identity: Identity, patience
 
 /// From the lines that Terraform wrote after its rtcctl was gone.
 fn how_far_alone(record: &Record) -> (Exit, String) {
+    if record.steps().iter().any(|step| matches!(step.state, StepState::Finished { .. })) {
+        return (exit::DONE, "terraform had finished".to_owned());
+    }
     let Ok(mut file) = std::fs::File::open(record.folder().join(LINES)) else {
         return (exit::TERRAFORM_FAILED, "terraform had not begun".to_owned());
     };

@@ -38,7 +38,7 @@ pub async fn follow(context: &Context, run: Run, each: impl FnMut(Line)) -> Resu
         never = asking => match never {},
     };
     context.interrupts.nothing_before_leaving();
-    ended.map_err(|error| Error::internal("cannot follow terraform, which goes on").with_source(&error))
+    ended.map_err(|error| Error::internal("cannot follow terraform, which may go on").with_source(&error))
 }
 
 fn interrupt(identity: Identity) {

@@ -32,9 +32,9 @@ pub struct Args {
     digest_to: Option<PathBuf>,
 }
 
-pub async fn run(args: Args, context: &Context) -> Result<Report> {
+pub async fn run(mut args: Args, context: &Context) -> Result<Report> {
     let site = Site::open(context)?;
-    let earlier = earlier::account_for(&site, args.scope.lock_timeout).await?;
+    let earlier = earlier::account_for(&site, &mut args.scope.lock_timeout).await?;
     let planned = planning::plan(&site, Aim::Wanted, &args.scope).await?;
     let judged = terraform::guard::check(&planned.plan, &args.allow_destroy);
     let mut data = screen::data(&site.env, &planned.plan);

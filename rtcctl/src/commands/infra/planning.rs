@@ -43,7 +43,7 @@ pub struct Scope {
     /// How many resources are worked on at the same time [default: terraform's 10]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     pub parallelism: Option<u16>,
-    /// How long to wait for a lock that somebody holds, and for a Terraform that lost its rtcctl
+    /// How long to wait for a Terraform that lost its rtcctl, and with what is left of it for a lock that somebody holds
     #[arg(long, value_name = "TIME", value_parser = crate::cli::duration)]
     pub lock_timeout: Option<Duration>,
 }

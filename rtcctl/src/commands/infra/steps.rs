@@ -41,8 +41,8 @@ pub async fn plan<'a>(
     patience: Option<Duration>,
 ) -> Result<Plan<'a>> {
     let site = Site::open(context)?;
-    let scope = Scope { lock_timeout: patience, ..Scope::default() };
-    let earlier = earlier::account_for(&site, patience).await?;
+    let mut scope = Scope { lock_timeout: patience, ..Scope::default() };
+    let earlier = earlier::account_for(&site, &mut scope.lock_timeout).await?;
     let planned = planning::plan(&site, Aim::Wanted, &scope).await?;
     let judged = guard::check(&planned.plan, allow_destroy);
     Ok(Plan { site, planned, judged, earlier, scope })

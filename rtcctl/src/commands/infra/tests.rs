@@ -8,6 +8,7 @@ use crate::commands::testing::{Came, Typed};
 use crate::signals::Signal;
 
 mod agreed;
+mod alone;
 mod unusual;
 
 /// A folder with an environment and a made-up Terraform.
@@ -342,40 +343,6 @@ async fn nothing_is_planned_while_a_lost_run_is_still_at_work() {
     assert_eq!(came.exit, 0, "{}", came.stderr);
     assert_eq!(came.json()["findings"][0]["code"], "INF031");
     assert!(ground.called().contains("-lock-timeout=600s"), "{}", ground.called());
-}
-
-#[tokio::test]
-async fn whoever_waits_for_a_lost_run_is_told_when_his_time_is_up_and_goes_on_when_it_ends() {
-    let (shown, apply) = one_created();
-    let ground = Ground::new(&shown, &apply);
-    assert_eq!(ground.run(&["apply", "--yes"]).await.exit, 0);
-    let steps = ground.steps_of_only_run();
-    // It ends when something is written into what it reads.
-    let mut left = std::process::Command::new("cat")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let identity = terraform::process::Identity::of(left.id()).unwrap();
-    let child = json!({"at": "2026-11-21T09:00:00.000Z", "entry": "child", "step": "apply",
-        "child": {"pid": identity.pid, "born": identity.born}});
-    let mut cut: String = steps.lines().take(2).map(|line| format!("{line}\n")).collect();
-    cut.push_str(&format!("{child}\n"));
-    let run = ground.runs()[0].clone();
-    std::fs::write(run.join("steps.ndjson"), cut).unwrap();
-    std::fs::write(run.join("apply.ndjson"), "").unwrap();
-    std::fs::write(run.join("apply.stderr"), "").unwrap();
-    let late = ground.run(&["apply", "--yes", "--lock-timeout", "50ms"]).await;
-    assert_eq!((late.exit, &late.error()["code"]), (8, &json!("INF014")), "{}", late.stderr);
-    let waiting = ground.run(&["apply", "--yes", "--lock-timeout", "10m"]);
-    let ending = async {
-        // It is waited for now, or it will be: both are right.
-        drop(left.stdin.take());
-        tokio::task::spawn_blocking(move || left.wait().unwrap()).await.unwrap();
-    };
-    let (came, ()) = tokio::join!(waiting, ending);
-    assert_eq!(came.exit, 0, "{}", came.stderr);
-    assert_eq!(came.json()["findings"][0]["code"], "INF031");
 }
 
 #[tokio::test]
