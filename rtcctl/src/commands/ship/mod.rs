@@ -87,10 +87,7 @@ fn step(text: &str) -> Result<Step, String> {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if args.plan_only || (context.effect == Effect::Described && args.resume.is_none()) {
         let request = request(&args, context).await?;
-        return tokio::select! {
-            report = survey::run(&request, args.wait, context) => report,
-            signal = context.interrupts.wait() => Err(signal.error("nothing was changed")),
-        };
+        return survey::run(&request, args.wait, context).await;
     }
     let (mut release, run, runs) = match &args.resume {
         Some(wanted) => {

@@ -1,7 +1,8 @@
 //! `rtcctl ship --plan-only`: what a release would change, all of it, and whether it would be let.
 //!
 //! Invariants: nothing outside this machine is changed, and what is built is what a release would build; everything is
-//! looked at that can be, also where one part of it cannot; what would refuse the release refuses here as well.
+//! looked at that can be, also where one part of it cannot; what would refuse the release refuses here as well; whoever stops
+//! it stops the planning as that can be stopped, and drops the rest.
 
 use std::time::Duration;
 
@@ -48,12 +49,13 @@ impl Part {
 }
 
 pub async fn run(request: &Request, wait: Option<Duration>, context: &Context) -> Result<Report> {
-    let (budget, (plan, image)) = tokio::join!(budget(request, context), async {
+    let (budget, (plan, image)) = tokio::join!(unless_stopped(context, budget(request, context)), async {
         // Terraform and the builder share two cores with everything else; the image is what the cluster is shown.
-        (infrastructure(request, wait, context).await, image(request, context).await)
+        let plan = infrastructure(request, wait, context).await;
+        (plan, unless_stopped(context, image(request, context)).await)
     });
-    let (image, reference) = image;
-    let deploy = deployment(request, reference.as_deref(), context).await;
+    let (budget, (image, reference)) = (budget?, image?);
+    let deploy = unless_stopped(context, deployment(request, reference.as_deref(), context)).await?;
     let load = load(request, context);
     let parts = [("budget", budget), ("plan", plan), ("image", image), ("deploy", deploy), ("load", load)];
 
@@ -100,6 +102,15 @@ pub async fn run(request: &Request, wait: Option<Duration>, context: &Context) -
         Some(error) if error.exit() == exit::INCONCLUSIVE => report.with_status("inconclusive", error.exit()),
         Some(error) => report.with_status("failed", error.exit()),
     })
+}
+
+/// What is dropped where it stands as soon as somebody wants to stop.
+async fn unless_stopped<T>(context: &Context, looking: impl Future<Output = T>) -> Result<T> {
+    tokio::select! {
+        biased;
+        signal = context.interrupts.wait() => Err(signal.error("nothing was changed")),
+        seen = looking => Ok(seen),
+    }
 }
 
 fn causes(error: &Error) -> String {

@@ -430,3 +430,28 @@ async fn a_journal_that_says_what_cannot_be_is_not_gone_on_with() {
     let came = typed.run(&ship(&["--resume", run])).await;
     assert_eq!(came.error()["code"], "SHP009", "{}", came.stderr);
 }
+
+#[tokio::test]
+async fn whoever_stops_a_survey_stops_the_terraform_that_plans_for_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let typed = place();
+    let script = "#!/bin/sh\ncase \"$1\" in init) mkdir -p .terraform;; plan) trap 'touch ../ended; exit 1' INT; touch ../begun; \
+                  while [ -e ../rtc.toml ]; do sleep 0.05; done;; esac\n";
+    typed.write("terraform", script.as_bytes());
+    std::fs::set_permissions(typed.path("terraform"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    std::fs::create_dir(typed.path("infra")).unwrap();
+    let text = std::fs::read_to_string(typed.path("rtc.toml")).unwrap();
+    let named = "kind = \"remote\"\nterraform = \"infra\"\nterraform_binary = \"./terraform\"\n";
+    typed.write("rtc.toml", text.replace("kind = \"remote\"\n", named).as_bytes());
+    let begun = typed.path("begun");
+    let signal = async {
+        while !begun.exists() {
+            tokio::task::yield_now().await;
+        }
+        Signal::Terminate
+    };
+    let words = ship(&["--plan-only", "--skip", "budget,push,deploy,prove,gate,notice"]);
+    let came = typed.run_until(&words, signal).await;
+    assert_eq!((came.exit, &came.error()["code"]), (143, &json!("SIG002")), "{}{}", came.stdout, came.stderr);
+    assert!(typed.path("ended").exists(), "terraform heard of it, and was waited for");
+}
