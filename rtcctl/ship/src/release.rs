@@ -51,6 +51,8 @@ pub enum Fact {
         step: Step,
         reason: String,
     },
+    /// How things stood is too old to be judged by: the budget is looked at once more.
+    LookAgain,
 }
 
 /// What became of a fact.
@@ -295,7 +297,22 @@ impl Release {
                 _ if reason.is_empty() => Outcome::Refused("a step is skipped for a reason"),
                 _ => Outcome::Refused("it is not this step's turn to be skipped"),
             },
+            Fact::LookAgain if self.may_look_again() => {
+                self.marks.remove(&Step::Budget);
+                Outcome::Done
+            }
+            Fact::LookAgain => match self.mark(Step::Budget) {
+                Some(Mark::Finished) => Outcome::Refused("nothing stands any more as it did before"),
+                _ => Outcome::AlreadyDone,
+            },
         }
+    }
+
+    /// Whether how things stand can still be seen as it is without this release.
+    pub fn may_look_again(&self) -> bool {
+        self.failure.is_none()
+            && self.mark(Step::Budget) == Some(Mark::Finished)
+            && self.mark(Step::Deploy).is_none()
     }
 
     fn begin(&mut self, step: Step) -> Outcome {

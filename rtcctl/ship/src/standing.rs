@@ -1,7 +1,8 @@
 //! How measures stood before a release, and whether they stand worse after it.
 //!
 //! Invariants: what stands well after a release passes; what stands badly passes where it stood badly before and no figure of
-//! it is worse, and nowhere else; where there is nothing to compare, what stands badly does not pass.
+//! it is worse, and nowhere else; where there is nothing to compare, what stands badly does not pass; a figure that was known
+//! and is not now shows nothing; two answers to different questions are not compared.
 
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,20 @@ pub struct Stood {
     pub stands: Stands,
     /// In words, with its number.
     pub says: String,
+    /// What was asked, with what is allowed; none in journals that did not keep it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asked: Option<String>,
     pub figures: Vec<Figure>,
+}
+
+impl Stood {
+    /// The same with nothing to compare by: the windows of its figures have another release in them.
+    pub fn without_figures(mut self) -> Self {
+        for figure in &mut self.figures {
+            figure.value = None;
+        }
+        self
+    }
 }
 
 /// What has become of a measure.
@@ -93,9 +107,13 @@ impl Compared {
     }
 }
 
-/// Finds a measure among those that were looked at before.
-pub fn stood<'a>(before: &'a [Stood], measure: &str) -> Option<&'a Stood> {
-    before.iter().find(|stood| stood.measure == measure)
+/// Finds a measure among those that were looked at before. One that was asked another question was not.
+pub fn stood<'a>(before: &'a [Stood], now: &Stood) -> Option<&'a Stood> {
+    let is_same = |was: &Stood| match (&was.asked, &now.asked) {
+        (Some(was), Some(now)) => was == now,
+        _ => true,
+    };
+    before.iter().find(|was| was.measure == now.measure && is_same(was))
 }
 
 /// Compares a measure with how it stood.
@@ -128,6 +146,10 @@ fn figures(before: &Stood, now: &Stood, said: &str) -> Compared {
     let is_worse = |figure: &Figure| figure.is_worse_than(was(figure));
     if now.figures.iter().any(is_worse) {
         return Compared::Worse(format!("{said}; {}", told(&is_worse)));
+    }
+    let is_lost = |figure: &Figure| figure.value.is_none() && was(figure).is_some();
+    if now.figures.iter().any(is_lost) {
+        return Compared::Unknown(format!("{said}; {}", told(&is_lost)));
     }
     let is_known = |figure: &Figure| figure.value.is_some();
     match now.figures.iter().any(is_known) {

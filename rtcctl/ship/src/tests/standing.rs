@@ -4,7 +4,10 @@ use proptest::prelude::*;
 
 use super::world::{Weather, World, live};
 use super::{asked, digest, without};
-use crate::{Budgeting, Compared, End, Fact, Figure, Given, Stands, Step, Stood, Worse, compare};
+use crate::{
+    Budgeting, Compared, End, Fact, Figure, Given, Next, Outcome, Release, Stands, Step, Stood, Worse,
+    compare,
+};
 
 fn burn(stands: Stands, rate: Option<f64>) -> Stood {
     let figure =
@@ -13,6 +16,7 @@ fn burn(stands: Stands, rate: Option<f64>) -> Stood {
         measure: "orders".to_owned(),
         stands,
         says: "the budget is used up".to_owned(),
+        asked: None,
         figures: vec![figure],
     }
 }
@@ -21,7 +25,8 @@ fn least(value: f64) -> Stood {
     let stands = if value >= 2.0 { Stands::Well } else { Stands::Badly };
     let figure =
         Figure { name: "value".to_owned(), value: Some(value), worse: Worse::Down, harmless_to: None };
-    Stood { measure: "up".to_owned(), stands, says: format!("{value}, at least 2"), figures: vec![figure] }
+    let says = format!("{value}, at least 2");
+    Stood { measure: "up".to_owned(), stands, says, asked: None, figures: vec![figure] }
 }
 
 #[test]
@@ -53,6 +58,91 @@ fn what_was_bad_before_and_is_no_worse_is_not_this_releases() {
     ] {
         assert_eq!(compare(before.as_ref(), &now).name(), word, "{before:?} {now:?}");
     }
+}
+
+/// One figure for each that is given, as it is named.
+fn several(figures: &[(&str, Option<f64>)]) -> Stood {
+    let figure = |(name, value): &(&str, Option<f64>)| Figure {
+        name: (*name).to_owned(),
+        value: *value,
+        worse: Worse::Up,
+        harmless_to: None,
+    };
+    Stood { figures: figures.iter().map(figure).collect(), ..burn(Stands::Badly, None) }
+}
+
+#[test]
+fn every_figure_is_compared_with_itself_and_one_that_is_lost_shows_nothing() {
+    for (before, now, word) in [
+        (
+            [("orders", Some(0.09)), ("payments", Some(0.01))],
+            [("orders", Some(0.09)), ("payments", Some(0.08))],
+            "worse",
+        ),
+        (
+            [("orders", Some(0.09)), ("users", Some(0.08))],
+            [("orders", Some(0.09)), ("payments", Some(0.08))],
+            "worse",
+        ),
+        ([("5m", Some(9.0)), ("30m", Some(9.0))], [("5m", None), ("30m", Some(9.0))], "unknown"),
+        ([("5m", None), ("30m", Some(9.0))], [("5m", None), ("30m", Some(9.0))], "as_before"),
+        ([("5m", Some(9.0)), ("30m", Some(9.0))], [("5m", None), ("30m", Some(12.0))], "worse"),
+        ([("5m", None), ("30m", None)], [("5m", None), ("30m", None)], "unknown"),
+    ] {
+        let compared = compare(Some(&several(&before)), &several(&now));
+        assert_eq!(compared.name(), word, "{before:?} {now:?}");
+    }
+    // Nothing to compare by: what is bad is this release's, as far as it does harm.
+    let forgotten = burn(Stands::Badly, Some(20.0)).without_figures();
+    for (now, word) in [(20.0, "worse"), (0.9, "as_before")] {
+        assert_eq!(compare(Some(&forgotten), &burn(Stands::Badly, Some(now))).name(), word);
+    }
+}
+
+#[test]
+fn an_answer_to_another_question_is_not_looked_at() {
+    let asked = |text: Option<&str>| Stood { asked: text.map(str::to_owned), ..least(1.0) };
+    for (before, now, is_found) in [
+        (Some("up, at least 2"), Some("up, at least 2"), true),
+        (Some("up, at least 2"), Some("up, at least 3"), false),
+        // A journal from before the question was kept.
+        (None, Some("up, at least 3"), true),
+    ] {
+        let before = [asked(before)];
+        assert_eq!(crate::stood(&before, &asked(now)).is_some(), is_found, "{before:?} {now:?}");
+    }
+    let old = r#"{"measure":"up","stands":"badly","says":"1","figures":[]}"#;
+    assert_eq!(serde_json::from_str::<Stood>(old).unwrap().asked, None);
+}
+
+#[test]
+fn the_budget_is_looked_at_again_until_the_rollout_has_begun() {
+    let mut is_refused = false;
+    for life in 0..80 {
+        let mut world = World { runs: Some(digest('f')), ..World::default() };
+        let mut weather = weather(Some(20.0), 40.0);
+        let _ = live(&asked(), &mut world, &mut weather, Some(life));
+        // Meanwhile somebody else has broken as much.
+        weather.stood = Some(burn(Stands::Badly, Some(40.0)));
+        let before = Release::fold(asked(), world.facts.clone()).unwrap();
+        let mut after = before.clone();
+        match after.take(Fact::LookAgain) {
+            Outcome::Done => {
+                assert!(matches!(after.next(), Next::Do { step: Step::Budget, .. }), "{life}");
+                world.facts.push(Fact::LookAgain);
+                assert_eq!(live(&asked(), &mut world, &mut weather, None).unwrap().exit(), 0, "{life}");
+                // And is read from the journal as it was written.
+                Release::fold(asked(), world.facts).unwrap();
+            }
+            Outcome::AlreadyDone => assert_ne!(before.mark(Step::Budget), Some(crate::Mark::Finished)),
+            Outcome::Refused(_) => {
+                is_refused = true;
+                assert!(before.mark(Step::Deploy).is_some() || before.failure().is_some(), "{life}");
+                assert_eq!(after, before);
+            }
+        }
+    }
+    assert!(is_refused);
 }
 
 #[test]
@@ -133,7 +223,8 @@ proptest! {
     fn nothing_is_worse_than_itself(value in any::<f64>(), down in any::<bool>()) {
         let worse = if down { Worse::Down } else { Worse::Up };
         let figure = Figure { name: "x".to_owned(), value: Some(value), worse, harmless_to: None };
-        let one = Stood { measure: "m".to_owned(), stands: Stands::Badly, says: String::new(), figures: vec![figure] };
+        let (measure, says) = ("m".to_owned(), String::new());
+        let one = Stood { measure, stands: Stands::Badly, says, asked: None, figures: vec![figure] };
         prop_assert_eq!(compare(Some(&one), &one).name(), "as_before");
     }
 }

@@ -229,7 +229,7 @@ impl Steps for Process<'_> {
     async fn gate(&mut self, _deployed: &Deployed, before: &[Stood]) -> Result<Gated, Box<Failure>> {
         self.weather(Step::Gate)?;
         if let Some(now) = &self.weather.stands
-            && let Compared::Worse(why) = compare(crate::stood(before, &now.measure), now)
+            && let Compared::Worse(why) = compare(crate::stood(before, now), now)
         {
             return Err(Box::new(Failure::new(Step::Gate, 30, "TST006", why)));
         }

@@ -15,6 +15,7 @@ use crate::error::{Error, Result};
 use crate::metrics::model::{Data, Span};
 use crate::metrics::verdict as metrics;
 use crate::metrics::{Source, slo};
+use crate::output::Report;
 
 /// The objectives of the environment, as a gate.
 const SLO: &str = "slo";
@@ -38,8 +39,8 @@ pub fn gate(text: &str, context: &Context) -> Result<Gate> {
 
 /// Every objective, as strict as the alert that wakes somebody: a budget that burns that fast since the pods were applied.
 /// One of which nothing happened says nothing; if all say nothing, nobody knows.
-fn of_objectives(context: &Context) -> Result<Gate> {
-    let factor = BURNS.iter().map(|burn| burn.factor).fold(1.0, f64::max);
+pub(in crate::commands) fn of_objectives(context: &Context) -> Result<Gate> {
+    let factor = alerts_at();
     let checks = slo::objectives(&context.config)?.into_iter().map(|objective| Check {
         name: objective.name.clone(),
         expr: objective.ratio(WINDOW),
@@ -56,32 +57,42 @@ fn of_objectives(context: &Context) -> Result<Gate> {
     Ok(Gate { interval_s: 15, checks: checks.collect() })
 }
 
+/// How many times too fast a budget burns when somebody is woken.
+pub(in crate::commands) fn alerts_at() -> f64 {
+    BURNS.iter().map(|burn| burn.factor).fold(1.0, f64::max)
+}
+
+/// Asks for what a check is of at a moment, as `metrics check` does.
+pub(in crate::commands) async fn asked(check: &Check, view: &View, context: &Context) -> Result<Report> {
+    let window = view.now.since(view.since).max(Duration::from_secs(60));
+    let args = check::Args {
+        expr: check.at(view),
+        min: check.min,
+        max: check.max,
+        time: (check.min_samples > 1).then_some(window),
+        min_samples: check.min_samples.max(1),
+        series: match check.series {
+            Series::One => None,
+            Series::Any => Some(metrics::Rule::Any),
+            Series::All => Some(metrics::Rule::All),
+            Series::Worst => Some(metrics::Rule::Worst),
+        },
+        no_data: match check.no_data {
+            NoData::Fail => metrics::NoData::Fail,
+            NoData::Inconclusive | NoData::Pass => metrics::NoData::Inconclusive,
+        },
+    };
+    // Boxed: what is asked knows the whole language of expressions.
+    Box::pin(check::run(args, context)).await
+}
+
 /// Asks the environment's source of metrics.
 pub struct Metrics<'a>(pub &'a Context);
 
 #[async_trait::async_trait]
 impl Gauge for Metrics<'_> {
     async fn measure(&self, check: &Check, view: &View) -> Seen {
-        let window = view.now.since(view.since).max(Duration::from_secs(60));
-        let args = check::Args {
-            expr: check.at(view),
-            min: check.min,
-            max: check.max,
-            time: (check.min_samples > 1).then_some(window),
-            min_samples: check.min_samples.max(1),
-            series: match check.series {
-                Series::One => None,
-                Series::Any => Some(metrics::Rule::Any),
-                Series::All => Some(metrics::Rule::All),
-                Series::Worst => Some(metrics::Rule::Worst),
-            },
-            no_data: match check.no_data {
-                NoData::Fail => metrics::NoData::Fail,
-                NoData::Inconclusive | NoData::Pass => metrics::NoData::Inconclusive,
-            },
-        };
-        // Boxed: what is asked knows the whole language of expressions.
-        match Box::pin(check::run(args, self.0)).await {
+        match asked(check, view, self.0).await {
             Ok(report) => seen(check, report.status, &report.data, &report.findings),
             Err(error) => {
                 let says = format!("it could not be asked: {error}");

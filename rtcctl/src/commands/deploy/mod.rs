@@ -6,7 +6,7 @@ pub mod access;
 mod described;
 mod diagnose;
 mod driving;
-mod gauge;
+pub(in crate::commands) mod gauge;
 mod layout;
 mod lint;
 mod logs;

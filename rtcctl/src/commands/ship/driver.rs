@@ -291,6 +291,7 @@ impl Ledger for Driver<'_> {
                 self.board.failed(failure.step, took, &failure.message);
             }
             Fact::Skipped { step, reason } => self.board.skipped(*step, reason),
+            Fact::LookAgain => {}
         }
         Ok(())
     }
@@ -304,6 +305,7 @@ impl Steps for Driver<'_> {
     async fn budget(&mut self, judged: Budgeting) -> Came<BudgetSeen> {
         let (context, min) = (self.context, self.context.config.ship.min_budget);
         let is_gated = self.request.skips(Step::Gate).is_none();
+        let own = self.run.id();
         let looking = async {
             let standings = look_at_budgets(context).await?;
             let budgets = budgets(&standings);
@@ -311,11 +313,11 @@ impl Steps for Driver<'_> {
             if let Some(refusal) = refusal {
                 return Err(refusal);
             }
-            let seen = match is_gated {
-                true => gate::look(context, Some(&standings)).await?,
+            let stood = match is_gated {
+                true => gate::before(context, &standings, Some(&own)).await?,
                 false => Vec::new(),
             };
-            Ok(BudgetSeen { budgets, min, judged, stood: seen.into_iter().map(|seen| seen.stood).collect() })
+            Ok(BudgetSeen { budgets, min, judged, stood })
         };
         let seen = self.within(Step::Budget, Stopping::Dropped, looking).await?;
         self.findings.extend(unjudged(&unknown(&seen.budgets)));

@@ -1,17 +1,23 @@
 //! What is measured before and after a release: the gates of `rtc.toml`, or the objectives where there are none.
 //!
 //! Invariants: the new version has run for the baking time before it is measured, also where another process began to wait;
-//! what stood badly before the release and is no worse is not its fault; one measure that is breached outranks any that cannot
+//! what stood badly before the release and is no worse is not its fault; an objective is judged by what burned since the
+//! rollout, where that is known; what had a value before and has none after is no pass; one measure that is breached outranks any that cannot
 //! be said.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
+use ::deploy::gate::View;
 use clap::ValueEnum as _;
+use kernel::Timestamp;
 use serde_json::{Value, json};
 use ship::{Compared, Deployed, Figure, Gated, Stands, Stood, Worse, compare, stood};
 
 use super::budgets::look_at_budgets;
+use super::others::last_changed;
 use crate::codes;
+use crate::commands::deploy::gauge;
 use crate::commands::metrics::check;
 use crate::config::GateEntry;
 use crate::context::Context;
@@ -23,10 +29,20 @@ use crate::output::{Finding, Report, Severity};
 
 /// What burns no faster than its budget comes in does no harm.
 const BUDGET_COMES_IN: f64 = 1.0;
+/// The figure of an objective that is this release's alone.
+const SINCE: &str = "burn since the rollout";
+/// The longest of the short windows by which objectives are compared.
+const LONGEST_SHORT: Duration = Duration::from_secs(30 * 60);
+/// So long something is seen as it was, though nobody named a length of time.
+const SCRAPES: Duration = Duration::from_secs(60);
 
 /// A measure as it stands, and all that was seen of it.
-pub struct Seen {
-    pub stood: Stood,
+struct Seen {
+    stood: Stood,
+    /// How far back it looks, in what is compared.
+    reach: Duration,
+    /// Nothing has happened since the rollout, which is no failure.
+    is_silent: bool,
     document: Value,
 }
 
@@ -38,7 +54,7 @@ pub struct Measured {
     unknown: Vec<String>,
     /// Bad, and no worse than before the release.
     as_before: Vec<String>,
-    /// Objectives without a value, beside others that have one.
+    /// Objectives without a value, beside others that have one, or without one since the rollout.
     pub unjudged: Vec<String>,
     passes: usize,
 }
@@ -81,18 +97,10 @@ pub fn stands_badly(said: &str, severity: Severity) -> Finding {
     Finding::new(&codes::SHP024, severity, said).with_hint(codes::SHP024.action)
 }
 
-/// How every measure stands now. `standings` are asked for by whoever has looked already.
-pub async fn look(context: &Context, standings: Option<&[Standing]>) -> Result<Vec<Seen>> {
+/// How every measure stands now; `standings` are the objectives'.
+async fn look(context: &Context, standings: &[Standing]) -> Result<Vec<Seen>> {
     let gates = &context.config.ship.gates;
     if gates.is_empty() {
-        let looked;
-        let standings: &[Standing] = match standings {
-            Some(standings) => standings,
-            None => {
-                looked = look_at_budgets(context).await?;
-                &looked
-            }
-        };
         return Ok(standings.iter().map(of_objective).collect());
     }
     let mut seen = Vec::with_capacity(gates.len());
@@ -103,6 +111,22 @@ pub async fn look(context: &Context, standings: Option<&[Standing]>) -> Result<V
     Ok(seen)
 }
 
+/// How every measure stands before the release, by what is not another's: where somebody changed what runs within the time
+/// over which something is measured, there is nothing to compare it by.
+pub async fn before(context: &Context, standings: &[Standing], own: Option<&str>) -> Result<Vec<Stood>> {
+    let seen = look(context, standings).await?;
+    let now = context.clock.now();
+    let changed = last_changed(own, context)?.map(|at| now.since(at));
+    Ok(seen.into_iter().map(|seen| of_before(seen, changed)).collect())
+}
+
+fn of_before(seen: Seen, changed: Option<Duration>) -> Stood {
+    match changed {
+        Some(ago) if ago < seen.reach => seen.stood.without_figures(),
+        _ => seen.stood,
+    }
+}
+
 /// Waits for what is left of the baking time, and measures.
 pub async fn measure(context: &Context, deployed: &Deployed, before: &[Stood]) -> Result<Measured> {
     let bake_ms = i64::try_from(context.config.ship.bake.as_millis()).unwrap_or(i64::MAX);
@@ -110,7 +134,66 @@ pub async fn measure(context: &Context, deployed: &Deployed, before: &[Stood]) -
     if let Ok(left @ 1..) = u64::try_from(left_ms) {
         tokio::time::sleep(Duration::from_millis(left)).await;
     }
-    Ok(judge(look(context, None).await?, before, context.config.ship.gates.is_empty()))
+    if !context.config.ship.gates.is_empty() {
+        return Ok(judge(look(context, &[]).await?, before, false));
+    }
+    let standings = look_at_budgets(context).await?;
+    let view = View {
+        since: Timestamp::from_millis(deployed.done_at_ms),
+        now: context.clock.now(),
+        pods: String::new(),
+    };
+    let checks = gauge::of_objectives(context)?.checks;
+    let mut seen = Vec::with_capacity(standings.len());
+    for standing in &standings {
+        let mut one = of_objective(standing);
+        if let Some(check) = checks.iter().find(|check| check.name == standing.objective.name) {
+            let report = gauge::asked(check, &view, context).await?;
+            since_rollout(&mut one, standing, &report);
+        }
+        seen.push(one);
+    }
+    Ok(judge(seen, before, true))
+}
+
+/// What burned since the rollout is this release's, and nobody else's: where it is known, nothing else is compared.
+fn since_rollout(seen: &mut Seen, standing: &Standing, report: &Report) {
+    seen.document["since_rollout"] = report.data.clone();
+    let Some(ratio) = value(&report.data["decisive"]["value"]) else {
+        seen.is_silent = true;
+        return;
+    };
+    seen.stood.figures = vec![Figure {
+        name: SINCE.to_owned(),
+        value: Some(ratio / standing.objective.budget()),
+        worse: Worse::Up,
+        harmless_to: Some(BUDGET_COMES_IN),
+    }];
+    if report.exit == exit::BREACHED && seen.stood.stands != Stands::Badly {
+        seen.stood.stands = Stands::Badly;
+        seen.stood.says = format!("the budget burns fast, {} of it left", standing.left_text());
+    }
+}
+
+/// How fast an objective burned over its shortest window.
+fn shortest(was: &Stood) -> Option<f64> {
+    was.figures.first().and_then(|figure| figure.value)
+}
+
+/// How it stood before, to be compared with what burned since the rollout: what burned fast is what the shortest window says.
+fn by_what_burned(was: &Stood) -> Stood {
+    let short = shortest(was);
+    let mut was = was.clone();
+    if was.stands == Stands::Well && short.is_some_and(|rate| rate > gauge::alerts_at()) {
+        was.stands = Stands::Badly;
+    }
+    was.figures.push(Figure {
+        name: SINCE.to_owned(),
+        value: short,
+        worse: Worse::Up,
+        harmless_to: Some(BUDGET_COMES_IN),
+    });
+    was
 }
 
 fn arguments(gate: &GateEntry) -> check::Args {
@@ -127,17 +210,49 @@ fn arguments(gate: &GateEntry) -> check::Args {
     }
 }
 
-fn of_gate(name: &str, gate: &GateEntry, report: &Report) -> Seen {
-    let decisive = &report.data["decisive"]["value"];
-    let value = match decisive {
+/// A number, or none.
+fn value(told: &Value) -> Option<f64> {
+    match told {
         Value::String(text) => crate::metrics::model::parse_number(text).filter(|value| !value.is_nan()),
         value => value.as_f64(),
-    };
+    }
+}
+
+fn of_gate(name: &str, gate: &GateEntry, report: &Report) -> Seen {
+    let decisive = &report.data["decisive"];
     let stands = match report.exit {
         exit::BREACHED => Stands::Badly,
         exit::INCONCLUSIVE => Stands::Unknown,
         _ => Stands::Well,
     };
+    let says = match report.findings.first() {
+        Some(finding) => finding.message.clone(),
+        None if decisive["value"].is_null() => "there was nothing to judge".to_owned(),
+        None => {
+            let value = &decisive["value"];
+            format!("it was {}", value.as_str().map_or_else(|| value.to_string(), str::to_owned))
+        }
+    };
+    // Each that is not within its limits is compared with itself; one that joins them is another thing.
+    let series = report.data["series"].as_array().map_or(&[] as &[Value], Vec::as_slice);
+    let figures = series.iter().filter(|one| one["verdict"] != "pass").map(|one| of_series(gate, one));
+    let stood = Stood {
+        measure: name.to_owned(),
+        stands,
+        says,
+        asked: Some(question(gate)),
+        figures: figures.collect(),
+    };
+    Seen {
+        stood,
+        reach: reach(gate),
+        is_silent: false,
+        document: json!({"gate": name, "status": report.status, "data": report.data}),
+    }
+}
+
+fn of_series(gate: &GateEntry, series: &Value) -> Figure {
+    let value = value(&series["value"]);
     let is_over = gate.max.is_some_and(|max| value.is_some_and(|value| value > max));
     let (side, worse) = match (gate.min, gate.max) {
         (None, _) => ("value", Worse::Up),
@@ -146,16 +261,49 @@ fn of_gate(name: &str, gate: &GateEntry, report: &Report) -> Seen {
         (Some(_), Some(_)) if is_over => ("value above", Worse::Up),
         (Some(_), Some(_)) => ("value below", Worse::Down),
     };
-    let says = match report.findings.first() {
-        Some(finding) => finding.message.clone(),
-        None if decisive.is_null() => "there was nothing to judge".to_owned(),
-        None => format!("it was {}", decisive.as_str().map_or_else(|| decisive.to_string(), str::to_owned)),
-    };
-    let figure = Figure { name: side.to_owned(), value, worse, harmless_to: None };
-    Seen {
-        stood: Stood { measure: name.to_owned(), stands, says, figures: vec![figure] },
-        document: json!({"gate": name, "status": report.status, "data": report.data}),
+    let labels = series["labels"].as_object().filter(|labels| !labels.is_empty());
+    let name = labels.map_or_else(
+        || side.to_owned(),
+        |labels| {
+            let labels: Vec<String> = labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+            format!("{side} of {{{}}}", labels.join(", "))
+        },
+    );
+    Figure { name, value, worse, harmless_to: None }
+}
+
+/// What is asked, and what is allowed: all that decides what an answer means.
+fn question(gate: &GateEntry) -> String {
+    let GateEntry { expr, min, max, time, min_samples, series, no_data } = gate;
+    json!([expr, min, max, time.map(|time| time.as_millis() as u64), min_samples, series, no_data])
+        .to_string()
+}
+
+/// How far back what a gate measures may reach: every length of time that its expression names, with those in the names of
+/// recorded series (`ratio5m`), on top of its own, and a scrape or two.
+fn reach(gate: &GateEntry) -> Duration {
+    let mut named: BTreeSet<u64> = BTreeSet::new();
+    let mut rest = gate.expr.as_str();
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        rest = &rest[start..];
+        let end = rest.find(|letter: char| !letter.is_ascii_digit()).unwrap_or(rest.len());
+        let (digits, after) = rest.split_at(end);
+        let letters = after.find(|letter: char| !letter.is_ascii_alphabetic()).unwrap_or(after.len());
+        let unit_ms = match &after[..letters] {
+            "ms" => 1,
+            "s" => 1_000,
+            "m" => 60_000,
+            "h" => 3_600_000,
+            "d" => 86_400_000,
+            "w" => 604_800_000,
+            "y" => 31_536_000_000,
+            _ => 0,
+        };
+        named.insert(digits.parse::<u64>().unwrap_or(u64::MAX).saturating_mul(unit_ms));
+        rest = after;
     }
+    let named = named.into_iter().fold(0, u64::saturating_add);
+    gate.time.unwrap_or_default().saturating_add(Duration::from_millis(named)).saturating_add(SCRAPES)
 }
 
 /// Bad is an objective whose budget burns fast or is used up; a slow burn began before this release. What burns now is seen
@@ -176,17 +324,25 @@ fn of_objective(standing: &Standing) -> Seen {
         harmless_to: Some(BUDGET_COMES_IN),
     });
     let figures = figures.collect();
+    let objective = &standing.objective;
+    let asked = Some(format!("{} of {}", objective.target, objective.ratio("$window")));
     Seen {
-        stood: Stood { measure: standing.objective.name.clone(), stands, says, figures },
+        stood: Stood { measure: objective.name.clone(), stands, says, asked, figures },
+        reach: LONGEST_SHORT,
+        is_silent: false,
         document: standing.to_json(),
     }
 }
 
 fn judge(seen: Vec<Seen>, before: &[Stood], is_by_objectives: bool) -> Measured {
     let mut measured = Measured::default();
-    for Seen { stood: now, mut document } in seen {
-        let was = stood(before, &now.measure);
-        let compared = compare(was, &now);
+    for Seen { stood: now, mut document, is_silent, .. } in seen {
+        let was = stood(before, &now);
+        if is_silent && was.and_then(shortest).is_some() && now.stands != Stands::Unknown {
+            measured.unjudged.push(format!("{} since the rollout", now.measure));
+        }
+        let turned = was.filter(|_| is_by_objectives).map(by_what_burned);
+        let compared = compare(turned.as_ref().or(was), &now);
         document["compared"] = json!(compared.name());
         document["before"] = json!(was);
         document["now"] = json!(now);
@@ -195,10 +351,20 @@ fn judge(seen: Vec<Seen>, before: &[Stood], is_by_objectives: bool) -> Measured 
             Compared::Well => measured.passes += 1,
             Compared::AsBefore(said) => measured.as_before.push(said),
             Compared::Worse(said) => measured.breached.push(said),
-            Compared::Unknown(_) if is_by_objectives && now.stands == Stands::Unknown => {
+            Compared::Unknown(_)
+                if is_by_objectives
+                    && now.stands == Stands::Unknown
+                    && was.is_none_or(|was| was.stands == Stands::Unknown) =>
+            {
                 measured.unjudged.push(format!("{} ({})", now.measure, now.says));
             }
-            Compared::Unknown(said) => measured.unknown.push(said),
+            // What had a value before the release has lost it with it.
+            Compared::Unknown(said) => measured.unknown.push(match was {
+                Some(was) if now.stands == Stands::Unknown => {
+                    format!("{said}; before the release {}", was.says)
+                }
+                _ => said,
+            }),
         }
     }
     if is_by_objectives && measured.passes + measured.as_before.len() == 0 {
@@ -209,77 +375,4 @@ fn judge(seen: Vec<Seen>, before: &[Stood], is_by_objectives: bool) -> Measured 
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::metrics::model::Reading;
-    use crate::metrics::slo::{BurnRate, catalogue};
-    use rtc_metrics::slo::BURNS;
-
-    fn standing(place: usize, left: Reading, ratio: Reading) -> Standing {
-        let objective = catalogue().swap_remove(place);
-        Standing { objective, period: "30d".to_owned(), ratio, budget_left: left, burns: Vec::new() }
-    }
-
-    fn judged(standings: &[Standing], before: &[Standing]) -> Measured {
-        let before: Vec<Stood> = before.iter().map(|one| of_objective(one).stood).collect();
-        judge(standings.iter().map(of_objective).collect(), &before, true)
-    }
-
-    #[test]
-    fn an_objective_that_nobody_knows_passes_for_nothing_and_is_named() {
-        let known = || standing(0, Reading::Value(0.5), Reading::Value(0.0));
-        let quiet = || standing(1, Reading::NaN, Reading::NaN);
-        let spent = || standing(0, Reading::Value(-0.1), Reading::Value(0.1));
-        let measured = judged(&[known(), quiet()], &[]);
-        assert!(measured.refusal().is_none());
-        let name = &quiet().objective.name;
-        assert_eq!(measured.given().sentence, format!("1 measure passes; not known: {name} (no traffic)"));
-        let code = |standings: &[Standing]| judged(standings, &[]).refusal().unwrap().code().id;
-        assert_eq!(code(&[quiet()]), "SHP008");
-        assert_eq!(code(&[spent(), quiet()]), "SHP007");
-    }
-
-    /// All of the budget is gone, and it burns so fast over the short windows.
-    fn spent(rate: f64) -> Standing {
-        let burns = BURNS.iter().map(|burn| BurnRate {
-            burn: *burn,
-            long: Reading::Value(0.0),
-            short: Reading::Value(rate),
-            covered: true,
-        });
-        Standing { burns: burns.collect(), ..standing(0, Reading::Value(-0.1), Reading::Value(0.1)) }
-    }
-
-    #[test]
-    fn a_budget_that_was_gone_before_is_held_against_a_release_only_where_it_burns_faster() {
-        for (before, now, code) in
-            [(0.2, 0.3, None), (8.0, 8.4, None), (8.0, 4.0, None), (8.0, 9.5, Some("SHP007"))]
-        {
-            let measured = judged(&[spent(now)], &[spent(before)]);
-            let refusal = measured.refusal();
-            assert_eq!(refusal.as_ref().map(|error| error.code().id), code, "{before} {now}");
-            let said = refusal
-                .map_or_else(|| measured.findings()[0].message.clone(), |error| error.message().to_owned());
-            assert!(said.contains(&format!("burn over 5m {now}, before the release {before}")), "{said}");
-        }
-        let kept = standing(0, Reading::Value(0.5), Reading::Value(0.0));
-        let refusal = judged(&[spent(2.0)], &[kept]).refusal().unwrap();
-        assert!(refusal.message().contains("before the release 50"), "{}", refusal.message());
-    }
-
-    #[test]
-    fn the_side_on_which_a_value_is_outside_is_compared_with_that_side_alone() {
-        let gate = GateEntry { min: Some(1.0), max: Some(9.0), ..GateEntry::default() };
-        let seen = |value: f64| {
-            let report = Report::new("metrics/check", json!({"decisive": {"value": value}}))
-                .with_status("breached", exit::BREACHED);
-            of_gate("up", &gate, &report)
-        };
-        let code = |before: f64, now: f64| {
-            judge(vec![seen(now)], &[seen(before).stood], false).refusal().map(|error| error.code().id)
-        };
-        assert_eq!(code(20.0, 20.0), None);
-        assert_eq!(code(0.0, 20.0), Some("SHP007"));
-        assert_eq!(code(0.5, 0.0), Some("SHP007"));
-    }
-}
+mod tests;

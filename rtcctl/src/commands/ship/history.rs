@@ -6,14 +6,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use journal::{Entry, Record, Run, Stamped, Start, State, StepState};
+use journal::{Entry, Record, Run, Stamped, Start, State};
 use serde_json::{Value, json};
 use ship::{Fact, Failure, Given, IfUnknown, Release, Request, Step};
 
+use super::others;
 use crate::codes;
 use crate::commands::runs::told;
 use crate::context::Context;
 use crate::error::{Error, Result};
+use crate::human;
 
 pub const COMMAND: &str = "ship";
 const REQUEST: &str = "request";
@@ -25,6 +27,10 @@ pub const ROLLOUT: &str = "rollout";
 pub const ROLLBACK: &str = "rollback";
 /// Somebody said that it goes on although no load has shown whether it was noticed.
 const UNPROVED: &str = "unproved";
+/// How things stood was too old to be judged by.
+const LOOK_AGAIN: &str = "look_again";
+/// For so long a look at the budgets and at what the gate measures is of now.
+const FRESH: Duration = Duration::from_secs(15 * 60);
 
 /// Begins a run.
 pub fn begin(request: &Request, context: &Context) -> Result<Run> {
@@ -69,30 +75,13 @@ pub fn take_up(wanted: &str, context: &Context) -> Result<(Run, Release, Vec<(St
         return Err(cannot(format!("{id} is of {environment}"))
             .with_hint(format!("rtcctl ship --env {environment} --resume {id}")));
     }
-    if let Some(later) = later(&id, context)? {
-        return Err(cannot(format!("{later} came after {id}, and has been deployed"))
+    if let Some(later) = others::later(&id, context)? {
+        return Err(cannot(format!("{later} came after {id}, and has changed what runs"))
             .with_hint(format!("rtcctl runs show {later}")));
     }
     let (run, record) = journal.resume(&id).map_err(told)?;
     let release = release(&record)?;
     Ok((run, release, runs_of(&record.entries)))
-}
-
-/// A release of this environment that was begun after `id` and is in the cluster: what is older is not brought over it.
-fn later(id: &str, context: &Context) -> Result<Option<String>> {
-    let journal = context.journal();
-    for later in journal.ids().map_err(told)?.into_iter().take_while(|later| later.as_str() > id) {
-        let record = journal.read(&later).map_err(told)?;
-        if record.header.command == COMMAND
-            && record.header.environment == context.config.env()
-            && record.steps().iter().any(|step| {
-                step.name == Step::Deploy.name() && matches!(step.state, StepState::Finished { .. })
-            })
-        {
-            return Ok(Some(later));
-        }
-    }
-    Ok(None)
 }
 
 /// The latest run of this environment that has no end and that nobody works on.
@@ -111,9 +100,19 @@ fn last_open(context: &Context) -> Result<String> {
     Err(Error::new(&codes::SHP002, message).with_hint("rtcctl runs list --open"))
 }
 
-/// Says that this process goes on with it.
-pub fn resumed(mut run: Run, context: &Context) -> Result<Run> {
+/// Says that this process goes on with it. Until its rollout was begun, it is judged by how things stand now.
+pub fn resumed(mut run: Run, release: &mut Release, context: &Context) -> Result<Run> {
     run.append(Entry::Resumed { by: context.config.operator() }).map_err(told)?;
+    let record = context.journal().read(&run.id()).map_err(told)?;
+    let is_look = |stamped: &&Stamped| matches!(&stamped.entry, Entry::Finished { step, .. } if step == Step::Budget.name());
+    let looked = record.entries.iter().rev().find(is_look).map(|stamped| stamped.at);
+    let age = looked.map(|at| context.clock.now().since(at));
+    if let Some(age) = age.filter(|age| *age > FRESH && release.may_look_again()) {
+        let ago = human::duration(age);
+        context.progress.say(format!("the budgets were looked at {ago} ago: they are looked at again"));
+        run.append(Entry::Noted { kind: LOOK_AGAIN.to_owned(), data: Value::Null }).map_err(told)?;
+        release.take(Fact::LookAgain);
+    }
     Ok(run)
 }
 
@@ -158,6 +157,7 @@ fn fact(entry: &Entry) -> std::result::Result<Option<Fact>, String> {
         Entry::Begun { step, inputs } => Fact::Begun { step: named(step)?, inputs: inputs.clone() },
         Entry::Finished { outputs, .. } => Fact::Finished { given: given(outputs)? },
         Entry::Skipped { step, reason } => Fact::Skipped { step: named(step)?, reason: reason.clone() },
+        Entry::Noted { kind, .. } if kind == LOOK_AGAIN => Fact::LookAgain,
         Entry::Noted { kind, data } if kind == FAILURE => {
             let failure: Failure = serde_json::from_value(data.clone()).map_err(|error| error.to_string())?;
             Fact::Failed { failure }
@@ -195,6 +195,7 @@ pub fn entries(fact: &Fact, took: Duration) -> Vec<Entry> {
         Fact::Skipped { step, reason } => {
             vec![Entry::Skipped { step: step.name().to_owned(), reason: reason.clone() }]
         }
+        Fact::LookAgain => vec![Entry::Noted { kind: LOOK_AGAIN.to_owned(), data: Value::Null }],
         Fact::Failed { failure } => vec![
             Entry::Noted { kind: FAILURE.to_owned(), data: json!(failure) },
             Entry::Failed {

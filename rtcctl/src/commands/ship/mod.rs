@@ -11,6 +11,7 @@ mod budgets;
 mod driver;
 mod gate;
 pub mod history;
+mod others;
 mod report;
 mod rollout;
 mod survey;
@@ -95,7 +96,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
             if context.effect == Effect::Described {
                 return Ok(report::standing(&run.id(), &release, context));
             }
-            let mut run = history::resumed(run, context)?;
+            let mut run = history::resumed(run, &mut release, context)?;
             if args.unproved {
                 history::unproved(&mut run, &mut release, context)?;
             }

@@ -158,8 +158,8 @@ async fn budget(request: &Request, context: &Context) -> Part {
     );
     let stood = match request.skips(Step::Gate) {
         Some(_) => Vec::new(),
-        None => match gate::look(context, Some(&standings)).await {
-            Ok(seen) => seen.into_iter().map(|seen| seen.stood).collect(),
+        None => match gate::before(context, &standings, None).await {
+            Ok(stood) => stood,
             Err(error) => return Part::hidden("gate", error),
         },
     };
