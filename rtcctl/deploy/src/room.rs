@@ -1,7 +1,8 @@
 //! Whether the quotas of a namespace hold what is to come beside what runs.
 //!
 //! Invariants: what cannot be read counts as no limit, and what may not be looked at too: the cluster itself refuses what
-//! does not fit; nothing is asked of nodes, which may come.
+//! does not fit; nothing is asked of nodes, which may come; what runs is changed while the rest stands, so that there is
+//! room for that too.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +12,9 @@ use serde_json::Value as Json;
 
 use crate::manifest::Manifest;
 use crate::port::Port;
+
+/// Sums of parts are not as exact as what is written down.
+const ROUNDED: f64 = 1e-9;
 
 /// A limit that is too low.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -66,7 +70,7 @@ pub fn lacks(quotas: &[Json], wanted: &BTreeMap<&'static str, f64>) -> Vec<Lack>
             };
             let used = amount(&quota["status"]["used"][what]).unwrap_or(0.0);
             if let (Some(hard), Some(more)) = (amount(hard), wanted.get(name).copied())
-                && used + more > hard
+                && used + more > hard * (1.0 + ROUNDED)
             {
                 let quota = quota["metadata"]["name"].as_str().unwrap_or_default().to_owned();
                 lacks.push(Lack { quota, what: what.clone(), hard, used, more });
@@ -76,13 +80,14 @@ pub fn lacks(quotas: &[Json], wanted: &BTreeMap<&'static str, f64>) -> Vec<Lack>
     lacks
 }
 
-/// What Deployments take in all.
+/// What Deployments take in all, and as many pods more as each may have too many of while those of its first names are rolled.
 pub fn wanted(manifest: &Manifest) -> BTreeMap<&'static str, f64> {
     let mut wanted = BTreeMap::new();
     let deployments =
         manifest.items.iter().map(|item| &item.body).filter(|body| body["kind"] == "Deployment");
     for body in deployments {
         let pods = body["spec"]["replicas"].as_f64().unwrap_or(1.0);
+        let pods = pods + surge(&body["spec"]["strategy"], pods);
         let mut add = |what: &'static str, more: f64| *wanted.entry(what).or_insert(0.0) += more;
         add("deployments", 1.0);
         add("pods", pods);
@@ -99,6 +104,19 @@ pub fn wanted(manifest: &Manifest) -> BTreeMap<&'static str, f64> {
         }
     }
     wanted
+}
+
+/// So many pods more than wanted a Deployment may have while one gives way to another.
+fn surge(strategy: &Json, pods: f64) -> f64 {
+    if strategy["type"] == "Recreate" {
+        return 0.0;
+    }
+    let share = |percent: f64| (pods * percent / 100.0).ceil();
+    match &strategy["rollingUpdate"]["maxSurge"] {
+        Json::String(text) => text.strip_suffix('%').and_then(|text| text.parse().ok()).map_or(1.0, share),
+        Json::Number(number) => number.as_f64().unwrap_or(1.0),
+        _ => share(25.0),
+    }
 }
 
 /// `250m`, `1Gi`, `4`.

@@ -13,5 +13,6 @@ mod guards;
 mod killed;
 mod killed_beside;
 mod recognised;
+mod returning;
 mod rolling;
 mod switching;

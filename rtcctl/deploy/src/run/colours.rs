@@ -72,6 +72,29 @@ pub fn targets(before: &Manifest, after: &Manifest, meant: &[String]) -> Vec<Str
     targets
 }
 
+/// Why the targets cannot be switched: what leads to one is not there after, or leads otherwise.
+pub fn unlike(before: &Manifest, after: &Manifest, targets: &[String]) -> Option<String> {
+    const WAY_OUT: &str = "roll this release out with --strategy rolling";
+    targets.iter().find_map(|target| {
+        if lead(before, target) != lead(after, target) {
+            let said = |lead| if lead == Lead::Mesh { "a route of the mesh" } else { "its Service" };
+            let (from, to) = (said(lead(before, target)), said(lead(after, target)));
+            return Some(format!("{target} is led to by {from} now, and by {to} after it; {WAY_OUT}"));
+        }
+        let one = std::slice::from_ref(target);
+        let is_lost =
+            |item: &Item| after.find(&item.id()).is_none_or(|known| led(after, one, &known.body).is_none());
+        let lost = plain(before, one).into_iter().find(is_lost)?;
+        Some(format!("{} belongs to {target} now, and not after it; {WAY_OUT}", lost.id()))
+    })
+}
+
+/// What only `after` has and what leads to none of the targets: there before anybody of the other colour may call it.
+pub fn newcomers(before: &Manifest, after: &Manifest, targets: &[String]) -> Vec<Item> {
+    let is_new = |item: &&Item| !before.has(&item.id()) && led(after, targets, &item.body).is_none();
+    after.wave(Wave::Workloads).filter(is_new).cloned().collect()
+}
+
 /// The Deployment of a name, as its manifest has it.
 pub fn deployment<'a>(manifest: &'a Manifest, name: &str) -> Option<&'a Json> {
     let is = |item: &&Item| item.body["kind"] == "Deployment" && item.body["metadata"]["name"] == name;
@@ -251,7 +274,7 @@ fn dressed_one(manifest: &Manifest, targets: &[String], to: Colour, item: &Item)
     item
 }
 
-fn each_route(spec: &mut Json, change: impl Fn(&mut Vec<Json>)) {
+fn each_route(spec: &mut Json, mut change: impl FnMut(&mut Vec<Json>)) {
     for http in spec["http"].as_array_mut().into_iter().flatten() {
         if let Some(routes) = http["route"].as_array_mut() {
             change(routes);
@@ -272,6 +295,30 @@ pub fn is_as_said(live: &Json, said: &Json) -> bool {
     let (wanted, found) = (images(said), images(live));
     // What is injected beside them is nobody's wish.
     wanted.iter().all(|(name, image)| found.get(name) == Some(image)) && settings(live) == settings(said)
+}
+
+/// Whether calls of any of the targets are led to green, as the cluster has it.
+///
+/// # Errors
+/// The cluster cannot be asked.
+pub async fn is_led_on(port: &dyn Port, manifest: &Manifest, targets: &[String]) -> Result<bool> {
+    for id in plain(manifest, targets).iter().map(Item::id) {
+        if matches!(id.kind.as_str(), "Service" | "VirtualService")
+            && let Some(live) = port.get(&id.gvk(), &id.namespace, &id.name).await?
+            && leads_on(live)
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+fn leads_on(mut live: Json) -> bool {
+    let mut is_routed = false;
+    each_route(&mut live["spec"], |routes| {
+        is_routed |= routes.iter().any(|one| one["destination"]["subset"] == GREEN && one["weight"] != 0);
+    });
+    is_routed || live["spec"]["selector"][TRACK] == GREEN
 }
 
 /// The second colour in the size of the first: as many pods as the live one has, whoever decided that.

@@ -16,6 +16,7 @@ pub mod colours;
 mod drive;
 mod plan;
 mod steps;
+mod stranded;
 mod switch;
 mod watch;
 

@@ -63,6 +63,12 @@ impl<'a> Session<'a, '_> {
             let previous = all.into_iter().find(|revision| revision.head.status == Status::Deployed);
             let mut added = Vec::new();
             if let Action::Apply { manifest } = self.book.plan().action.clone() {
+                if let Some(previous) = &previous {
+                    self.refuse_unlike(previous)?;
+                    if let Some(failed) = self.bring_home(&previous.manifest).await? {
+                        return Ok(failed);
+                    }
+                }
                 let mut wanted: Vec<Id> = manifest.ids().collect();
                 wanted.extend(self.beside_ids(previous.as_ref())?);
                 for id in wanted {
@@ -169,7 +175,10 @@ impl<'a> Session<'a, '_> {
             return Ok(came);
         }
         match self.book.plan().action.clone() {
-            Action::Apply { manifest } => self.apply_manifest(&self.while_switched(&manifest)).await,
+            Action::Apply { manifest } => {
+                let manifest = self.while_switched(&manifest)?;
+                self.apply_manifest(&manifest).await
+            }
             Action::Restart { targets, at } => self.apply_restart(&targets, at).await,
         }
     }

@@ -13,7 +13,7 @@ use rollout::lifecycle::Step;
 use rollout::objects::Kind;
 use rollout::verdict::{Applied, Verdict};
 
-use super::beside::Scene;
+use super::beside::{Scene, during};
 use super::colours::{self, Colour};
 use super::drive::{Came, News, Session};
 use super::plan::{Action, Strategy};
@@ -23,6 +23,10 @@ use crate::apply;
 use crate::manifest::{Id, Item, Manifest, Wave, wanted};
 use crate::revision::Revision;
 
+/// In the journal: the names that stay are being given the new version.
+const TAKEN_OVER: &str = "taken-over";
+/// In the journal: they have the old one again, and stand.
+const HOME: &str = "home";
 /// How long pods that were deleted may take to be on their way.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 const TICK: Duration = Duration::from_secs(1);
@@ -57,6 +61,15 @@ impl Session<'_, '_> {
             .unwrap_or_default()
     }
 
+    /// What leads and what is led to have to be the same before and after.
+    pub(super) fn refuse_unlike(&self, previous: &Revision) -> Result<()> {
+        let Some((manifest, targets)) = self.two_coloured(previous) else { return Ok(()) };
+        match colours::unlike(&previous.manifest, &manifest, &targets) {
+            Some(why) => Err(Error::Beside(why)),
+            None => Ok(()),
+        }
+    }
+
     pub(super) fn green_ids(&self, previous: &Revision) -> Vec<Id> {
         let both = self.two_coloured(previous);
         both.map(|(manifest, targets)| colours::green_ids(&manifest, &targets)).unwrap_or_default()
@@ -72,7 +85,17 @@ impl Session<'_, '_> {
         let before = match to {
             // The way in finds one colour alone before there is another.
             Colour::Stable => colours::leading(&previous.manifest, &targets, Colour::Stable),
-            Colour::Green => Vec::new(),
+            Colour::Green if self.book.applied(&during(0)).is_some() => Vec::new(),
+            // Whoever wanted all of it now may have wanted it before that was so.
+            Colour::Green => {
+                let mut before = Vec::new();
+                for target in targets.iter().rev().map(std::slice::from_ref) {
+                    if !colours::is_led_on(self.driver.port, &manifest, target).await? {
+                        before.extend(colours::leading(&previous.manifest, target, Colour::Stable));
+                    }
+                }
+                before
+            }
         };
         let leads = match to {
             Colour::Stable => Vec::new(),
@@ -89,13 +112,15 @@ impl Session<'_, '_> {
                 spec.shift_remove("replicas");
             }
         }
+        // Green may call who has not been there yet.
+        stands.extend(colours::newcomers(&previous.manifest, &manifest, &targets));
         Ok(Scene { before, stands, leads })
     }
 
     /// Gives green as many pods as what is stable has, unless calls are led to it already. Whether any had too few.
     pub(super) async fn level_green(&mut self, applied: &mut Vec<Applied>) -> Result<bool> {
         let Action::Apply { manifest } = self.book.plan().action.clone() else { return Ok(false) };
-        self.level(&manifest, Colour::Green, applied).await
+        self.level(&manifest, &self.targets_now(), Colour::Green, applied).await
     }
 
     /// Gives what is stable as many pods as green has, where an autoscaler has decided that. Whether any had too few.
@@ -104,22 +129,28 @@ impl Session<'_, '_> {
         manifest: &Manifest,
         applied: &mut Vec<Applied>,
     ) -> Result<bool> {
-        self.level(manifest, Colour::Stable, applied).await
+        self.level(manifest, &self.targets_now(), Colour::Stable, applied).await
     }
 
-    async fn level(&mut self, manifest: &Manifest, of: Colour, applied: &mut Vec<Applied>) -> Result<bool> {
+    pub(super) async fn level(
+        &mut self,
+        manifest: &Manifest,
+        targets: &[String],
+        of: Colour,
+        applied: &mut Vec<Applied>,
+    ) -> Result<bool> {
         let (port, namespace) = (self.driver.port, self.book.plan().namespace.clone());
         let other = if of == Colour::Green { Colour::Stable } else { Colour::Green };
         let mut is_raised = false;
-        for target in self.targets_now() {
-            let own = of.deployment(&target);
-            match (of, colours::scaled(port, manifest, &target).await?) {
+        for target in targets {
+            let own = of.deployment(target);
+            match (of, colours::scaled(port, manifest, target).await?) {
                 // The manifest says how many.
                 (Colour::Stable, None) => continue,
                 (_, Some(scaled)) if scaled == own => continue,
                 _ => {}
             }
-            let live = colours::replicas(port, &namespace, &other.deployment(&target)).await?;
+            let live = colours::replicas(port, &namespace, &other.deployment(target)).await?;
             let has = colours::replicas(port, &namespace, &own).await?;
             let (Some(live), Some(has)) = (live, has) else { continue };
             if has >= live {
@@ -138,22 +169,36 @@ impl Session<'_, '_> {
         Ok(is_raised)
     }
 
-    /// The manifest of what is rolled out, while calls are led to green.
-    pub(super) fn while_switched(&self, manifest: &Manifest) -> Manifest {
-        colours::dressed(manifest, &self.targets_now(), Colour::Green)
+    /// The manifest of what is rolled out, while calls are led to green: from now on what is stable is not what it was.
+    pub(super) fn while_switched(&mut self, manifest: &Manifest) -> Result<Manifest> {
+        let targets = self.targets_now();
+        if !targets.is_empty() && self.book.applied(TAKEN_OVER).is_none() {
+            self.book.set_applied(TAKEN_OVER, Vec::new())?;
+        }
+        Ok(colours::dressed(manifest, &targets, Colour::Green))
     }
 
     /// What leads calls back, where what is stable was not changed yet.
     pub(super) async fn leading_back(&mut self, previous: &Revision) -> Result<Vec<Item>> {
         let Some((_, targets)) = self.two_coloured(previous) else { return Ok(Vec::new()) };
-        Ok(match self.is_kept(previous, &targets).await? {
-            true => colours::leading(&previous.manifest, &targets, Colour::Stable),
-            false => Vec::new(),
-        })
+        if !self.is_kept(previous, &targets).await? {
+            return Ok(Vec::new());
+        }
+        // Green may have grown: so many are asked for before they are needed, and nobody waits for them.
+        match self.level(&previous.manifest, &targets, Colour::Stable, &mut Vec::new()).await {
+            Err(Error::Cluster(error)) if apply::is_refusal(&error) => {}
+            Err(error) => return Err(error),
+            Ok(_) => {}
+        }
+        Ok(colours::leading(&previous.manifest, &targets, Colour::Stable))
     }
 
-    /// Whether what is stable is what it was before the run.
+    /// Whether what is stable is what it was before the run, and whole.
     async fn is_kept(&self, previous: &Revision, targets: &[String]) -> Result<bool> {
+        // What a Deployment says is not yet what its pods are.
+        if self.book.applied(TAKEN_OVER).is_some() && self.book.applied(HOME).is_none() {
+            return Ok(false);
+        }
         for target in targets {
             let Some(said) = colours::deployment(&previous.manifest, target) else { return Ok(false) };
             let id = Id::of(said);
@@ -215,6 +260,9 @@ impl Session<'_, '_> {
                 return self.fail(step, cause).map(Some);
             }
         }
+        if step == Step::RollBack && self.book.applied(HOME).is_none() {
+            self.book.set_applied(HOME, Vec::new())?;
+        }
         let leading = match is_home {
             true => Vec::new(),
             false => colours::leading(manifest, &targets, Colour::Stable),
@@ -229,7 +277,7 @@ impl Session<'_, '_> {
         self.apply_items(plain, step, &mut Vec::new()).await
     }
     /// Waits until no pod of green is found by who asks for no track.
-    async fn until_green_leaves(&self) -> Result<()> {
+    pub(super) async fn until_green_leaves(&self) -> Result<()> {
         let (port, plan) = (self.driver.port, self.book.plan());
         let labels = format!("{ENVIRONMENT}={},{TRACK}={}", plan.environment, Colour::Green.track());
         let end = self.driver.clock.now().plus(GONE_WITHIN);

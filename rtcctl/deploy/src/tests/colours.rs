@@ -162,15 +162,18 @@ fn targets_that_are_new_or_that_go_have_one_colour() {
 fn a_quota_that_does_not_hold_it_twice_is_named() {
     let whole = manifest(examples::dev().unwrap());
     let quota = |name: &str, hard: Json, used: Json| json!({ "metadata": { "name": name }, "status": { "hard": hard, "used": used } });
-    // Of gateway, users and two of shop: 1.3 cores, 1408 Mi, 4 pods.
+    // Gateway, users and two of shop run: 1.3 cores, 1408 Mi, 4 pods. Green is as much, and one more of each while they
+    // are rolled beside it.
     let wanted = room::wanted(&whole);
     let millis = (wanted["requests.cpu"] * 1000.0).round();
-    assert!((millis - 1300.0).abs() < 0.5 && (wanted["pods"] - 4.0).abs() < 0.1, "{wanted:?}");
-    let wide = quota(
-        "wide",
-        json!({ "requests.cpu": "2600m", "pods": "8" }),
-        json!({ "requests.cpu": "1300m", "pods": "4" }),
-    );
+    assert!((millis - 2100.0).abs() < 0.5 && (wanted["pods"] - 7.0).abs() < 0.1, "{wanted:?}");
+    let of = |cpu: &str, pods: &str| {
+        let hard = json!({ "requests.cpu": cpu, "pods": pods });
+        quota("wide", hard, json!({ "requests.cpu": "1300m", "pods": "4" }))
+    };
+    let twice = room::lacks(&[of("2600m", "8")], &wanted);
+    assert_eq!(twice.len(), 2, "exactly twice is too little: {twice:?}");
+    let wide = of("3400m", "11");
     assert_eq!(room::lacks(std::slice::from_ref(&wide), &wanted), []);
     let narrow = quota(
         "narrow",
@@ -182,4 +185,34 @@ fn a_quota_that_does_not_hold_it_twice_is_named() {
     let lacks = room::lacks(&[wide, narrow, some], &wanted);
     let said: Vec<_> = lacks.iter().map(|lack| (lack.quota.as_str(), lack.what.as_str())).collect();
     assert_eq!(said, [("narrow", "cpu"), ("narrow", "memory"), ("narrow", "count/pods")]);
+}
+
+#[test]
+fn what_leads_has_to_be_the_same_before_and_after() {
+    for (shape, description) in shapes() {
+        let names = all(&description);
+        let whole = manifest(description);
+        let targets = colours::targets(&whole, &whole, &names);
+        assert_eq!(colours::unlike(&whole, &whole, &targets), None, "{shape}");
+        for kind in ["VirtualService", "DestinationRule", "HorizontalPodAutoscaler", "Service"] {
+            let mut less = whole.clone();
+            less.items.retain(|item| item.body["kind"] != kind);
+            if less == whole {
+                continue;
+            }
+            let why = colours::unlike(&whole, &less, &targets);
+            assert!(why.is_some_and(|why| why.contains("--strategy rolling")), "{shape} without {kind}");
+        }
+        // A mesh that comes changes who leads as well; an autoscaler that comes does not.
+        let mut less = whole.clone();
+        less.items.retain(|item| item.body["kind"] != "HorizontalPodAutoscaler");
+        assert_eq!(colours::unlike(&less, &whole, &targets), None, "{shape}");
+        less.items.retain(|item| item.body["kind"] != "VirtualService");
+        let is_routed = targets.iter().any(|target| {
+            let of = |item: &&Item| item.body["metadata"]["name"] == target.as_str();
+            target != "gateway"
+                && whole.items.iter().filter(of).any(|item| item.body["kind"] == "VirtualService")
+        });
+        assert_eq!(colours::unlike(&less, &whole, &targets).is_some(), is_routed, "{shape}");
+    }
 }

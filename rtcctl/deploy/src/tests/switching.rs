@@ -19,7 +19,7 @@ use crate::revision::Others;
 use crate::run::{Book, End, Plan, Strategy, Word};
 
 /// Requests that change something and are kept, as method and path.
-fn changes(ground: &Ground, from: usize) -> Vec<(String, String, Json)> {
+pub fn changes(ground: &Ground, from: usize) -> Vec<(String, String, Json)> {
     let asked = ground.api.asked();
     asked
         .iter()
@@ -32,7 +32,7 @@ fn changes(ground: &Ground, from: usize) -> Vec<(String, String, Json)> {
         .collect()
 }
 
-fn web_image(ground: &Ground) -> Json {
+pub fn web_image(ground: &Ground) -> Json {
     ground.deployment("web")["spec"]["template"]["spec"]["containers"][0]["image"].clone()
 }
 
