@@ -1,7 +1,8 @@
 //! Why a pod is not what it should be, from its state and the events about it.
 //!
 //! Invariants: reasons are matched before texts, and only texts that explain the present state count, so an event of
-//! a trouble that has passed accuses nobody; what is not recognised is said in the API's own words.
+//! a trouble that has passed accuses nobody; what is not recognised is said in the API's own words; no words of others are in a
+//! cause that were not masked.
 
 mod crash;
 mod creation;
@@ -10,6 +11,7 @@ mod pull;
 mod storage;
 
 use kernel::Timestamp;
+use masking::masked;
 use serde::{Deserialize, Serialize};
 
 use crate::code::{Code, Ending};
@@ -234,8 +236,10 @@ fn told_container(pod: &Pod, container: &str) -> String {
     format!("{kind} {container} of pod {}", pod.metadata.name)
 }
 
-/// One line of bounded length. Runtimes say why at the end, so the middle goes.
+/// One line of bounded length, masked before it is cut: half a secret has no name any more. Runtimes say why at the end, so the
+/// middle goes.
 fn told(message: &str) -> String {
+    let message = masked(message);
     let line = message.split_whitespace().collect::<Vec<_>>().join(" ");
     let length = line.chars().count();
     if length <= TOLD_MAX {

@@ -148,7 +148,11 @@ pub const STEPS: [(Step, Resume, &str); 9] = [
     (Step::Watch, Resume::WatchAgain, "reads; the verdict depends on the cluster alone"),
     (Step::Bake, Resume::WaitTheRest, "waits; the pods are watched meanwhile"),
     (Step::Gate, Resume::MeasureAgain, "reads metrics"),
-    (Step::End, Resume::ReadAgain, "writes to the journal alone"),
+    (
+        Step::End,
+        Resume::ApplyAgain,
+        "leads to the same names, and deletes what it finds by its uid; what is gone is gone",
+    ),
     (Step::Collect, Resume::ReadAgain, "reads; what is there already is kept"),
     (Step::RollBack, Resume::ApplyAgain, "applies the recorded manifest, the same each time, and watches it"),
 ];
@@ -160,7 +164,7 @@ impl Step {
 
     /// Whether the cluster may be different after it.
     pub fn changes_something(self) -> bool {
-        matches!(self, Step::Migrate | Step::Apply | Step::RollBack)
+        matches!(self, Step::Migrate | Step::Apply | Step::End | Step::RollBack)
     }
 }
 

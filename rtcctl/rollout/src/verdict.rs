@@ -49,6 +49,10 @@ pub struct Applied {
     pub wanted: Vec<Wanted>,
     /// When, by our clock.
     pub at: Timestamp,
+    /// So many pods were available when it was done. From then on no deadline is waited for, and growth that finds no room
+    /// is no failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood: Option<u32>,
 }
 
 impl Applied {
@@ -71,6 +75,7 @@ impl Applied {
             old_deadline_at,
             wanted,
             at,
+            stood: None,
         })
     }
 }
@@ -266,7 +271,7 @@ fn timed(
         Some(cause) => format!(": {} ({})", cause.why, cause.code),
         None => format!(": {}", progress.open),
     };
-    if let Some(deadline) = rules.deadline
+    if let Some(deadline) = rules.deadline.filter(|_| applied.stood.is_none())
         && now.since(applied.at) >= deadline
     {
         let why = format!("{} is not done after {} s{}", applied.target, deadline.as_secs(), why_not());
@@ -278,7 +283,7 @@ fn timed(
     // Ready pods have to stay so for that long, and nothing moves meanwhile.
     let patience = rules.no_activity + Duration::from_secs(u64::from(min_ready_seconds));
     let is_node_coming = first.as_ref().is_some_and(|cause| cause.code == Code::NodeComing);
-    if idle >= patience && !is_node_coming {
+    if idle >= patience && !is_node_coming && !lacks_room(applied, first.as_ref(), &progress) {
         let why = format!("nothing has moved for {} s{}", idle.as_secs(), why_not());
         let (code, about) = match &first {
             Some(cause) => (cause.code, cause.about.clone()),
@@ -291,6 +296,22 @@ fn timed(
         Some(cause) => Verdict::Waiting { cause, others: causes, progress },
         None => Verdict::Progress { progress },
     }
+}
+
+/// Whether it has as many pods as when it stood, and room alone keeps it from having more.
+fn lacks_room(applied: &Applied, cause: Option<&Cause>, progress: &Progress) -> bool {
+    let is_room = cause.is_some_and(|cause| {
+        matches!(
+            cause.code,
+            Code::NoRoom
+                | Code::Tainted
+                | Code::NoMatch
+                | Code::VolumeUnbound
+                | Code::NodeComing
+                | Code::QuotaExceeded
+        )
+    });
+    is_room && applied.stood.is_some_and(|stood| progress.available >= stood)
 }
 
 enum Found<'a> {
@@ -382,6 +403,29 @@ pub struct Whole {
     pub each: Vec<(Target, Verdict)>,
     /// Failed as soon as one is, done when all are.
     pub verdict: Verdict,
+}
+
+impl Whole {
+    /// What was applied, with how many pods of it stand.
+    pub fn stood(&self, mut applied: Vec<Applied>) -> Vec<Applied> {
+        for one in &mut applied {
+            let known = self.each.iter().find(|(target, verdict)| *target == one.target && verdict.is_done());
+            if let Some((_, verdict)) = known {
+                one.stood = Some(verdict.progress().available);
+            }
+        }
+        applied
+    }
+
+    /// Whether all of it is done, but for growth that finds no room.
+    pub fn holds(&self, applied: &[Applied]) -> bool {
+        self.each.iter().all(|(target, verdict)| {
+            let of = applied.iter().find(|one| one.target == *target);
+            verdict.is_done()
+                || !verdict.is_failed()
+                    && of.is_some_and(|one| lacks_room(one, verdict.cause(), verdict.progress()))
+        })
+    }
 }
 
 /// Judges several workloads as one rollout.

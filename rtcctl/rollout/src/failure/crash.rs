@@ -1,5 +1,7 @@
 //! Containers that end, cannot be started, are killed by their probes, or run without becoming ready.
 
+use masking::masked;
+
 use super::{Case, Cause, told, told_container};
 use crate::code::Code;
 use crate::objects::{ContainerStatus, Event, Terminated};
@@ -114,7 +116,8 @@ fn name(case: &Case<'_>, status: &ContainerStatus, end: &Terminated, role: Role)
 /// The last that was heard of it: what it left as its message, or the end of its log.
 fn said(case: &Case<'_>, status: &ContainerStatus, end: &Terminated) -> String {
     let log = case.world.log(&case.pod.metadata.uid, &status.name).unwrap_or_default();
-    let text = if end.message.trim().is_empty() { log } else { &end.message };
+    // As a whole: what a line is of is said by those before it.
+    let text = masked(if end.message.trim().is_empty() { log } else { &end.message });
     let lines: Vec<&str> = text.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     match lines.len() {
         0 => String::new(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::code::{Code, Ending};
-use crate::failure::Finality;
+use crate::failure::{Cause, Finality};
 use crate::verdict::judge_all;
 
 #[derive(Debug, Deserialize)]
@@ -223,4 +223,33 @@ fn what_may_pass_is_told_beside_what_may_pass() {
     assert_eq!(codes, BTreeSet::from([Code::NoRoom, Code::QuotaExceeded]));
     let whole = judge_all(std::slice::from_ref(&played.applied), &played.rules, &played.world, at(4));
     assert_eq!(whole.verdict.causes().count(), 2);
+}
+
+/// The last words of a container that crashed, as its cause tells them.
+fn last_words(log: &str) -> String {
+    let (mut played, now) = after("a service that ends by itself");
+    let crashed = |cause: &Cause| cause.code == Code::Crashed;
+    let find = |played: &Played| match played.verdict(now) {
+        Verdict::Failed { cause, others, .. } | Verdict::Waiting { cause, others, .. } => {
+            std::iter::once(cause).chain(others).find(crashed).unwrap()
+        }
+        other => panic!("{other:?}"),
+    };
+    let about = find(&played).about[0].clone();
+    played.world.read_log(&about.uid, &about.container.unwrap(), log);
+    find(&played).why
+}
+
+#[test]
+fn a_secret_that_a_container_said_last_is_in_no_cause() {
+    let why = last_words("cannot sign in with password=hunter2\ngiving up");
+    assert!(why.ends_with("cannot sign in with password=*** | giving up"), "{why}");
+    // What it is is said by a line that is not told.
+    let key = "-----BEGIN PRIVATE KEY-----\nMIIhunter2a\nMIIhunter2b\nMIIhunter2c\nMIIhunter2d\n";
+    let why = last_words(key);
+    assert!(!why.contains("hunter2"), "{why}");
+    // Its name goes where the middle goes.
+    let long = format!("{} password={}hunter2 {}", "word ".repeat(40), "x".repeat(40), "end ".repeat(62));
+    let why = last_words(&long);
+    assert!(why.contains(" … ") && !why.contains("hunter2"), "{why}");
 }
