@@ -165,12 +165,13 @@ impl Cluster {
                 call.query.extend(which.labels.map(|text| ("labelSelector", text.to_owned())));
                 call.query.extend(which.fields.map(|text| ("fieldSelector", text.to_owned())));
                 call.query.extend(page.map(|page| ("limit", page.to_string())));
-                if !rest.is_empty() {
+                let is_continued = !rest.is_empty();
+                if is_continued {
                     call.query.push(("continue", rest));
                 }
                 let answer = match self.bytes(call).await {
-                    Err(Error::Expired { .. }) if !items.is_empty() && page.is_some() => {
-                        // The rest is gone: everything at once cannot go.
+                    Err(Error::Expired { .. }) if is_continued && page.is_some() => {
+                        // The rest is gone: everything at once cannot go. The pages before may have been empty.
                         page = None;
                         continue 'whole;
                     }

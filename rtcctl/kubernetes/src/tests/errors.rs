@@ -286,3 +286,16 @@ async fn a_list_whose_rest_is_gone_begins_again() {
     assert_eq!(pages.len(), 3, "{pages:?}");
     assert!(!pages[2].contains("limit"), "{pages:?}");
 }
+
+#[tokio::test]
+async fn a_list_begins_again_also_where_its_pages_so_far_were_empty() {
+    let api = Api::new();
+    api.given(&config_map("default", "one", json!({})));
+    // What a selector leaves of a page may be nothing, and more may follow.
+    let empty = json!({ "kind": "ConfigMapList", "apiVersion": "v1", "metadata": { "continue": "more" }, "items": [] });
+    api.fault("GET", "limit=", What::Page(200, empty.to_string()), 1);
+    let all = api.cluster().list(&config_maps(), "default", None).await.unwrap();
+    assert_eq!(all.len(), 1);
+    let pages: Vec<String> = api.asked().into_iter().map(|one| one.path).collect();
+    assert!(pages[1].contains("continue=more") && !pages[2].contains("limit"), "{pages:?}");
+}
