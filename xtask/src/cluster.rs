@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::engines::{self, script};
 use crate::image::variables;
-use crate::run::{Outcome, Parts, check, command, root};
+use crate::run::{Outcome, Parts, check, command, output, root};
 use crate::suites;
 
 pub fn run() -> Outcome {
@@ -81,16 +81,34 @@ fn apiserver(arguments: &[&str]) -> Command {
 }
 
 fn on_the_real_one() -> Outcome {
-    for Asked { packages, tests, threads } in REAL {
-        let mut test = command("cargo", &["test", "--locked", "--lib"]);
-        test.args(packages.iter().flat_map(|name| ["-p", name]));
-        test.arg("--").args(tests).arg(format!("--test-threads={threads}"));
-        test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+    for asked in REAL {
+        let mut list = asked.test();
+        list.args(["--", "--list"]);
+        let listed = output(list)?;
+        if let Some(filter) = asked.tests.iter().find(|filter| !finds(&listed, filter)) {
+            return Err(format!("no test of {} is called {filter}", asked.packages.join(", ")));
+        }
+        let mut test = asked.test();
+        test.arg("--").args(asked.tests).arg(format!("--test-threads={}", asked.threads));
         test.env("RTC_TEST_KUBECONFIG", root().join("target/apiserver/kubeconfig"));
         test.env("RTC_TEST_CONTEXT", "rtc-apiserver");
         check(test)?;
     }
     Ok(())
+}
+
+impl Asked {
+    fn test(&self) -> Command {
+        let mut test = command("cargo", &["test", "--locked", "--lib"]);
+        test.args(self.packages.iter().flat_map(|name| ["-p", name]));
+        test.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
+        test
+    }
+}
+
+/// Whether a filter finds any of what a test binary lists: one that finds nothing passes as well.
+fn finds(listed: &str, filter: &str) -> bool {
+    listed.lines().filter_map(|line| line.strip_suffix(": test")).any(|name| name.contains(filter))
 }
 
 fn home() -> PathBuf {
@@ -99,4 +117,18 @@ fn home() -> PathBuf {
 
 fn at_home(arguments: &[&str]) -> Command {
     engines::at(&home(), arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_filter_that_finds_no_test_is_seen() {
+        let listed = "tests::suite::a_list: test\ntests::answers::slow: benchmark\n\n1 test, 1 benchmark\n";
+        assert!(finds(listed, "tests::suite::"));
+        for nothing in ["tests::answers::", "tests::gone::", "benchmark"] {
+            assert!(!finds(listed, nothing), "{nothing}");
+        }
+    }
 }
