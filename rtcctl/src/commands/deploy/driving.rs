@@ -242,7 +242,7 @@ fn failed(book: &Book, state: State, exit: u8, copied: Option<&Path>) -> Error {
             Some(said) => format!("{}: {said}", codes::DEP024.summary),
             None => codes::DEP025.summary.to_owned(),
         },
-        (_, Some(cause)) => format!("{}: {}", cause.code, cause.why),
+        (_, Some(cause)) => format!("{}: {}", cause.code, self::why(cause)),
         (_, None) => code.summary.to_owned(),
     };
     let mut error = Error::new(code, message);
@@ -255,7 +255,7 @@ fn failed(book: &Book, state: State, exit: u8, copied: Option<&Path>) -> Error {
         error = error.with_cause(cause.code.cause().to_owned()).with_hint(cause.code.action().to_owned());
     }
     for cause in book.causes().iter().skip(1) {
-        error = error.with_cause(format!("{}: {}", cause.code, cause.why));
+        error = error.with_cause(format!("{}: {}", cause.code, self::why(cause)));
     }
     if let State::RolledBack { .. } = state
         && let Some(previous) = book.recorded().and_then(|recorded| recorded.previous.as_ref())
@@ -363,7 +363,7 @@ impl<'a> Teller<'a> {
                 if let Some(task) = self.replace(None) {
                     task.fail(cause.map_or_else(
                         || "failed".to_owned(),
-                        |cause| format!("{} {}", cause.code, cause.why),
+                        |cause| format!("{} {}", cause.code, why(cause)),
                     ));
                 }
             }
@@ -464,11 +464,16 @@ fn pods(whole: &Whole) -> String {
     for cause in whole.verdict.causes() {
         if !told.contains(&cause.code) {
             let sign = if told.is_empty() { ": " } else { "; " };
-            text.push_str(&format!("{sign}{} {}", cause.code, masked_text(&cause.why)));
+            text.push_str(&format!("{sign}{} {}", cause.code, why(cause)));
             told.push(cause.code);
         }
     }
     text
+}
+
+/// Why it is wrong, as it may be shown: what others wrote is in it.
+fn why(cause: &Cause) -> String {
+    masked_text(&cause.why)
 }
 
 /// Of something that is wrong, for programs that follow.
@@ -477,7 +482,7 @@ fn trouble(cause: &Cause) -> [(&'static str, Value); 5] {
     [
         ("code", cause.code.id().into()),
         ("final", cause.is_final().into()),
-        ("why", masked_text(&cause.why).into()),
+        ("why", why(cause).into()),
         ("about", about.map_or(Value::Null, |about| format!("{}/{}", about.kind.name(), about.name).into())),
         ("befell", cause.about.len().into()),
     ]

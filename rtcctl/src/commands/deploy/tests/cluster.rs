@@ -4,11 +4,15 @@ use std::time::Duration;
 
 use kubernetes::testing::Api;
 use kubernetes::{Gvk, Resource, Scope};
+use serde_json::Value;
 
 use super::files::project;
 use crate::commands::testing::{Came, Typed};
 
 pub const NEXT: &str = "111122223333.dkr.ecr.ap-northeast-2.amazonaws.com/rtc-dev/rtcd@sha256:00000000000000000000000000000000000000000000000000000000000000b2";
+
+/// Longer than anything that is waited for takes, on whatever machine.
+const FOR_GOOD: Duration = Duration::from_secs(300);
 
 /// The project's own environments on a cluster in which a second passes every few milliseconds.
 pub struct Place {
@@ -38,6 +42,17 @@ pub fn defined() -> impl Iterator<Item = Resource> {
         plural: plural.to_owned(),
         scope: Scope::Namespaced,
     })
+}
+
+/// Waits until something is so. What never becomes so fails, and holds nothing up.
+pub async fn until(what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !is_so().await {
+            tokio::task::yield_now().await;
+        }
+    };
+    let waited = tokio::time::timeout(FOR_GOOD, waiting).await;
+    waited.unwrap_or_else(|_| panic!("it never came to this: {what}"));
 }
 
 impl Place {
@@ -71,6 +86,13 @@ impl Place {
     pub async fn rollout(&self, image: &str, more: &[&str]) -> Came {
         let words = ["rollout", "--outputs", "dev.json", "--image", image];
         self.dev(&words.into_iter().chain(more.iter().copied()).collect::<Vec<_>>()).await
+    }
+
+    /// Waits until the migration of an image came through.
+    pub async fn migrated(&self, image: &str) {
+        let is_through = |job: &Value| job.to_string().contains(image) && job["status"]["succeeded"] == 1;
+        until("its migration is through", async || self.api.objects("Job", "rtc").iter().any(is_through))
+            .await;
     }
 
     pub fn image(&self) -> String {

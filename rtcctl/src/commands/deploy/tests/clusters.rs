@@ -9,7 +9,7 @@ use kubernetes::testing::site::{Real, Site, named};
 use kubernetes::write::{Apply, Force};
 use serde_json::{Value, json};
 
-use super::cluster::{NEXT, Place, defined};
+use super::cluster::{NEXT, Place, defined, until};
 use super::files::{IMAGE, project};
 use crate::commands::testing::{Came, Typed};
 
@@ -140,9 +140,7 @@ async fn a_rollout_that_fails_says_why_keeps_evidence_and_comes_back() {
                 let jobs = place.objects("Job").await;
                 jobs.iter().any(|job| job.to_string().contains(&other) && job["status"]["succeeded"] == 1)
             };
-            while !is_done().await {
-                tokio::task::yield_now().await;
-            }
+            until("its migration is through", is_done).await;
             place
                 .site
                 .behave(&other, Behaviour::Crash { exit_code: 3, log: vec!["no such table".to_owned()] });
@@ -274,9 +272,7 @@ async fn a_run_is_taken_up_by_its_name() {
             "json",
         ];
         let applied = async {
-            while place.objects("Job").await.len() < 2 {
-                tokio::task::yield_now().await;
-            }
+            until("its job is there", async || place.objects("Job").await.len() > 1).await;
             crate::signals::Signal::Interrupt
         };
         let stopped = place.typed.run_until(&words, applied).await;

@@ -4,7 +4,7 @@ use kubernetes::testing::Api;
 use kubernetes::testing::behaviour::Behaviour;
 use serde_json::json;
 
-use super::cluster::{NEXT, Place};
+use super::cluster::{NEXT, Place, until};
 use super::files::IMAGE;
 use crate::commands::testing::{Came, Typed};
 use crate::signals::Signal;
@@ -58,9 +58,7 @@ async fn stopped(place: &Place) {
     place.api.behave(NEXT, Behaviour::NeverReady);
     let api = place.api.clone();
     let applied = async {
-        while api.objects("Job", "rtc").len() < 2 {
-            tokio::task::yield_now().await;
-        }
+        until("its job is there", async || api.objects("Job", "rtc").len() > 1).await;
         Signal::Interrupt
     };
     let words = ["--env", "dev", "--yes", "deploy", "--context", "test", "rollout", "--outputs", "dev.json"];

@@ -1,11 +1,11 @@
 //! What is wrong with a rollout, told while it goes on: to programs with its code, to people on a line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kubernetes::testing::behaviour::Behaviour;
 use serde_json::{Value, json};
 
-use super::cluster::{NEXT, Place};
+use super::cluster::{NEXT, Place, until};
 use super::files::IMAGE;
 use crate::signals::Signal;
 
@@ -44,17 +44,10 @@ async fn what_may_pass_is_told_while_it_is_waited_for() {
     let words = [&words[..], &["--image", NEXT, "--no-activity", "1h"]].concat();
     let until_told = async {
         // The migration is of the same image: it comes through, and then the pods do not.
-        let is_migrated = || {
-            let jobs = place.api.objects("Job", "rtc");
-            jobs.iter().any(|job| job.to_string().contains(NEXT) && job["status"]["succeeded"] == 1)
-        };
-        while !is_migrated() {
-            tokio::task::yield_now().await;
-        }
+        place.migrated(NEXT).await;
         place.api.behave(NEXT, Behaviour::NeverReady);
-        while !std::fs::read_to_string(&file).unwrap_or_default().contains("ROL015") {
-            tokio::task::yield_now().await;
-        }
+        let is_told = async || std::fs::read_to_string(&file).unwrap_or_default().contains("ROL015");
+        until("ROL015 is told", is_told).await;
         Signal::Interrupt
     };
     let came = place.typed.run_until(&words, until_told).await;
@@ -65,4 +58,44 @@ async fn what_may_pass_is_told_while_it_is_waited_for() {
     assert_eq!(told["final"], false);
     let line = came.stderr.lines().find(|line| line.contains("ROL015")).unwrap();
     assert!(line.contains("statuscode: 503"), "{line}");
+}
+
+/// Everything that lies in a folder.
+fn files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
+}
+
+#[tokio::test]
+async fn a_secret_in_the_last_words_is_told_nowhere() {
+    const SECRET: &str = "hunter2-and-more";
+    let place = Place::new().await;
+    assert_eq!(place.rollout(IMAGE, &[]).await.exit, 0);
+    let turning_bad = async {
+        place.migrated(NEXT).await;
+        let log = vec![format!("cannot sign in: password={SECRET}"), "giving up".to_owned()];
+        place.api.behave(NEXT, Behaviour::Crash { exit_code: 3, log });
+        std::future::pending::<()>().await;
+    };
+    let file = place.typed.path("events.ndjson");
+    let shown = file.display().to_string();
+    let words = ["--auto-rollback", "--evidence", "kept", "--events", &shown, "-o", "json"];
+    let came = tokio::select! {
+        came = place.rollout(NEXT, &words) => came,
+        () = turning_bad => unreachable!(),
+    };
+    assert_eq!(came.exit, 24, "{}", came.stderr);
+    let message = came.error()["message"].to_string();
+    assert!(message.contains("ROL010") && message.contains("password=***"), "{message}");
+    assert!(!came.stderr.contains(SECRET) && !came.stdout.contains(SECRET), "{}", came.stderr);
+    let failed = events(&file).into_iter().find(|event| event["kind"] == "task_failed").unwrap();
+    assert!(failed.to_string().contains("giving up"), "{failed}");
+    let mut kept = files(&place.typed.path("runs"));
+    kept.extend(files(&place.typed.path("kept")));
+    kept.push(file);
+    assert!(kept.len() > 3, "{kept:?}");
+    for path in kept {
+        let text = std::fs::read(&path).unwrap();
+        assert!(!String::from_utf8_lossy(&text).contains(SECRET), "{}", path.display());
+    }
 }
