@@ -55,10 +55,11 @@ struct Trouble {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let looking = async {
-        match Box::pin(look(args, context)).await {
+        let cluster = access::cluster(context).await?;
+        match Box::pin(look(args, &cluster, context)).await {
             // Who is let in, and to what, is EKS's to say.
             Err(error) if [codes::KUB002.id, codes::KUB003.id].contains(&error.code().id) => {
-                Err(cloud::explained(error, context).await)
+                Err(cloud::explained(error, &cluster, context).await)
             }
             looked => looked,
         }
@@ -66,22 +67,21 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     Box::pin(within(context, looking)).await
 }
 
-async fn look(args: Args, context: &Context) -> Result<Report> {
+async fn look(args: Args, cluster: &Cluster, context: &Context) -> Result<Report> {
     let namespace = access::namespace(context);
-    let cluster = access::cluster(context).await?;
-    let targets = targets::find(&args.which, targets::Of::Anybody, &cluster, &namespace).await?;
+    let targets = targets::find(&args.which, targets::Of::Anybody, cluster, &namespace).await?;
     let snapshot = cluster.look(&targets, context.clock.now()).await.map_err(access::failed)?;
     let mut troubles = troubles(&snapshot.world, context);
     let known: Vec<Code> = troubles.iter().map(|trouble| trouble.code).collect();
-    let cloud = Box::pin(cloud::ask(&known, &cluster, context)).await;
+    let cloud = Box::pin(cloud::ask(&known, cluster, context)).await;
     for trouble in &mut troubles {
-        trouble.seen = ask(trouble, &snapshot.world, &cluster, context).await;
+        trouble.seen = ask(trouble, &snapshot.world, cluster, context).await;
         if let Some(cloud) = &cloud {
             let node = pod_of(trouble, &snapshot.world).map_or("", |(pod, _)| pod.spec.node.as_str());
             trouble.seen.extend(cloud.about(trouble.code, node));
         }
     }
-    let mut report = report(&troubles, &cluster, &namespace, targets.len(), context.screen);
+    let mut report = report(&troubles, cluster, &namespace, targets.len(), context.screen);
     for (kind, error) in &snapshot.missing {
         let message = format!("{} cannot be looked at: {error}", kind.name());
         report = report.with_finding(Finding::new(&codes::KUB015, Severity::Warning, message));

@@ -3,7 +3,7 @@
 //! Invariants: only the cluster is asked about that the API is of; nothing is asked where nothing needs explaining.
 
 use eks::capacity::Capacity;
-use eks::{Admission, Concern, Entry, Identity, Nodes, What};
+use eks::{Admission, Concern, Entry, Identity, Instance, Nodes, What};
 use kubernetes::Cluster;
 use rollout::code::Code;
 
@@ -14,10 +14,9 @@ use crate::error::Error;
 
 /// What there is to know of a cluster of EKS, as far as somebody needs it.
 pub struct Cloud {
-    name: String,
     nodes: Option<eks::Result<Nodes>>,
     capacity: Option<eks::Result<Capacity>>,
-    /// The API is of another cluster than the environment names.
+    /// The API is of another cluster than the environment names: so it was not asked.
     elsewhere: Option<String>,
 }
 
@@ -45,10 +44,10 @@ pub async fn ask(codes: &[Code], cluster: &Cluster, context: &Context) -> Option
         return None;
     }
     let target = access::of_eks(context).await?;
-    let mut cloud = Cloud { name: target.name.clone(), nodes: None, capacity: None, elsewhere: None };
+    let mut cloud = Cloud { nodes: None, capacity: None, elsewhere: None };
     match target.eks.describe(&target.name).await {
-        Ok(endpoint) if !host(&endpoint.url).eq_ignore_ascii_case(cluster.host()) => {
-            cloud.elsewhere = Some(host(&endpoint.url).to_owned());
+        Ok(endpoint) if !is_of(cluster, &endpoint.url) => {
+            cloud.elsewhere = Some(not_asked(&target.name, &endpoint.url));
         }
         Ok(_) => {
             let nodes = async {
@@ -75,14 +74,23 @@ fn host(url: &str) -> &str {
     rest.split('/').next().unwrap_or_default()
 }
 
+/// Whether this is the API that EKS has of its cluster.
+fn is_of(cluster: &Cluster, url: &str) -> bool {
+    host(url).eq_ignore_ascii_case(cluster.host())
+}
+
+fn not_asked(name: &str, url: &str) -> String {
+    format!("EKS was not asked: the API of its cluster {name} is {}", host(url))
+}
+
 impl Cloud {
     /// What it says about trouble of this kind with a pod on this node, a line each.
     pub fn about(&self, code: Code, node: &str) -> Vec<String> {
         if !is_about_machines(code) && code != Code::NoSandbox {
             return Vec::new();
         }
-        if let Some(other) = &self.elsewhere {
-            return vec![format!("EKS was not asked: the API of its cluster {} is {other}", self.name)];
+        if let Some(why) = &self.elsewhere {
+            return vec![why.clone()];
         }
         let refused = |error: &eks::Error| vec![format!("EKS cannot be asked: {error}")];
         if code == Code::NoSandbox {
@@ -128,17 +136,27 @@ fn groups(nodes: &Nodes) -> Vec<String> {
     seen
 }
 
+/// Nodes of Fargate, and machines that somebody has elsewhere, were never EC2's.
+fn is_named_by_ec2(node: &str) -> bool {
+    node.starts_with("ip-") || node.starts_with("i-")
+}
+
 /// What became of the machine behind a node.
 fn machine(nodes: &Nodes, node: &str) -> Vec<String> {
     let sees_instances = !nodes.missing.iter().any(|error| error.operation == "ec2:DescribeInstances");
-    let own = nodes.instances.iter().find(|instance| instance.dns_name == node || instance.id == node);
+    // A machine that is not started yet has no name, and neither has the node of a pod without a place.
+    let is_own =
+        |instance: &&Instance| !node.is_empty() && (instance.dns_name == node || instance.id == node);
+    let own = nodes.instances.iter().find(is_own);
     let mut seen = match own {
         Some(instance) => {
             let spot = if instance.is_spot { ", a spot one" } else { "" };
             let why = instance.reason.as_deref().map(|why| format!(": {why}")).unwrap_or_default();
             vec![format!("EC2: the machine {} of the node{spot} is {}{why}", instance.id, instance.state)]
         }
-        None if sees_instances => vec![format!("EC2 has no machine {node} any more: it was terminated")],
+        None if sees_instances && is_named_by_ec2(node) => {
+            vec![format!("EC2 has no machine {node} any more: it was terminated")]
+        }
         None => Vec::new(),
     };
     seen.extend(groups(nodes));
@@ -170,8 +188,13 @@ fn told(concerns: impl Iterator<Item = Concern>) -> Vec<String> {
 }
 
 /// Adds to a refusal of the API what EKS says about who is let in.
-pub async fn explained(refusal: Error, context: &Context) -> Error {
+pub async fn explained(refusal: Error, cluster: &Cluster, context: &Context) -> Error {
     let Some(target) = access::of_eks(context).await else { return refusal };
+    match target.eks.describe(&target.name).await {
+        Ok(endpoint) if is_of(cluster, &endpoint.url) => {}
+        Ok(endpoint) => return refusal.with_cause(not_asked(&target.name, &endpoint.url)),
+        Err(error) => return refusal.with_cause(format!("EKS cannot be asked: {error}")),
+    }
     let identity = match target.eks.identity().await {
         Ok(identity) => identity,
         Err(error) => return refusal.with_cause(format!("who we are for AWS cannot be asked: {error}")),
@@ -219,15 +242,71 @@ fn granted(told: Error, entry: &Entry, target: &Target, context: &Context) -> Er
         false => told.with_hint(format!(
             "aws eks associate-access-policy --cluster-name {} --principal-arn {} --access-scope \
              type=namespace,namespaces={namespace} --policy-arn \
-             arn:aws:eks::aws:cluster-access-policy/AmazonEKSEditPolicy",
-            target.name, entry.principal
+             arn:{}:eks::aws:cluster-access-policy/AmazonEKSEditPolicy",
+            target.name,
+            entry.principal,
+            partition(&entry.principal)
         )),
     }
+}
+
+/// Which of the clouds of AWS somebody is of: `aws-cn`.
+fn partition(principal: &str) -> &str {
+    principal.split(':').nth(1).filter(|name| !name.is_empty()).unwrap_or("aws")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn nodes(dns_name: &str) -> Nodes {
+        let instance = Instance {
+            id: "i-0a".to_owned(),
+            group: None,
+            instance_type: "m6i.large".to_owned(),
+            zone: "ap-northeast-2a".to_owned(),
+            state: "running".to_owned(),
+            launched_at: None,
+            dns_name: dns_name.to_owned(),
+            subnet_id: "subnet-a".to_owned(),
+            is_spot: false,
+            interfaces: 1,
+            addresses: 0,
+            prefixes: 0,
+            reason: None,
+        };
+        Nodes {
+            cluster: "rtc".to_owned(),
+            version: "1.33".to_owned(),
+            is_auto: false,
+            groups: Vec::new(),
+            instances: vec![instance],
+            missing: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn of_a_node_that_was_never_ec2s_no_machine_is_said_to_have_gone() {
+        for node in ["fargate-ip-10-0-0-7.ap-northeast-2.compute.internal", "mi-0123", "rack-7", ""] {
+            assert_eq!(machine(&nodes("ip-10-0-0-1"), node), Vec::<String>::new(), "{node:?}");
+        }
+        for gone in ["ip-10-0-0-2", "i-0b.ap-northeast-2.compute.internal"] {
+            assert!(machine(&nodes("ip-10-0-0-1"), gone)[0].contains("it was terminated"), "{gone}");
+        }
+    }
+
+    #[test]
+    fn a_machine_without_a_name_is_nobodys_node() {
+        assert_eq!(machine(&nodes(""), ""), Vec::<String>::new());
+        assert!(machine(&nodes(""), "i-0a")[0].contains("the machine i-0a of the node is running"));
+    }
+
+    #[test]
+    fn a_policy_is_of_the_cloud_of_whoever_it_is_for() {
+        assert_eq!(partition("arn:aws-cn:iam::123456789012:role/operator"), "aws-cn");
+        assert_eq!(partition("arn:aws-us-gov:iam::123456789012:user/o"), "aws-us-gov");
+        assert_eq!(partition("nobody"), "aws");
+    }
 
     #[test]
     fn an_address_has_a_host() {

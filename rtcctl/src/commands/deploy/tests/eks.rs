@@ -197,6 +197,13 @@ async fn nothing_is_asked_of_eks_about_what_it_cannot_explain_nor_about_another_
     typed.set("RTCCTL_CONTEXT", "test");
     let lines = seen(&typed, "ROL020").await;
     assert!(lines.contains(&format!("EKS was not asked: the API of its cluster {CLUSTER} is ")), "{lines}");
+    assert_eq!(aws.take_asked(), [describe.as_str()]);
+    // Nor is its refusal explained by who is let into the other.
+    other.accept(&["another"]);
+    let came = typed.run(&["deploy", "diagnose", "-o", "json"]).await;
+    let said = came.error().to_string();
+    assert_eq!((came.exit, came.error()["code"].as_str()), (4, Some("KUB002")), "{}", came.stderr);
+    assert!(said.contains("EKS was not asked") && !said.contains("AWS knows us"), "{said}");
     assert_eq!(aws.take_asked(), [describe]);
 }
 
