@@ -10,8 +10,10 @@ pub(in crate::commands) mod gauge;
 mod layout;
 mod lint;
 mod logs;
+mod preview;
 pub(in crate::commands) mod prove;
 mod render;
+mod restart;
 mod rollback;
 pub mod rollout;
 mod status;
@@ -41,7 +43,7 @@ pub enum Command {
     /// Find what makes a rollout lose requests
     Lint(lint::Args),
     /// Show what an apply would change, field by field
-    Diff(rollout::DiffArgs),
+    Diff(preview::DiffArgs),
     /// Apply a release wave by wave, and wait for its pods
     Apply(rollout::ApplyArgs),
     /// Bring a version onto the cluster, watch it, judge it, take it back
@@ -51,7 +53,7 @@ pub enum Command {
     /// Go back to what ran before
     Rollback(rollback::Args),
     /// Make every pod anew
-    Restart(rollout::RestartArgs),
+    Restart(restart::Args),
     /// Show workloads down to their containers, with reasons; --watch goes on
     Status(status::Args),
     /// Say what is wrong and what every layer knows about it: registry, nodes, logs, revisions
@@ -83,12 +85,12 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
         Command::Render(args) => render::run(args, context).await,
         Command::Chart(args) => render::chart(args, context).await,
         Command::Lint(args) => lint::run(args, context).await,
-        Command::Diff(args) => Box::pin(within(context, rollout::diff(args, context))).await,
+        Command::Diff(args) => Box::pin(within(context, preview::diff(args, context))).await,
         Command::Apply(args) => Box::pin(rollout::apply(args, context)).await,
         Command::Rollout(args) => Box::pin(rollout::run(*args, context)).await,
         Command::History => Box::pin(within(context, rollback::history(context))).await,
         Command::Rollback(args) => Box::pin(rollback::rollback(args, context)).await,
-        Command::Restart(args) => Box::pin(rollout::restart(args, context)).await,
+        Command::Restart(args) => Box::pin(restart::run(args, context)).await,
         Command::Status(args) => Box::pin(status::run(args, context)).await,
         Command::Diagnose(args) => diagnose::run(args, context).await,
         Command::Logs(args) => Box::pin(logs::run(args, context)).await,

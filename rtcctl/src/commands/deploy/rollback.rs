@@ -12,7 +12,8 @@ use rollout::verdict::Rules;
 use serde_json::json;
 
 use super::driving::{self, Drive};
-use super::rollout::{consent, described_report, metrics_of_a_failure, others};
+use super::preview::described_report;
+use super::rollout::{consent, metrics_of_a_failure, others};
 use super::{access, within};
 use crate::cli::duration;
 use crate::codes;

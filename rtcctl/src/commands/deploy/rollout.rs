@@ -1,4 +1,4 @@
-//! `rtcctl deploy rollout`, `apply` and `restart`: what brings something else onto the cluster.
+//! `rtcctl deploy rollout` and `apply`: what brings something else onto the cluster.
 //!
 //! Invariants: nothing is changed before every object was tried and the operator was asked; a protected environment has
 //! its name typed; what is done is in the journal, and a run that stopped is taken up with `--resume`.
@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ::deploy::apply::{self, Leftover, Planned, Refusal, What};
+use ::deploy::apply::{Leftover, Planned};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
 use ::deploy::revision::{History, Others};
@@ -23,17 +23,17 @@ use rollout::evidence::Metric;
 use rollout::lifecycle::OnFailure;
 use rollout::objects::Kind;
 use rollout::verdict::Rules;
-use serde_json::json;
 
 use super::driving::{self, Drive};
 use super::gauge::{self, Metrics};
-use super::{access, described, prove, targets, within};
+use super::preview::{described_report, leftovers, previewed, unseen_told};
+use super::{access, described, prove, within};
 use crate::cli::duration;
 use crate::codes;
 use crate::config::Origin;
 use crate::context::{Context, Effect};
 use crate::error::{Error, Result};
-use crate::output::{Column, Report, Table};
+use crate::output::{Finding, Report, Severity};
 
 /// Of a canary of which nothing is said.
 const WEIGHTS: [u8; 3] = [10, 25, 50];
@@ -290,6 +290,10 @@ async fn blue_green(
     let current = history.current().await.map_err(access::failed)?;
     let current = current.ok_or_else(|| driving::of_run(run::Error::NothingStable))?;
     let both = colours::targets(&current.manifest, manifest, &targets);
+    if both.is_empty() {
+        let why = "none of its targets runs with a track now and will then".to_owned();
+        return Err(driving::of_run(run::Error::Beside(why)));
+    }
     let green = colours::green(manifest, &both, Colour::Stable);
     let green = colours::whole(port, green).await.map_err(access::failed)?;
     let lacks = room::lacking(port, &description.namespace, &green).await.map_err(access::failed)?;
@@ -330,39 +334,6 @@ async fn canary(args: &Args, release: &Release, port: &dyn Port) -> Result<Strat
     Ok(Strategy::Canary { targets, by, steps, pods })
 }
 
-/// Tries every object; what the cluster would refuse is an error that names all of it.
-async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force) -> Result<Vec<Planned>> {
-    let planned = apply::preview(port, manifest, force).await.map_err(access::failed)?;
-    let mut owned =
-        Error::new(&codes::DEP010, "fields are owned by somebody else").with_hint(codes::DEP010.action);
-    let mut refused =
-        Error::new(&codes::DEP011, "the cluster does not accept the release").with_hint(codes::DEP011.action);
-    let (mut is_owned, mut is_refused, mut is_denied) = (false, false, true);
-    for one in &planned {
-        match &one.what {
-            What::Owned { owners } => {
-                is_owned = true;
-                for owner in owners {
-                    let cause = format!("{}: {} is owned by {}", one.id, owner.field, owner.manager);
-                    owned = owned.with_cause(cause);
-                }
-            }
-            What::Refused { reason, hint, why } => {
-                is_refused = true;
-                is_denied &= *why == Refusal::Denied;
-                refused = refused.with_cause(format!("{}: {reason}", one.id)).with_hint(hint.clone());
-            }
-            _ => {}
-        }
-    }
-    match (is_refused, is_owned) {
-        (true, _) if is_denied => Err(refused.with_exit(crate::exit::DENIED)),
-        (true, _) => Err(refused),
-        (_, true) => Err(owned),
-        _ => Ok(planned),
-    }
-}
-
 fn confirm(
     release: &Release,
     planned: &[Planned],
@@ -385,116 +356,6 @@ pub(super) fn consent(what: &str, cluster: &Cluster, context: &Context) -> Resul
     match context.config.text("protected") == Some("yes") {
         true => context.confirm_by_name(what, context.config.env(), None),
         false => context.confirm(what),
-    }
-}
-
-/// What would be done, as a table.
-pub(super) fn described_report(command: &'static str, planned: &[Planned], leftovers: &[Leftover]) -> Report {
-    let mut table = Table::new([
-        Column::left("object"),
-        Column::left("change"),
-        Column::left("field"),
-        Column::left("before"),
-        Column::left("after"),
-    ]);
-    let mut names = Vec::new();
-    for one in planned.iter().filter(|one| one.what != What::Unchanged) {
-        names.push(one.id.to_string());
-        let row =
-            |word: &str| [one.id.to_string(), word.to_owned(), String::new(), String::new(), String::new()];
-        match &one.what {
-            What::Created | What::CreatedLater => table.push(row("new")),
-            What::Changed { fields } => {
-                for field in fields {
-                    table.push([
-                        one.id.to_string(),
-                        "change".to_owned(),
-                        field.field.clone(),
-                        ::deploy::diff::told(field.before.as_ref()),
-                        ::deploy::diff::told(field.after.as_ref()),
-                    ]);
-                }
-            }
-            What::Owned { owners } => {
-                for owner in owners {
-                    let of = format!("owned by {}", owner.manager);
-                    table.push([
-                        one.id.to_string(),
-                        "conflict".to_owned(),
-                        owner.field.clone(),
-                        of,
-                        String::new(),
-                    ]);
-                }
-            }
-            What::Refused { reason, .. } => {
-                let mut row = row("refused");
-                row[2].clone_from(reason);
-                table.push(row);
-            }
-            What::Unchanged => {}
-        }
-    }
-    for leftover in leftovers {
-        let word = if leftover.is_kept { "left over, kept" } else { "left over" };
-        table.push([leftover.id.to_string(), word.to_owned(), String::new(), String::new(), String::new()]);
-        names.push(leftover.id.to_string());
-    }
-    let count = |is: fn(&What) -> bool| planned.iter().filter(|one| is(&one.what)).count();
-    let data = json!({
-        "objects": planned, "left_over": leftovers,
-        "new": count(|what| matches!(what, What::Created | What::CreatedLater)),
-        "changed": count(|what| matches!(what, What::Changed { .. })),
-        "unchanged": count(|what| *what == What::Unchanged),
-    });
-    let report = Report::new(command, data).with_names(names);
-    match table.is_empty() {
-        true => report.with_text(format!("{} objects, nothing would change", planned.len())),
-        false => report.with_table(table),
-    }
-}
-
-#[derive(Debug, clap::Args)]
-pub struct DiffArgs {
-    #[command(flatten)]
-    described: described::Args,
-    /// End with code 10 when something would change
-    #[arg(long)]
-    exit_code: bool,
-}
-
-/// `rtcctl deploy diff`
-pub async fn diff(args: DiffArgs, context: &Context) -> Result<Report> {
-    let release = described::release(&args.described, described::Naming::Needed, context).await?;
-    let manifest = Manifest::of(&release);
-    let cluster = access::cluster(context).await?;
-    let planned = apply::preview(&cluster, &manifest, Force::Never).await.map_err(access::failed)?;
-    let (leftovers, unseen) = leftovers(&cluster, &manifest, &release).await?;
-    let is_changed = planned.iter().any(|one| one.what != What::Unchanged);
-    let report = unseen_told(described_report("deploy/diff", &planned, &leftovers), &unseen);
-    Ok(match is_changed && args.exit_code {
-        true => report.with_status("changes", crate::exit::CHANGES),
-        false => report,
-    })
-}
-
-async fn leftovers(
-    port: &dyn Port,
-    manifest: &Manifest,
-    release: &Release,
-) -> Result<(Vec<Leftover>, Vec<String>)> {
-    let environment = &release.description.environment;
-    apply::leftovers(port, manifest, environment).await.map_err(access::failed)
-}
-
-fn unseen_told(report: Report, unseen: &[String]) -> Report {
-    use crate::output::{Finding, Severity};
-    match unseen.is_empty() {
-        true => report,
-        false => {
-            let message = format!("may not be listed, so that leftovers are not seen: {}", unseen.join(", "));
-            report.with_finding(Finding::new(&codes::KUB015, Severity::Warning, message))
-        }
     }
 }
 
@@ -561,61 +422,9 @@ pub async fn apply(args: ApplyArgs, context: &Context) -> Result<Report> {
             let left: Vec<String> =
                 found.iter().filter(|one| !one.is_kept).map(|one| one.id.to_string()).collect();
             let message = format!("left over: {}", left.join(", "));
-            let finding =
-                crate::output::Finding::new(&codes::DEP012, crate::output::Severity::Warning, message);
+            let finding = Finding::new(&codes::DEP012, Severity::Warning, message);
             report.with_finding(finding.with_hint(codes::DEP012.action))
         }
         false => report,
     })
-}
-
-#[derive(Debug, clap::Args)]
-pub struct RestartArgs {
-    #[command(flatten)]
-    targets: targets::Args,
-    #[command(flatten)]
-    proving: prove::Args,
-    /// How long nothing may move
-    #[arg(long, value_name = "TIME", default_value = "4m", value_parser = duration)]
-    no_activity: Duration,
-}
-
-/// `rtcctl deploy restart`
-pub async fn restart(args: RestartArgs, context: &Context) -> Result<Report> {
-    let cluster = Box::pin(within(context, access::changeable(context))).await?;
-    let namespace = access::namespace(context);
-    let lasting = |target: &rollout::world::Target| {
-        matches!(target.kind, Kind::Deployment | Kind::StatefulSet | Kind::DaemonSet)
-    };
-    let of = targets::Of::Environment(context.config.env());
-    let found = within(context, targets::find(&args.targets, of, &cluster, &namespace)).await?;
-    let targets: Vec<_> = found.into_iter().filter(lasting).collect();
-    if targets.is_empty() {
-        return Err(targets::nothing("only jobs are meant, and they end by themselves".to_owned(), &cluster));
-    }
-    let names: Vec<String> = targets.iter().map(ToString::to_string).collect();
-    if context.effect == Effect::Described {
-        let text = format!("would restart {}", names.join(", "));
-        return Ok(Report::new("deploy/restart", json!({ "would_restart": names }))
-            .with_text(text)
-            .with_names(names));
-    }
-    consent(&format!("restart {} in {}", names.join(", "), context.config.env()), &cluster, context)?;
-    let action = Action::Restart { targets, at: context.clock.now() };
-    let plan = Plan {
-        rules: Rules {
-            no_activity: args.no_activity,
-            deadline: context.config.duration("timeout"),
-            ..Rules::default()
-        },
-        takes_fields: true,
-        metrics: metrics_of_a_failure(),
-        ..Plan::new("restart", context.config.env(), &namespace, context.config.operator(), action)
-    };
-    let proof = prove::begin(&args.proving, context).await?;
-    let book = driving::begin(plan, &[("workloads", names.join(","))], context)?;
-    let drive = Drive { port: &cluster, gauge: None, evidence: None, word: Word::GoOn };
-    let mut report = prove::conclude(proof, driving::drive(book, drive, context).await).await?;
-    report.command = "deploy/restart";
-    Ok(report)
 }

@@ -15,12 +15,11 @@ use journal::State;
 use kubernetes::Gvk;
 use kubernetes::read::LogRequest;
 use kubernetes::write::Force;
-use manifests::lint::{self, Severity as Grave};
 use oci::Digest;
 use rollout::evidence::{masked, masked_text};
 use rollout::lifecycle::{OnFailure, State as Lifecycle};
 use rollout::verdict::Rules;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::driving::{self, Drive};
 use super::gauge::Metrics;
@@ -30,7 +29,10 @@ use crate::commands::runs;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::exit;
-use crate::output::{Column, Finding, Severity, Table};
+
+mod survey;
+
+pub use survey::{Survey, survey};
 
 /// On everything that belongs to the platform.
 const OWN: &str = "app.kubernetes.io/part-of=rtc";
@@ -85,14 +87,6 @@ impl Driven {
             Err(_) => Load { seen: Seen::Nothing, proved: None },
         }
     }
-}
-
-/// What a rollout would change.
-pub struct Survey {
-    pub data: Value,
-    pub sentence: String,
-    pub table: Option<Table>,
-    pub findings: Vec<Finding>,
 }
 
 /// A run that there may be already.
@@ -442,77 +436,4 @@ pub fn evidence(run: &str, context: &Context) -> Vec<String> {
     let record = context.journal().read(run).ok();
     let files = record.and_then(|record| record.evidence().ok()).unwrap_or_default();
     files.iter().map(|path| path.display().to_string()).collect()
-}
-
-/// What a rollout would change, and what is wrong with what it would bring.
-pub async fn survey(reference: &str, context: &Context) -> Result<Survey> {
-    let args = described::Args { image: Some(reference.to_owned()), ..described::Args::default() };
-    let release = Box::pin(described::release(&args, described::Naming::Needed, context)).await?;
-    let manifest = Manifest::of(&release);
-    let bodies: Vec<Value> = manifest.items.iter().map(|item| item.body.clone()).collect();
-    let linted = lint::check(&bodies);
-    let cluster = access::cluster(context).await?;
-    let planned = apply::preview(&cluster, &manifest, Force::Never).await.map_err(access::failed)?;
-    let mut findings: Vec<Finding> = linted
-        .iter()
-        .map(|one| {
-            let severity = if one.severity == Grave::Error { Severity::Error } else { Severity::Warning };
-            let message = format!("{}: {}", one.object, one.message);
-            Finding::new(codes::of_lint(one.id), severity, message).with_hint(one.hint)
-        })
-        .collect();
-    let mut table = Table::new([
-        Column::left("object"),
-        Column::left("change"),
-        Column::left("field"),
-        Column::left("before"),
-        Column::left("after"),
-    ]);
-    let (mut new, mut changed) = (0, 0);
-    for one in &planned {
-        let id = one.id.to_string();
-        match &one.what {
-            What::Created | What::CreatedLater => {
-                new += 1;
-                table.push([id, "new".to_owned()]);
-            }
-            What::Changed { fields } => {
-                changed += 1;
-                for field in fields {
-                    table.push([
-                        id.clone(),
-                        "change".to_owned(),
-                        field.field.clone(),
-                        ::deploy::diff::told(field.before.as_ref()),
-                        ::deploy::diff::told(field.after.as_ref()),
-                    ]);
-                }
-            }
-            What::Owned { owners } => {
-                let owners: Vec<&str> = owners.iter().map(|owner| owner.manager.as_str()).collect();
-                let message = format!("{id} has fields of {}", owners.join(", "));
-                findings.push(
-                    Finding::new(&codes::DEP010, Severity::Error, message).with_hint(codes::DEP010.action),
-                );
-            }
-            What::Refused { reason, hint, .. } => {
-                let message = format!("{id}: {reason}");
-                findings.push(Finding::new(&codes::DEP011, Severity::Error, message).with_hint(hint.clone()));
-            }
-            What::Unchanged => {}
-        }
-    }
-    let sentence = match new + changed {
-        0 => format!("{} objects, nothing would change", planned.len()),
-        _ => format!("{new} of {} objects new, {changed} changed", planned.len()),
-    };
-    Ok(Survey {
-        data: json!({
-            "reference": reference, "objects": planned.len(), "new": new, "changed": changed, "changes": planned,
-            "lint": linted,
-        }),
-        sentence,
-        table: (!table.is_empty()).then_some(table),
-        findings,
-    })
 }

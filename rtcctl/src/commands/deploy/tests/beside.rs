@@ -49,14 +49,7 @@ async fn a_green_that_does_not_stand_is_taken_back_unasked() {
     assert_eq!(place.rollout(IMAGE, &[]).await.exit, 0);
     let turning_bad = async {
         // The migration comes through, and then the image is gone.
-        while !place
-            .api
-            .objects("Job", "rtc")
-            .iter()
-            .any(|job| job.to_string().contains(NEXT) && job["status"]["succeeded"] == 1)
-        {
-            tokio::task::yield_now().await;
-        }
+        place.migrated(NEXT).await;
         place.api.behave(NEXT, Behaviour::ImageMissing);
         std::future::pending::<()>().await;
     };
@@ -114,4 +107,21 @@ async fn it_waits_to_be_told_says_where_it_stands_and_goes_back() {
     assert!(
         place.api.object("Service", "rtc", "shop").unwrap()["spec"]["selector"]["rtc.io/track"].is_null()
     );
+}
+
+#[tokio::test]
+async fn targets_of_which_none_ran_before_are_refused_before_the_migration() {
+    let place = Place::new().await;
+    assert_eq!(place.rollout(IMAGE, &[]).await.exit, 0);
+    for file in ["rtc.toml", "dev.json"] {
+        let text = std::fs::read_to_string(place.typed.path(file)).unwrap();
+        let text = text.replace("targets.shop]", "targets.store]").replace("\"shop\"", "\"store\"");
+        place.typed.write(file, text.as_bytes());
+    }
+    let before = (place.api.objects("Job", "rtc").len(), place.api.objects("ConfigMap", "rtc"));
+    let came = place.rollout(NEXT, &[&SWITCH[..], &["--targets", "store"]].concat()).await;
+    assert_eq!((came.exit, &came.error()["code"]), (3, &json!("DEP018")), "{}", came.stderr);
+    assert_eq!((place.api.objects("Job", "rtc").len(), place.api.objects("ConfigMap", "rtc")), before);
+    let runs = place.typed.run(&["runs", "list", "-o", "json"]).await.json();
+    assert_eq!(runs["data"].as_array().unwrap().len(), 1, "nothing was begun");
 }
