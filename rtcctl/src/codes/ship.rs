@@ -7,7 +7,7 @@ codes! { SHIP;
         "a step is left out that another one needs, or that is never left out",
         "leave out what needs it too, or give what it would have given: --image REFERENCE";
     SHP002 (CONFLICT) "this run cannot be gone on with",
-        "it is no release, it is over, it is of another environment, or a later release was deployed meanwhile",
+        "it is no release, it is over, it is of another environment, or somebody has brought another version since it was begun",
         "rtcctl runs list --open shows those that can be; begin another: what is there already is found";
     SHP003 (REFUSED) "too little is left of an error budget",
         "so much went wrong in the last month that a release is a risk that nobody should take",
@@ -25,7 +25,7 @@ codes! { SHIP;
         "a gate of rtc.toml, or an objective whose budget burns fast or is used up; and before the release it was not, or not so",
         "runs evidence has what was seen; mend it and release again";
     SHP008 (INCONCLUSIVE) "whether the release is well cannot be said",
-        "a gate has no data, or too few samples",
+        "a gate has no data, or too few samples; or an objective, or a figure by which it is compared, has no value any more",
         "wait for samples, then --resume the run: it measures again";
     SHP009 (INTERNAL) "the journal of the release says what cannot be",
         "it was written by another version, or changed by hand",
