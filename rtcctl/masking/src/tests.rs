@@ -1,5 +1,7 @@
 //! Secrets wherever they stand, and what is none.
 
+mod hidden;
+
 use proptest::prelude::*;
 
 use crate::*;
@@ -191,6 +193,19 @@ fn wild() -> impl Strategy<Value = String> {
             "😀",
             "`",
             "***",
+            "\\",
+            "\\n",
+            "%3D",
+            "%40",
+            "%25",
+            "https%3A%2F%2F",
+            "|\n  ",
+            "\n  ",
+            "Cookie",
+            "name",
+            "value",
+            "ghp_hunter2hunter2hunter2",
+            "-----END PRIVATE KEY-----",
         ])
         .prop_map(str::to_owned),
         "\\PC{0,6}",
