@@ -23,7 +23,9 @@ fn has_reached(record: &Record) -> bool {
     // Refused, not agreed to, signed out, or somebody else's fields: before anything was applied.
     let is_refused = matches!(record.end(), Some(2..=8));
     if record.header.command != COMMAND {
-        return record.header.command.starts_with("deploy ") && !is_refused;
+        // One that died before its first step has changed nothing: it may be this release's own, not noted yet.
+        let is_begun = record.end().is_some() || !record.steps().is_empty();
+        return record.header.command.starts_with("deploy ") && is_begun && !is_refused;
     }
     let is_begun = runs_of(&record.entries).iter().any(|(kind, _)| kind == ROLLOUT);
     let deploy = record.steps().into_iter().find(|step| step.name == Step::Deploy.name());

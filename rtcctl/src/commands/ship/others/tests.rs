@@ -190,6 +190,7 @@ async fn a_release_is_not_gone_on_with_over_a_version_that_somebody_brought_afte
             },
             false,
         ),
+        ("dead before its first step", |journal| begun(journal, "deploy rollout", "dev", 9).id(), false),
         (
             "nothing but a restart",
             |journal| {
