@@ -88,7 +88,7 @@ fn step(text: &str) -> Result<Step, String> {
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if args.plan_only || (context.effect == Effect::Described && args.resume.is_none()) {
         let request = request(&args, context).await?;
-        return survey::run(&request, args.wait, context).await;
+        return Box::pin(survey::run(&request, args.wait, context)).await;
     }
     let (mut release, run, runs) = match &args.resume {
         Some(wanted) => {

@@ -52,10 +52,11 @@ pub async fn run(request: &Request, wait: Option<Duration>, context: &Context) -
     let (budget, (plan, image)) = tokio::join!(unless_stopped(context, budget(request, context)), async {
         // Terraform and the builder share two cores with everything else; the image is what the cluster is shown.
         let plan = infrastructure(request, wait, context).await;
-        (plan, unless_stopped(context, image(request, context)).await)
+        (plan, Box::pin(unless_stopped(context, image(request, context))).await)
     });
     let (budget, (image, reference)) = (budget?, image?);
-    let deploy = unless_stopped(context, deployment(request, reference.as_deref(), context)).await?;
+    let deploy =
+        Box::pin(unless_stopped(context, deployment(request, reference.as_deref(), context))).await?;
     let load = load(request, context);
     let parts = [("budget", budget), ("plan", plan), ("image", image), ("deploy", deploy), ("load", load)];
 
