@@ -36,7 +36,7 @@ use crate::revision::Revision;
 const BESIDE: &str = "(canary,green)";
 
 /// Where the first applied list of a step is kept.
-pub(super) pub(super) fn during(step: usize) -> String {
+pub(super) fn during(step: usize) -> String {
     format!("canary-{step}")
 }
 
