@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 16] = [
+const RTCCTL_MAY_USE: [&str; 17] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -47,6 +47,7 @@ const RTCCTL_MAY_USE: [&str; 16] = [
     "rtc-image",
     "rtc-jenkins",
     "rtc-manifests",
+    "rtc-masking",
     "rtc-deploy",
     "rtc-eks",
     "rtc-kubernetes",

@@ -36,5 +36,5 @@ pub use name::{JobName, Place};
 pub use queue::{Item, Queued};
 pub use shown::{Colours, Shown};
 pub use stage::{Stage, StageStatus};
-pub use tree::{Beside, Branch};
+pub use tree::{Beside, Branch, complete};
 pub use watch::{Event, From, Pace, Watch};

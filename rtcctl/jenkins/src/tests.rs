@@ -1,6 +1,7 @@
 //! The client against a Jenkins that keeps to the facts.
 
 mod jobs_as_code;
+mod trees;
 mod watching;
 
 use std::time::Duration;

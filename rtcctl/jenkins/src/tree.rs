@@ -88,6 +88,24 @@ fn branch(told: ToldStage, depth: usize) -> Branch {
     }
 }
 
+/// Gives a tree what only the list knows: why a stage failed, and how long it took where the tree tells that in words.
+/// Stages of one name are taken in their order.
+pub fn complete(tree: &mut [Branch], stages: &[Stage]) {
+    fn go(branches: &mut [Branch], left: &mut Vec<&Stage>) {
+        for branch in branches {
+            if let Some(at) = left.iter().position(|stage| stage.name == branch.stage.name) {
+                let known = left.remove(at);
+                branch.stage.error = branch.stage.error.take().or_else(|| known.error.clone());
+                if branch.stage.took.is_zero() {
+                    branch.stage.took = known.took;
+                }
+            }
+            go(&mut branch.children, left);
+        }
+    }
+    go(tree, &mut stages.iter().collect());
+}
+
 impl Client {
     /// The stages as a tree. `None` where no plug-in tells it, or one in a form of its own.
     pub async fn stage_tree(&self, job: &JobName, number: u64) -> Result<Option<Vec<Branch>>> {

@@ -92,17 +92,14 @@ pub(super) fn resolve(text: &str, base: &Path, variables: &BTreeMap<String, Stri
     }
 }
 
-/// An address without what signs in there: `http://user:word@host/` is `http://…@host/`. It is for people to read; a text
+/// An address without what signs in there: `http://user:word@host/` is `http://***@host/`. It is for people to read; a text
 /// that is no address is shown as far as it cannot hold a secret.
 pub fn masked(address: &str) -> String {
-    let Some((scheme, rest)) = address.split_once("://") else {
-        return address.rsplit_once('@').map_or_else(|| address.to_owned(), |(_, host)| format!("…@{host}"));
-    };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    // A password may hold what ends an authority: the last @ of the whole counts where there is none in it.
-    match authority.rfind('@').or_else(|| rest.rfind('@')) {
-        Some(end) => format!("{scheme}://…{}", &rest[end..]),
-        None => address.to_owned(),
+    match address.rsplit_once('@') {
+        Some((_, host)) if !address.contains("://") => {
+            masking::masked_address(&format!("{}@{host}", masking::MASK))
+        }
+        _ => masking::masked_address(address),
     }
 }
 
@@ -113,13 +110,15 @@ mod tests {
     #[test]
     fn an_address_is_shown_without_what_signs_in() {
         let table = [
-            ("http://ops:hunter2@prom:9090/base", "http://…@prom:9090/base"),
-            ("https://hunter2@prom/", "https://…@prom/"),
-            ("https://ops:hun@ter2@prom/x?y=a@b", "https://…@prom/x?y=a@b"),
-            ("https://ops:hunter/2@prom", "https://…@prom"),
-            ("http://:hunter2@[::1]:9090", "http://…@[::1]:9090"),
-            ("ops:hunter2@prom:9090", "…@prom:9090"),
+            ("http://ops:hunter2@prom:9090/base", "http://***@prom:9090/base"),
+            ("https://hunter2@prom/", "https://***@prom/"),
+            ("https://ops:hun@ter2@prom/x?y=a@b", "https://***@prom/x?y=a@b"),
+            ("https://ops:hunter/2@prom", "https://***@prom"),
+            ("http://:hunter2@[::1]:9090", "http://***@[::1]:9090"),
+            ("ops:hunter2@prom:9090", "***@prom:9090"),
             ("http://prom:9090/a?b#c", "http://prom:9090/a?b#c"),
+            ("https://prom/?token=hunter2&x=1", "https://prom/?token=***&x=1"),
+            ("https://prom/xoxb-hunter2-hunter2", "https://prom/***"),
             ("prom", "prom"),
         ];
         for (address, shown) in table {

@@ -201,24 +201,15 @@ fn summary(element: &Element) -> String {
 /// A text, unless it may be a secret.
 fn shown(element: &Element) -> String {
     let (name, text) = (element.name.to_lowercase(), element.text.as_str());
-    // An id names credentials and is none.
-    let is_secret = masking::is_secret_name(&name) && !name.ends_with("id");
+    // This id names credentials and is none; the one of a Vault role is.
+    let is_secret = masking::is_secret_name(&name) && name != "credentialsid";
     let is_sealed = text.trim().starts_with("{AQA") && text.trim().ends_with('}');
     if is_sealed || is_secret {
         return "[hidden]".to_owned();
     }
-    let text = without_login(text);
+    let text = masking::masked_address(text);
     match text.char_indices().nth(SHOWN_LETTERS_MAX) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
-    }
-}
-
-fn without_login(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let authority = rest.split('/').next().unwrap_or(rest);
-    match authority.rfind('@') {
-        Some(end) => format!("{scheme}://…{}", &rest[end..]),
-        None => text.to_owned(),
     }
 }

@@ -219,4 +219,12 @@ fn a_difference_shows_no_secret() {
     let found = differences(&Element::parse(&text).unwrap(), &wanted);
     assert_eq!(found.len(), 3, "{found:?}");
     assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    for (has, wants) in [
+        ("<a><secretId>hunter2</secretId></a>", "<a><secretId>b</secretId></a>"),
+        ("<a><url>https://git.example/?token=hunter2</url></a>", "<a><url>https://git.example/</url></a>"),
+    ] {
+        let found = differences(&Element::parse(has).unwrap(), &Element::parse(wants).unwrap());
+        assert_eq!(found.len(), 1, "{has}");
+        assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+    }
 }

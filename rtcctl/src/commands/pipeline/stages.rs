@@ -6,9 +6,10 @@ use serde_json::{Value, json};
 use super::access::{self, Named};
 use super::status::build_of;
 use super::{failed, shape};
+use crate::codes;
 use crate::context::Context;
 use crate::error::Result;
-use crate::output::{Report, Table};
+use crate::output::{Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -25,12 +26,29 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let build = build_of(&client, &job, args.build, context).await?;
     let (stages, tree) =
         tokio::join!(client.stages(&job, build.number), client.stage_tree(&job, build.number));
-    let (stages, tree) = (stages.map_err(failed::of)?, tree.map_err(failed::of)?);
+    let stages = stages.map_err(failed::of)?;
+    // The tree is more than the list where there is one: without it the list is told all the same.
+    let (mut tree, unread) = match tree {
+        Ok(tree) => (tree, None),
+        Err(error) if stages.is_some() => (None, Some(error)),
+        Err(error) => return Err(failed::of(error)),
+    };
+    if let Some(listed) = &stages {
+        tree = tree.filter(|tree| !tree.is_empty() || listed.is_empty());
+        jenkins::complete(tree.as_deref_mut().unwrap_or_default(), listed);
+    }
     let data = json!({
         "job": job.to_string(), "build": build.number, "stages": stages.as_deref().map(shape::stages),
         "tree": tree.as_deref().map(branches),
     });
-    let report = Report::new("pipeline/stages", data);
+    let mut report = Report::new("pipeline/stages", data);
+    if let Some(error) = unread {
+        report = report.with_finding(Finding::new(
+            &codes::PIP030,
+            Severity::Warning,
+            format!("the tree of the stages cannot be read: {error}"),
+        ));
+    }
     let listed = match (&tree, &stages) {
         (Some(tree), _) => {
             let mut rows = Vec::new();

@@ -59,17 +59,34 @@ async fn stages_are_a_tree_where_jenkins_tells_one() {
         {"name": "unit", "state": "failure", "type": "PARALLEL"},
         {"name": "li\x1b[2Jnt", "state": "success", "type": "PARALLEL"},
     ]}]});
-    let stages = vec![vec![stage("Test", "SUCCESS", 3_000)]];
+    let unit = json!({"name": "unit", "status": "FAILED", "durationMillis": 2_000, "error": {"message": "exit code 7"}});
+    let stages = vec![vec![stage("Test", "SUCCESS", 3_000), unit]];
     let (_standin, typed) = with(scripted(Script { stages, tree: Some(tree), ..Script::default() })).await;
     assert_eq!(typed.run(&["pipeline", "run", "shop"]).await.exit, 0);
     let shown = typed.run(&["pipeline", "stages", "shop"]).await.stdout;
     let unit = shown.lines().find(|line| line.contains(" ╠ unit")).unwrap();
-    assert!(unit.contains("failed") && shown.contains(" ╚ li") && !shown.contains('\x1b'), "{shown}");
+    assert!(
+        unit.contains("failed")
+            && unit.contains("exit code 7")
+            && shown.contains(" ╚ li")
+            && !shown.contains('\x1b'),
+        "{shown}"
+    );
     let data = typed.run(&["pipeline", "stages", "shop", "-o", "json"]).await.json()["data"].clone();
     assert_eq!(
         (&data["tree"][0]["children"][0]["parallel"], &data["stages"][0]["name"]),
         (&json!(true), &json!("Test"))
     );
+}
+
+#[tokio::test]
+async fn a_tree_without_stages_hides_no_list() {
+    let stages = vec![vec![stage("Test", "SUCCESS", 3_000)]];
+    let tree = Some(json!({"stages": []}));
+    let (_standin, typed) = with(scripted(Script { stages, tree, ..Script::default() })).await;
+    assert_eq!(typed.run(&["pipeline", "run", "shop"]).await.exit, 0);
+    let shown = typed.run(&["pipeline", "stages", "shop"]).await.stdout;
+    assert!(shown.contains("Test"), "{shown}");
 }
 
 #[tokio::test]
