@@ -305,9 +305,13 @@ impl Ground {
 
     /// Prometheus looks at this address too.
     pub fn scrape(&self, target: &str) {
+        self.scrape_as("rtcd", target);
+    }
+
+    fn scrape_as(&self, name: &str, target: &str) {
         let path = self.path("prometheus.yml");
         let text = fs::read_to_string(&path).unwrap();
-        let job = format!(", {{job_name: rtcd, static_configs: [{{targets: ['{target}']}}]}}]\n");
+        let job = format!(", {{job_name: {name}, static_configs: [{{targets: ['{target}']}}]}}]\n");
         fs::write(&path, text.trim_end().strip_suffix(']').unwrap().to_owned() + &job).unwrap();
         let pid = self.prometheus.id().to_string();
         assert!(Command::new("kill").args(["-HUP", &pid]).status().unwrap().success());
@@ -335,6 +339,42 @@ impl Ground {
         let waits =
             "echo begun >> ../begun; while [ ! -e ../go ]; do sleep 0.1; done; echo once >> ../applied";
         fs::write(self.path("infra/main.tf"), text.replace("echo once >> ../applied", waits)).unwrap();
+    }
+
+    /// One more resource, whose provisioner waits for the file that is given.
+    pub fn hold_apply(&self) -> PathBuf {
+        let text = fs::read_to_string(self.path("infra/main.tf")).unwrap();
+        let name = format!("held{}", text.matches("\nresource ").count());
+        let waits = format!(
+            "echo begun >> ../{name}-begun; while [ -e ../rtc.toml ] && [ ! -e ../{name}-go ]; do sleep 0.1; done"
+        );
+        let held = format!(
+            "resource \"terraform_data\" \"{name}\" {{\n  provisioner \"local-exec\" {{\n    command = \"{waits}\"\n  }}\n}}\n"
+        );
+        fs::write(self.path("infra/main.tf"), text + &held).unwrap();
+        self.path(&format!("{name}-go"))
+    }
+
+    /// Waits until that resource is being made.
+    pub fn wait_for_apply(&self, goes_on: &Path) {
+        let begun = goes_on.display().to_string().replace("-go", "-begun");
+        wait_until(|| Path::new(&begun).exists(), "the provisioner");
+    }
+
+    /// Prometheus looks at itself once more, under another name, and has done so.
+    pub fn look_at_one_more(&self) {
+        let before = fs::read_to_string(self.path("prometheus.yml")).unwrap().matches("job_name").count();
+        let address = self.prometheus_url.trim_start_matches("http://");
+        self.scrape_as(&format!("once-more-{before}"), address);
+        let question = format!("{}/api/v1/query?query=count(up)", self.prometheus_url);
+        let wanted = format!("\"{}\"]", before + 1);
+        wait_until(
+            || {
+                let answer = Command::new("curl").args(["-s", "-m", "2", &question]).output().unwrap();
+                String::from_utf8_lossy(&answer.stdout).contains(&wanted)
+            },
+            "another target of Prometheus",
+        );
     }
 
     /// The same, killed as soon as the journal says that a step is finished.

@@ -5,7 +5,7 @@ use std::path::Path;
 use kubernetes::testing::behaviour::Behaviour;
 use serde_json::Value;
 
-use crate::ground::{Budgets, Cluster, Ground};
+use crate::ground::{Budgets, Came, Cluster, Ground};
 
 #[track_caller]
 fn step<'a>(document: &'a Value, name: &str) -> &'a Value {
@@ -117,10 +117,17 @@ async fn a_version_that_cannot_run_is_taken_back_with_its_evidence_and_the_notic
     assert!(why.contains("DEP021"), "{why}");
 }
 
-/// A gate whose value is bad, and gets worse with time.
-fn grows(ground: &Ground) {
-    let now = kernel::Clock::now(&kernel::SystemClock).as_millis() / 1_000;
-    ground.describe_gate(Budgets::Full, &format!("[ship.gate.time]\nexpr = \"time() - {now}\"\nmax = 0\n"));
+/// A release by a gate whose value is bad before it, and jumps between its budget step and its gate.
+fn ship_while_it_gets_worse(ground: &Ground, words: &[&str]) -> Came {
+    ground.describe_gate(Budgets::Full, "[ship.gate.looked_at]\nexpr = \"count(up)\"\nmax = 0\n");
+    let goes_on = ground.hold_apply();
+    let under_way = ground.begin_ship(words);
+    tokio::task::block_in_place(|| {
+        ground.wait_for_apply(&goes_on);
+        ground.look_at_one_more();
+        std::fs::write(goes_on, "").unwrap();
+        Came::of(&under_way.wait_with_output().unwrap())
+    })
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -131,7 +138,7 @@ async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_
     }
     ground.ship(&[]).ended_with(0);
     let digest = ground.change_program("slow");
-    // What was bad before and is no worse is not held against it; what grows while it is released is.
+    // What was bad before and is no worse is not held against it; what gets worse while it is released is.
     ground.describe(Budgets::Full, "min = 2");
     let as_before = ground.ship(&[]).ended_with(0).document();
     assert!(
@@ -141,8 +148,7 @@ async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_
     let (good, _) = ground.deployed("users").unwrap();
     assert!(good.ends_with(&digest), "{good}");
     let digest = ground.change_program("slower");
-    grows(&ground);
-    let back = ground.ship(&[]).ended_with(24).document();
+    let back = ship_while_it_gets_worse(&ground, &[]).ended_with(24).document();
     assert_eq!(back["data"]["failure"]["code"], "SHP007", "{back}");
     let why = back["data"]["failure"]["message"].as_str().unwrap();
     assert!(why.contains("value ") && why.contains(", before the release "), "{why}");
@@ -151,8 +157,7 @@ async fn a_measure_that_is_breached_afterwards_takes_the_release_back_or_leaves_
     assert!(evidence.contains("gate.json") && evidence.contains("pods.json"), "{evidence}");
     assert!(ground.notices().last().unwrap()["why"].as_str().unwrap().contains("SHP007"));
 
-    grows(&ground);
-    let left = ground.ship(&["--on-failure", "leave"]).ended_with(30).document();
+    let left = ship_while_it_gets_worse(&ground, &["--on-failure", "leave"]).ended_with(30).document();
     assert_eq!(left["status"], "failed");
     assert!(ground.deployed("users").unwrap().0.ends_with(&digest));
 

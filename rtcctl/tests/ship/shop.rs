@@ -15,6 +15,16 @@ impl Drop for Shop<'_> {
     }
 }
 
+/// Orders that come until they are stopped.
+struct Load(std::process::Child);
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_release_beside_a_shop_that_takes_orders_is_judged_by_its_objectives() {
     let ground = Ground::new("shop").await;
@@ -37,8 +47,9 @@ async fn a_release_beside_a_shop_that_takes_orders_is_judged_by_its_objectives()
         .and_then(|mut file| std::io::Write::write_all(&mut file, local.as_bytes()))
         .unwrap();
 
-    let load = ["load", "--scenario", "shop", "--rate", "20", "--duration", "90s", "--settle-timeout", "0s"];
-    let mut load = ground.local(&load).spawn().unwrap();
+    // It is stopped by hand, when the release is over.
+    let load = ["load", "--scenario", "shop", "--rate", "20", "--duration", "1h", "--settle-timeout", "0s"];
+    let mut load = Load(ground.local(&load).spawn().unwrap());
     let known = |document: &Value, name: &str| {
         let all = document["data"].as_array().or_else(|| document["data"]["objectives"].as_array());
         all.into_iter().flatten().any(|one| one["name"] == name && one["budget_left"].is_number())
@@ -53,10 +64,8 @@ async fn a_release_beside_a_shop_that_takes_orders_is_judged_by_its_objectives()
         );
     });
     let released = ground.ship(&[]).ended_with(0).document();
-    let is_under_load = load.try_wait().unwrap().is_none();
-    let _ = load.kill();
-    let _ = load.wait();
-    assert!(is_under_load, "the orders were over before the release was");
+    assert!(load.0.try_wait().unwrap().is_none(), "the orders were over before the release was");
+    drop(load);
 
     let step = |name: &str| {
         released["data"]["steps"]

@@ -1,6 +1,7 @@
 //! A release that somebody stops, and one whose Terraform works on alone.
 
-use std::process::{Child, Command};
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, ChildStderr, Command};
 
 use crate::ground::{Came, Ground, wait_until};
 
@@ -11,6 +12,18 @@ fn signal(child: &Child, name: &str) {
 
 fn end(child: Child) -> Came {
     tokio::task::block_in_place(|| Came::of(&child.wait_with_output().unwrap()))
+}
+
+/// Reads what it says up to a line that has `what`; the rest has to be read too.
+fn hears(child: &mut Child, what: &str) -> BufReader<ChildStderr> {
+    let mut heard = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    tokio::task::block_in_place(|| {
+        while !said.contains(what) {
+            assert!(heard.read_line(&mut said).unwrap() > 0, "{what} was not said: {said}");
+        }
+    });
+    heard
 }
 
 fn begun(ground: &Ground) {
@@ -58,15 +71,10 @@ async fn whoever_does_not_wait_for_the_first_signal_is_told_what_that_costs() {
 
     let mut under_way = ground.begin_ship(&[]);
     begun(&ground);
-    let mut heard = std::io::BufReader::new(under_way.stderr.take().unwrap());
+    signal(&under_way, "INT");
+    let mut heard = hears(&mut under_way, "stopping:");
     signal(&under_way, "INT");
     let mut said = String::new();
-    tokio::task::block_in_place(|| {
-        while !said.contains("stopping:") {
-            assert!(std::io::BufRead::read_line(&mut heard, &mut said).unwrap() > 0, "{said}");
-        }
-    });
-    signal(&under_way, "INT");
     tokio::task::block_in_place(|| std::io::Read::read_to_string(&mut heard, &mut said).unwrap());
     let left = end(under_way);
     assert_eq!(left.exit, 130, "{said}");
@@ -90,9 +98,12 @@ async fn a_terraform_that_works_on_alone_is_named_and_waited_for_by_whoever_want
     let said = refused["findings"].to_string();
     assert!(said.contains("process ") && said.contains("--wait"), "{said}");
 
-    let waiting = ground.begin_ship(&["--resume", "last", "--wait"]);
+    let mut waiting = ground.begin_ship(&["--resume", "last", "--wait"]);
+    let heard = hears(&mut waiting, "waiting for terraform");
     std::fs::write(ground.path("go"), "").unwrap();
+    let rest = std::thread::spawn(move || std::io::Read::read_to_string(&mut { heard }, &mut String::new()));
     let released = end(waiting).ended_with(0).document();
+    rest.join().unwrap().unwrap();
     assert_eq!(released["status"], "ok");
     assert!(released["findings"].to_string().contains("finished by itself"), "{released}");
     assert_eq!(ground.applied(), 1, "what it did alone is not done again");
