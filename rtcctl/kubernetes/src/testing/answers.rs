@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::Response;
 use serde_json::{Value as Json, json};
 
-use super::store::{Refusal, details};
+use super::refusal::{Refusal, details};
 use crate::Resource;
 
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;

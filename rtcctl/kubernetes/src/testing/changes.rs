@@ -10,10 +10,8 @@ use std::time::Duration;
 use serde_json::{Value as Json, json};
 
 use super::fields::{self, Outcome};
-use super::store::{
-    Done, Keep, Refusal, Store, generation, has_generation, has_status, is_owned_by, is_same, modified,
-    patched,
-};
+use super::refusal::{Done, Refusal, modified};
+use super::store::{Keep, Store, generation, has_generation, has_status, is_owned_by, is_same, patched};
 use super::{defaults, schemas, valid};
 use crate::kinds::{Resource, Scope};
 

@@ -11,13 +11,12 @@ use hyper::body::Body as HttpBody;
 use serde_json::{Value as Json, json};
 
 use super::answers::{self, Answer, deleted, document, refused, success, typed};
-use super::store::{Done, Keep, Refusal};
+use super::refusal::{Done, Refusal};
+use super::routes::{NO_PATH, Place, place, unescaped};
+use super::store::Keep;
 use super::watches::{self, Wanted};
 use super::{Api, Asked, What, selectors};
 use crate::kinds::{Resource, Scope};
-
-/// A path that leads nowhere is answered by the router, before anything of Kubernetes.
-const NO_PATH: &str = "404 page not found\n";
 
 /// Answers a request, or breaks the connection.
 pub async fn answer<B>(api: Api, request: Request<B>) -> Result<Answer, std::io::Error>
@@ -99,39 +98,6 @@ struct Asking<'a> {
     place: Place,
     query: HashMap<String, String>,
     content_type: &'a str,
-}
-
-enum Place {
-    Version,
-    Health,
-    Versions,
-    Groups,
-    Group(String, String),
-    Objects { resource: Resource, namespace: String, name: String, subresource: String },
-    Proxy { namespace: String, service: String, path: String },
-}
-
-fn unescaped(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        let hex = after.get(..2).and_then(|hex| u8::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok());
-        match (first, hex) {
-            (b'%', Some(byte)) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            (b'+', _) => {
-                bytes.push(b' ');
-                rest = after;
-            }
-            _ => {
-                bytes.push(*first);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 impl<'a> Asking<'a> {
@@ -296,7 +262,7 @@ impl<'a> Asking<'a> {
                 let object = parsed()?;
                 let wanted = object["metadata"]["resourceVersion"].as_str();
                 if wanted.is_some_and(|wanted| live["metadata"]["resourceVersion"] != wanted) {
-                    return Err(super::store::modified(resource, name));
+                    return Err(super::refusal::modified(resource, name));
                 }
                 let done = store.update(resource, &live, object, self.manager(), subresource, self.keep())?;
                 Ok(document(200, &done))
@@ -517,57 +483,4 @@ fn evict(
         return Err(Refusal { details, ..Refusal::new(429, "TooManyRequests", message) });
     }
     store.delete(resource, namespace, name, &eviction["deleteOptions"], keep).map(drop)
-}
-
-fn place(api: &Api, path: &str, whole: &str) -> Done<Place> {
-    let nothing = || Refusal::new(404, "", NO_PATH);
-    let unknown = || Refusal::new(404, "NotFound", "the server could not find the requested resource");
-    match path {
-        "/version" => return Ok(Place::Version),
-        "/api" => return Ok(Place::Versions),
-        "/apis" => return Ok(Place::Groups),
-        "/readyz" | "/livez" | "/healthz" => return Ok(Place::Health),
-        _ => {}
-    }
-    let segments: Vec<String> = path.trim_matches('/').split('/').map(unescaped).collect();
-    let words: Vec<&str> = segments.iter().map(String::as_str).collect();
-    let (group, version, rest) = match words.as_slice() {
-        ["api", version, rest @ ..] => ("", *version, rest),
-        ["apis", group, version, rest @ ..] => (*group, *version, rest),
-        _ => return Err(nothing()),
-    };
-    if let ["namespaces", namespace, "services", service, "proxy", ..] = rest {
-        let path = whole.split_once("/proxy").map_or("", |(_, path)| path);
-        return Ok(Place::Proxy {
-            namespace: (*namespace).to_owned(),
-            service: (*service).to_owned(),
-            path: path.to_owned(),
-        });
-    }
-    let (namespace, rest) = match rest {
-        [] => return Ok(Place::Group(group.to_owned(), version.to_owned())),
-        ["namespaces", namespace, plural, rest @ ..] if !matches!(*plural, "status" | "finalize") => {
-            (*namespace, [&[*plural], rest].concat())
-        }
-        rest => ("", rest.to_vec()),
-    };
-    let resource = api.store().resource(group, rest[0]).filter(|one| one.gvk.version == version);
-    let word = |at: usize| rest.get(at).copied().unwrap_or_default().to_owned();
-    Ok(Place::Objects {
-        resource: match resource {
-            Some(resource) => resource,
-            None if api
-                .store()
-                .resources
-                .iter()
-                .any(|one| one.gvk.group == group && one.gvk.version == version) =>
-            {
-                return Err(unknown());
-            }
-            None => return Err(nothing()),
-        },
-        namespace: namespace.to_owned(),
-        name: word(1),
-        subresource: word(2),
-    })
 }

@@ -14,7 +14,10 @@ mod controllers;
 mod defaults;
 pub mod fields;
 mod http;
+mod managers;
 mod pods;
+mod refusal;
+mod routes;
 mod schemas;
 mod selectors;
 mod sets;
@@ -40,7 +43,7 @@ use tokio::task::JoinHandle;
 use crate::Cluster;
 use crate::access::Opened;
 use behaviour::{Behaviour, Rule};
-pub use store::Refusal;
+pub use refusal::Refusal;
 use store::{Denial, Keep, Store};
 
 /// A server. Clones are the same one.

@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
 
-use super::store::{Done, Refusal};
+use super::refusal::{Done, Refusal};
 use crate::kinds::Resource;
 
 /// Refuses what is applied where it has a field that its kind does not have.

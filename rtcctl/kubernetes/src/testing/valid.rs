@@ -4,7 +4,7 @@
 
 use serde_json::{Value as Json, json};
 
-use super::store::{Done, Refusal, details};
+use super::refusal::{Done, Refusal, details};
 use crate::kinds::Resource;
 
 /// Refuses a workload that could have no pods, with every field at fault.
