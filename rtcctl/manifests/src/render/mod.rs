@@ -39,6 +39,8 @@ pub const DRAIN: &str = "rtc.io/drain-seconds";
 pub const SETTINGS: &str = "rtc.io/settings";
 /// `stable` or `canary`.
 pub const TRACK: &str = "rtc.io/track";
+/// Marks the second Service of a target: others lead to the same pods.
+pub const HEADLESS: &str = "rtc.io/headless";
 
 /// What has to be there before what. All of one wave may be applied together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

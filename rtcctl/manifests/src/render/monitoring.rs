@@ -39,7 +39,7 @@ fn monitor(release: &Release, monitoring: &Monitoring) -> Object {
             "matchLabels": { "app.kubernetes.io/part-of": "rtc", ENVIRONMENT: release.description.environment },
             "matchExpressions": [
                 { "key": "app.kubernetes.io/name", "operator": "In", "values": names },
-                { "key": super::workload::HEADLESS, "operator": "DoesNotExist" },
+                { "key": super::HEADLESS, "operator": "DoesNotExist" },
             ],
         },
         "endpoints": [{

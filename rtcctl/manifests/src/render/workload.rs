@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::draft::{Draft, selector};
 use super::pod::{Track, serving, tracked};
-use super::{ADMIN, API, Object, TRACK, Wave};
+use super::{ADMIN, API, HEADLESS, Object, TRACK, Wave};
 use crate::Release;
 use crate::description::{Discovery, Image, Target};
 
@@ -51,9 +51,6 @@ fn deployment(
     let draft = Draft::new(release, Wave::Workloads, "apps/v1", "Deployment", &full, name);
     draft.label(TRACK, track.name()).spec(spec).done()
 }
-
-/// Marks the second Service of a target.
-pub(super) const HEADLESS: &str = "rtc.io/headless";
 
 /// Name of the Service that stands for all pods' addresses.
 fn headless_of(name: &str) -> String {
