@@ -10,7 +10,7 @@
 //! - leading traffic to the other colour changes one object for each way in.
 
 use kubernetes::{Gvk, Result};
-use manifests::render::{SETTINGS, TRACK};
+use manifests::render::{HEADLESS, SETTINGS, TRACK};
 use rollout::objects::Kind;
 use serde_json::{Map, Value as Json, json};
 
@@ -20,8 +20,6 @@ use crate::port::Port;
 /// The track of what runs.
 const STABLE: &str = "stable";
 const GREEN: &str = "green";
-/// Says to whoever scrapes by Services that others lead to the same pods.
-const FOUND_OTHERWISE: &str = "rtc.io/headless";
 /// Kinds by which traffic comes in past every route of a mesh.
 const ENTRIES: [&str; 3] = ["TargetGroupBinding", "Ingress", "HTTPRoute"];
 
@@ -170,7 +168,7 @@ pub fn green(manifest: &Manifest, targets: &[String], on: Colour) -> Manifest {
             body["metadata"]["labels"][TRACK] = GREEN.into();
             body["spec"]["selector"][TRACK] = GREEN.into();
             if on == Colour::Green || lead(manifest, target) == Lead::Mesh {
-                body["metadata"]["labels"][FOUND_OTHERWISE] = "true".into();
+                body["metadata"]["labels"][HEADLESS] = "true".into();
             }
             items.push(Item { wave: Wave::Workloads, body });
         }
