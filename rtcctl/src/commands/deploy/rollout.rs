@@ -294,6 +294,9 @@ async fn blue_green(
         let why = "none of its targets runs with a track now and will then".to_owned();
         return Err(driving::of_run(run::Error::Beside(why)));
     }
+    if let Some(why) = colours::unlike(&current.manifest, manifest, &both) {
+        return Err(driving::of_run(run::Error::Beside(why)));
+    }
     let green = colours::green(manifest, &both, Colour::Stable);
     let green = colours::whole(port, green).await.map_err(access::failed)?;
     let lacks = room::lacking(port, &description.namespace, &green).await.map_err(access::failed)?;
