@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Map, Value as Json, json};
 
-pub use super::managers::{Managed, managers, set_managers};
+pub use super::owners::{Managed, managers, set_managers};
 
 /// One step from an object to a field.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

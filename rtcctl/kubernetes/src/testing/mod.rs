@@ -14,7 +14,7 @@ mod controllers;
 mod defaults;
 pub mod fields;
 mod http;
-mod managers;
+mod owners;
 mod pods;
 mod refusal;
 mod routes;
