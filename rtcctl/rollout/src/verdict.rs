@@ -230,7 +230,10 @@ pub fn judge(applied: &Applied, rules: &Rules, world: &World, now: Timestamp) ->
     let Some(open) = open else { return Verdict::Done { progress } };
     progress.open = open;
 
-    let mut causes: Vec<Cause> = stand.ending.into_iter().collect();
+    // Whoever stood and only grows has no deadline, whoever set it.
+    let has_stood = applied.stood.is_some_and(|stood| progress.available >= stood);
+    let is_late = |cause: &Cause| has_stood && cause.code == Code::DeadlineExceeded;
+    let mut causes: Vec<Cause> = stand.ending.into_iter().filter(|cause| !is_late(cause)).collect();
     causes.extend(stand.owners.iter().filter_map(|owner| failure::of_owner(world, owner)));
     for pod in &stand.pods {
         causes.extend(failure::of_pod(world, pod, &rules.allowance, now));
