@@ -15,4 +15,5 @@ mod killed_beside;
 mod recognised;
 mod returning;
 mod rolling;
+mod standing;
 mod switching;

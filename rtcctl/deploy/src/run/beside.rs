@@ -8,6 +8,7 @@
 //! leads to the way back that every rollout has.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use kernel::Timestamp;
 use kubernetes::Gvk;
@@ -22,18 +23,22 @@ use rollout::canary::{
 use rollout::lifecycle::{Failure, Step};
 use rollout::verdict::{Applied, Verdict};
 
+use super::colours::{self, Colour};
 use super::drive::{Came, News, Session};
 use super::plan::{Action, Removal, Strategy};
 use super::steps::pods_of;
 use super::watch::Until;
 use super::{Error, Result};
 use crate::apply;
-use crate::gate::{Standing, View};
+use crate::gate::{Gate, Standing, View};
 use crate::manifest::{Id, Item, Manifest, Wave};
 use crate::revision::Revision;
 
 /// The tracks of what stands beside.
 const BESIDE: &str = "(canary,green)";
+
+/// What nobody measures is looked at this often.
+const TICK: Duration = Duration::from_secs(1);
 
 /// Where the first applied list of a step is kept.
 pub(super) fn during(step: usize) -> String {
@@ -99,20 +104,34 @@ impl Session<'_, '_> {
         Ok(manifest)
     }
 
-    fn canary_scene(&self, previous: &Revision, weight: u8) -> Result<Scene> {
-        let whole = self.canary_manifest(previous, weight)?;
-        let is_other = |item: &Item| {
-            item.wave != Wave::Migration
-                && previous.manifest.find(&item.id()).is_none_or(|known| known.body != item.body)
+    async fn canary_scene(&self, previous: &Revision, weight: u8) -> Result<Scene> {
+        let mut whole = self.canary_manifest(previous, weight)?;
+        let is_by_mesh = matches!(self.book.plan().strategy, Strategy::Canary { by: By::Mesh, .. });
+        for item in whole.items.iter_mut().filter(|item| is_by_mesh && item.body["kind"] == "Deployment") {
+            let id = item.id();
+            let Some(target) = id.name.strip_suffix("-canary") else { continue };
+            // Its share of the calls is that of all who answer now, whatever the manifest says of their number.
+            if let Some(live) = colours::replicas(self.driver.port, &id.namespace, target).await? {
+                let live = u32::try_from(live).unwrap_or(u32::MAX);
+                item.body["spec"]["replicas"] = pods_beside(live, weight).into();
+            }
+        }
+        // What another version of this program renders otherwise is not the canary's.
+        let targets = self.book.plan().strategy.targets();
+        let is_led = |item: &Item| {
+            is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
         };
-        let (leads, stands) = whole.items.into_iter().filter(is_other).partition(is_route);
+        let is_beside = |item: &Item| {
+            item.wave != Wave::Migration && (is_led(item) || !previous.manifest.has(&item.id()))
+        };
+        let (leads, stands) = whole.items.into_iter().filter(is_beside).partition(is_route);
         Ok(Scene { before: Vec::new(), stands, leads })
     }
 
     async fn scene(&mut self, previous: &Revision, weight: u8) -> Result<Scene> {
         match self.book.plan().strategy {
             Strategy::BlueGreen { .. } => self.switch_scene(previous, weight).await,
-            Strategy::Canary { .. } | Strategy::Rolling => self.canary_scene(previous, weight),
+            Strategy::Canary { .. } | Strategy::Rolling => self.canary_scene(previous, weight).await,
         }
     }
 
@@ -208,6 +227,7 @@ impl Session<'_, '_> {
             }
             if !self.level_green(&mut applied).await? {
                 self.watch = Some(watch);
+                self.book.set_applied(during, seen.stood(applied))?;
                 return Ok(None);
             }
             self.book.set_applied(during, applied.clone())?;
@@ -228,23 +248,39 @@ impl Session<'_, '_> {
         let judged = |verdict| Ok(Trigger::Judged { step, verdict });
         let is_switch = self.steps_beside().is_some_and(|(by, _)| by == By::Switch);
         let weight = self.steps_beside().and_then(|(_, steps)| steps.get(step).map(|step| step.weight));
+        // What is not whole by then is for somebody to decide.
+        let patience = until.max(self.driver.clock.now()).plus(self.book.plan().rules.no_activity);
         loop {
             let now = self.driver.clock.now();
-            let pause = gate.as_ref().map_or(until, |gate| now.plus(gate.interval()));
+            let pace = gate.as_ref().map_or(TICK, Gate::interval);
             // Once the time is over, only the gate's own pace is left.
-            let next = if now < until { pause.min(until) } else { pause };
-            let seen = self.watch_until(&mut watch, &applied, Until::DoneAt(next)).await?;
+            let next = match (&gate, now < until) {
+                (Some(_), true) => now.plus(pace).min(until),
+                (None, true) => until,
+                (_, false) => now.plus(pace),
+            };
+            // Also what is not whole is measured: it is sent calls.
+            let seen = self.watch_until(&mut watch, &applied, Until::At(next)).await?;
             if let Verdict::Failed { cause, .. } = seen.verdict {
                 self.book.add_cause(cause)?;
                 return Ok(Trigger::PodsFailed);
             }
+            let now = self.driver.clock.now();
+            let is_whole = seen.verdict.is_done();
+            let open = (!is_whole && now >= patience).then(|| seen.verdict.progress().open.clone());
             let (Some(gate), Some(standing), Some(gauge)) = (&gate, &mut standing, self.driver.gauge) else {
+                if let Some(open) = open {
+                    self.book.set_said(open)?;
+                    return judged(Analysis::Inconclusive);
+                }
+                if !is_whole || now < until {
+                    continue;
+                }
                 // The pods alone say that a whole is good; of a share of the calls nobody can.
                 return judged(if is_switch { Analysis::Pass } else { Analysis::Inconclusive });
             };
-            let now = self.driver.clock.now();
             standing.measure(gate, gauge, &View { since, now, pods: pods.clone() }).await;
-            let (verdict, says) = standing.verdict(gate);
+            let (verdict, mut says) = standing.verdict(gate);
             let is_time = now >= until;
             let verdict = match verdict {
                 // Nobody asks it yet: that there is nothing to be seen of it says nothing.
@@ -263,8 +299,19 @@ impl Session<'_, '_> {
                     *standing = Standing::new(gate);
                     continue;
                 }
+                Analysis::Pass if !is_whole && open.is_none() => {
+                    *standing = Standing::new(gate);
+                    continue;
+                }
                 Analysis::Inconclusive | Analysis::Pass => {}
             }
+            let verdict = match (verdict, open) {
+                (Analysis::Pass, Some(open)) => {
+                    says = format!("{says}; {open}");
+                    Analysis::Inconclusive
+                }
+                (verdict, _) => verdict,
+            };
             (self.driver.tell)(&News::Gate { says: &says });
             self.book.set_said(says)?;
             self.watch = Some(watch);
@@ -281,11 +328,26 @@ impl Session<'_, '_> {
                 let is_theirs = |item: &&Item| {
                     is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
                 };
-                previous.manifest.items.iter().filter(is_theirs).cloned().collect()
+                let mut items = self.finding_stable(&previous.manifest);
+                items.extend(previous.manifest.items.iter().filter(is_theirs).cloned());
+                items
             }
         };
         // Where that is refused, the way back says so.
         self.apply_items(&items, Step::RollBack, &mut Vec::new()).await.map(drop)
+    }
+
+    /// The Services of a canary's targets behind which no route decides, finding what is stable alone.
+    pub(super) fn finding_stable(&self, previous: &Manifest) -> Vec<Item> {
+        let Strategy::Canary { targets, .. } = &self.book.plan().strategy else { return Vec::new() };
+        let tracked = colours::targets(previous, previous, targets);
+        let is_changed = |item: &Item| {
+            item.body["kind"] == "Service"
+                && previous.find(&item.id()).is_some_and(|plain| plain.body != item.body)
+        };
+        let mut items = colours::leading(previous, &tracked, Colour::Stable);
+        items.retain(is_changed);
+        items
     }
 
     /// What stands beside and is of no use any more goes, also that of a run that nobody has ended. How much went.

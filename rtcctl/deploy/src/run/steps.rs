@@ -28,6 +28,8 @@ use crate::revision::{Head, Heard, History, Others, Revision, Status, under_way}
 pub const RESTARTED: &str = "rtc.io/restarted-at";
 /// Who owns that annotation: an apply of the release leaves it.
 pub const RESTART_MANAGER: &str = "rtcctl-restart";
+/// The track of a canary's pods.
+const CANARY: &str = "canary";
 /// How long a job that failed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -323,8 +325,9 @@ impl<'a> Session<'a, '_> {
         self.watch = Some(watch);
         match whole.verdict {
             Verdict::Failed { cause, .. } => self.fail(Step::Watch, cause),
-            verdict => {
+            ref verdict => {
                 let pods = verdict.progress().available as usize;
+                self.book.set_applied("apply", whole.stood(applied))?;
                 Ok(Came::with(Trigger::Watched, counted(Step::Watch, "pods", pods)))
             }
         }
@@ -342,7 +345,7 @@ impl<'a> Session<'a, '_> {
         let until = self.book.began(Step::Bake).unwrap_or(now).plus(bake);
         (self.driver.tell)(&News::Baking { left_s: until.since(now).as_secs() });
         let (applied, mut watch) = self.followed();
-        let whole = self.watch_until(&mut watch, &applied, Until::DoneAt(until)).await?;
+        let whole = self.watch_until(&mut watch, &applied, Until::HoldsAt(until)).await?;
         self.watch = Some(watch);
         match whole.verdict {
             Verdict::Failed { cause, .. } => self.fail(Step::Bake, cause),
@@ -401,7 +404,19 @@ impl<'a> Session<'a, '_> {
         if self.may_be_led_back().await? {
             self.call_back(&previous).await?;
         }
-        let manifest = self.while_going_back(&previous.manifest).await?;
+        let mut manifest = self.while_going_back(&previous.manifest).await?;
+        // What finds pods of a canary as well finds none of them until they are gone.
+        let apart = self.finding_stable(&previous.manifest);
+        for item in &mut manifest.items {
+            if let Some(own) = apart.iter().find(|own| own.id() == item.id()) {
+                *item = own.clone();
+            }
+        }
+        // What is sent everything lives by the new policies until it is sent nothing.
+        let is_switched = self.is_switched();
+        let (policies, items): (Vec<Item>, Vec<Item>) =
+            manifest.items.into_iter().partition(|item| is_switched && is_policy(item));
+        let manifest = Manifest { items };
         let mut applied = Vec::new();
         for wave in [Wave::Ground, Wave::Surroundings, Wave::Workloads, Wave::Entry] {
             let refused = self.apply_wave(&manifest, wave, Step::RollBack, &mut applied).await?;
@@ -411,13 +426,20 @@ impl<'a> Session<'a, '_> {
         }
         // What is sent everything goes when it is sent nothing any more.
         let beside = self.beside_ids(Some(&previous))?;
-        if !self.is_switched() {
-            self.clear_beside().await?;
-        }
         let added: BTreeSet<Id> = recorded.added.into_iter().collect();
-        let is_extra = |id: &&Id| apply::may_go(id) && !previous.manifest.has(id) && !beside.contains(id);
-        for id in added.iter().filter(is_extra) {
-            self.delete(&id.clone().into()).await?;
+        let is_extra = |id: &Id| apply::may_go(id) && !previous.manifest.has(id) && !beside.contains(id);
+        let extra: Vec<Id> = added.into_iter().filter(is_extra).collect();
+        if !is_switched {
+            self.clear_beside().await?;
+            if !apart.is_empty() {
+                self.until_leaves(CANARY).await?;
+                let plain = previous.manifest.items.iter();
+                let plain = plain.filter(|item| apart.iter().any(|own| own.id() == item.id()));
+                if self.apply_items(plain, Step::RollBack, &mut Vec::new()).await?.is_some() {
+                    return Ok(Came::of(Trigger::RestoreFailed));
+                }
+            }
+            self.delete_all(&extra).await?;
         }
         self.level_stable(&manifest, &mut applied).await?;
         self.book.set_applied("roll-back", applied.clone())?;
@@ -430,7 +452,20 @@ impl<'a> Session<'a, '_> {
         if self.lead_home(&previous.manifest, Step::RollBack).await?.is_some() {
             return Ok(Came::of(Trigger::RestoreFailed));
         }
+        if is_switched {
+            if self.apply_items(&policies, Step::RollBack, &mut Vec::new()).await?.is_some() {
+                return Ok(Came::of(Trigger::RestoreFailed));
+            }
+            self.delete_all(&extra).await?;
+        }
         Ok(Came::with(Trigger::Restored, json!({ "revision": previous.head.number })))
+    }
+
+    async fn delete_all(&self, ids: &[Id]) -> Result<()> {
+        for id in ids {
+            self.delete(&id.clone().into()).await?;
+        }
+        Ok(())
     }
 
     /// Deletes the object that is meant, if what bears its name now is that one and has our labels. Whether it went.
@@ -448,6 +483,12 @@ impl<'a> Session<'a, '_> {
         (self.driver.tell)(&News::Deleted(id));
         Ok(true)
     }
+}
+
+/// Whether it says who may talk to whom.
+fn is_policy(item: &Item) -> bool {
+    let kind = item.body["kind"].as_str().unwrap_or_default();
+    ["NetworkPolicy", "PeerAuthentication", "AuthorizationPolicy"].contains(&kind)
 }
 
 /// A regular expression of the names of pods of Deployments.

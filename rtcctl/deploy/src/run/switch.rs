@@ -276,23 +276,32 @@ impl Session<'_, '_> {
         let plain = plain.iter().filter(|item| item.wave == Wave::Workloads);
         self.apply_items(plain, step, &mut Vec::new()).await
     }
+
     /// Waits until no pod of green is found by who asks for no track.
     pub(super) async fn until_green_leaves(&self) -> Result<()> {
+        self.until_leaves(Colour::Green.track()).await
+    }
+
+    /// The same of a track. Where they stay, nobody is led to them: whoever takes the run up looks again.
+    pub(super) async fn until_leaves(&self, track: &str) -> Result<()> {
         let (port, plan) = (self.driver.port, self.book.plan());
-        let labels = format!("{ENVIRONMENT}={},{TRACK}={}", plan.environment, Colour::Green.track());
+        let labels = format!("{ENVIRONMENT}={},{TRACK}={track}", plan.environment);
         let end = self.driver.clock.now().plus(GONE_WITHIN);
-        while self.driver.clock.now() < end {
+        loop {
             let pods = match port.list(&Gvk::from(Kind::Pod), &plan.namespace, &labels).await {
                 Ok(pods) => pods,
                 // Who may not look does not wait.
                 Err(kubernetes::Error::Forbidden { .. }) => return Ok(()),
                 Err(error) => return Err(error.into()),
             };
-            if pods.iter().all(|pod| !pod["metadata"]["deletionTimestamp"].is_null()) {
+            let left = pods.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()).count();
+            if left == 0 {
                 return Ok(());
+            }
+            if self.driver.clock.now() >= end {
+                return Err(Error::Lingering(left));
             }
             tokio::time::sleep(TICK).await;
         }
-        Ok(())
     }
 }

@@ -23,8 +23,10 @@ const LAST_LINES: u32 = 12;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
     Done,
-    /// Done, and this time has come.
-    DoneAt(Timestamp),
+    /// This time has come, and it is done but for growth that finds no room.
+    HoldsAt(Timestamp),
+    /// This time has come, however it stands.
+    At(Timestamp),
 }
 
 /// Some workloads and all that is known of them.
@@ -70,7 +72,8 @@ impl<'a> Watch<'a> {
             let is_over = match until {
                 _ if whole.verdict.is_failed() => true,
                 Until::Done => whole.verdict.is_done(),
-                Until::DoneAt(at) => whole.verdict.is_done() && self.clock.now() >= at,
+                Until::HoldsAt(at) => self.clock.now() >= at && whole.holds(applied),
+                Until::At(at) => self.clock.now() >= at,
             };
             if is_over {
                 return Ok(whole);

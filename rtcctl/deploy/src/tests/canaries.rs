@@ -10,6 +10,7 @@ use rollout::lifecycle::{Failure, State};
 use serde_json::Value as Json;
 
 use super::ground::{Ground, Moment, Mortal, Rolled, Told, plan};
+use super::killed_beside::{meshed, weighted};
 use crate::gate::Gate;
 use crate::manifest::Manifest;
 use crate::run::{Book, End, Migration, Plan, Strategy, Word, pods_beside};
@@ -211,4 +212,66 @@ async fn each_target_has_a_canary_of_its_own_size() {
     let replicas =
         |name: &str| ground.api.object("Deployment", "rtc", name).unwrap()["spec"]["replicas"].clone();
     assert_eq!((replicas("gateway-canary"), replicas("shop-canary")), (4.into(), 1.into()));
+}
+
+/// Which track the Service of a target asks for.
+fn track(ground: &Ground, service: &str) -> Json {
+    ground.api.object("Service", "rtc", service).unwrap()["spec"]["selector"]["rtc.io/track"].clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_by_replicas_is_asked_nothing_any_more_before_it_goes() {
+    let ground = stable().await;
+    let from = ground.api.asked().len();
+    let rolled = go(&ground, beside(Approval::Analysis), &[Good, Good, Bad]).await;
+    assert_eq!(rolled.exit(), 24, "{:?}", rolled.book.causes());
+    let asked = ground.api.asked();
+    let back = asked.iter().skip(from).position(|one| {
+        let body: Json = serde_json::from_str(&one.body).unwrap_or_default();
+        one.method == "PATCH"
+            && one.path.contains("/services/gateway?")
+            && body["spec"]["selector"]["rtc.io/track"] == "stable"
+    });
+    let gone = asked
+        .iter()
+        .skip(from)
+        .position(|one| one.method == "DELETE" && one.path.contains("/deployments/gateway-canary"));
+    assert!(back.is_some() && back < gone, "{back:?} {gone:?}");
+    assert_eq!(track(&ground, "gateway"), Json::Null, "everything is as it was");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_rendered_otherwise_now_is_not_touched_by_a_canary() {
+    let ground = Ground::new();
+    // An earlier version of this program rendered something else.
+    let mut first = whole(None);
+    if let crate::run::Action::Apply { manifest } = &mut first.action {
+        let gateway = manifest
+            .items
+            .iter_mut()
+            .find(|item| item.body["kind"] == "Deployment" && item.body["metadata"]["name"] == "gateway");
+        gateway.unwrap().body["spec"]["template"]["metadata"]["annotations"]["before"] = "yes".into();
+    }
+    assert_eq!(ground.roll(first).await.exit(), 0);
+    let rolled = go(&ground, beside(Approval::Operator), &[Good]).await;
+    assert_eq!(rolled.end, End::Paused { step: 0, why: Pause::Approval });
+    let gateway = ground.api.object("Deployment", "rtc", "gateway").unwrap();
+    assert_eq!(gateway["metadata"]["generation"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_of_a_mesh_has_its_share_of_the_pods_that_live() {
+    let ground = Ground::new();
+    let _looking = meshed(&ground).await;
+    ground.api.autoscale("rtc", "shop", 8);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut plan = weighted();
+    if let Strategy::Canary { steps, .. } = &mut plan.strategy {
+        steps.remove(0);
+        steps[0].approval = Approval::Operator;
+    }
+    let rolled = go(&ground, plan, &[Good]).await;
+    assert_eq!(rolled.end, End::Paused { step: 0, why: Pause::Approval });
+    let canary = ground.api.object("Deployment", "rtc", "shop-canary").unwrap();
+    assert_eq!(canary["spec"]["replicas"], 8);
 }
