@@ -99,7 +99,18 @@ pub fn masked(address: &str) -> String {
         Some((_, host)) if !address.contains("://") => {
             masking::masked_address(&format!("{}@{host}", masking::MASK))
         }
-        _ => masking::masked_address(address),
+        _ => nameless(&masking::masked_address(address)),
+    }
+}
+
+/// Who signs in is nobody's business either.
+fn nameless(masked: &str) -> String {
+    let login = format!(":{}@", masking::MASK);
+    match masked.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.split_once(&login)?))) {
+        Some((scheme, (name, host))) if !name.contains(['/', '?', '#']) => {
+            format!("{scheme}://{}@{host}", masking::MASK)
+        }
+        _ => masked.to_owned(),
     }
 }
 
@@ -119,6 +130,7 @@ mod tests {
             ("http://prom:9090/a?b#c", "http://prom:9090/a?b#c"),
             ("https://prom/?token=hunter2&x=1", "https://prom/?token=***&x=1"),
             ("https://prom/xoxb-hunter2-hunter2", "https://prom/***"),
+            ("ftp://ops:hunter2@prom", "ftp://***@prom"),
             ("prom", "prom"),
         ];
         for (address, shown) in table {

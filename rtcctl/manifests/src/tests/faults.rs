@@ -122,10 +122,7 @@ fn targets_run_each_service_once_and_call_who_is_there() {
         |d| copied(d, "payments", "a-canary"),
         "targets.a-canary: the house has something else of that name",
     );
-    only(
-        |d| copied(d, "payments", "a-green"),
-        "targets.a-green: the house has something else of that name",
-    );
+    only(|d| copied(d, "payments", "a-green"), "targets.a-green: the house has something else of that name");
     only(
         |d| target(d, "orders").needs.upstreams.push("orders".to_owned()),
         "targets.orders.needs.upstreams: orders runs in the target itself",

@@ -13,8 +13,8 @@ use crate::codes;
 use crate::context::Context;
 use crate::error::{Error, Result};
 use crate::load::{
-    Books, Figures, Job, Limits, Mix, Outcome, Pace, Patience, Place, Proportions, Requests, Route, Schedule, Stop,
-    Thresholds, Verdict, goods, judge, percent, start,
+    Books, Figures, Job, Limits, Mix, Outcome, Pace, Patience, Place, Proportions, Requests, Route, Schedule,
+    Stop, Thresholds, Verdict, goods, judge, percent, start,
 };
 use crate::output::{Finding, Report, Severity};
 
