@@ -49,7 +49,7 @@ codes! { DEPLOY;
         "one option asks for what another one excludes",
         "see the message";
     DEP017 (CONFLICT) "that run cannot go on",
-        "it has ended, another process works on it or on the release, a newer revision came, or it is of another cluster",
+        "it has ended, another process works on it, a newer revision came, or it is of another cluster",
         "rtcctl runs list and rtcctl deploy history show what there is; begin a new one";
     DEP018 (CONFIGURATION) "a second version has nothing to stand beside",
         "nothing was rolled out yet, what runs was not kept with its description, or no target runs before and after",
@@ -81,6 +81,9 @@ codes! { DEPLOY;
     DEP027 (REFUSED) "there is no room for the release twice",
         "blue-green brings everything up beside what runs, and a quota of the namespace does not hold that",
         "raise the ResourceQuota, name fewer --targets, or roll pod by pod: --strategy rolling; nothing was changed";
+    DEP028 (CONFLICT) "another run of the release is under way",
+        "somebody rolls out, or a run of theirs waits for a word, however long that takes",
+        "wait for it, say how it goes on, or end it: rtcctl deploy rollout --resume RUN; then go on";
     DEP030 (BREACHED) "requests were lost during the rollout",
         "the load that was driven through the entry point did not see every request answered",
         "look at the drain: preStop, the notice, the grace period; rtcctl deploy lint";

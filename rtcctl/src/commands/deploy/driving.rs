@@ -292,10 +292,13 @@ pub fn of_run(error: run::Error) -> Error {
         }
         run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
         run::Error::UnderWay(other) => {
-            let run = other.run.clone();
-            Error::new(&codes::DEP017, run::Error::UnderWay(other).to_string())
-                .with_hint(format!("wait for it, or end it: rtcctl deploy rollout --resume {run} --abort"))
-                .with_hint("--take-over where it is known to be dead")
+            let (run, at) = (other.run.clone(), other.at);
+            let goes_on = format!("rtcctl deploy rollout --resume {run}");
+            Error::new(&codes::DEP028, run::Error::UnderWay(other).to_string())
+                .with_cause(format!("it was begun at {at}; one that waits for a word waits until it is said"))
+                .with_hint(format!("wait for it, or end it: {goes_on} --abort"))
+                .with_hint("where it waits for a word, the same with --approve or --promote")
+                .with_hint("rtcctl deploy rollout --take-over where it is known to be dead")
         }
         run::Error::Overtaken { .. } | run::Error::Elsewhere { .. } => {
             Error::new(&codes::DEP017, error.to_string()).with_hint(codes::DEP017.action)

@@ -112,8 +112,8 @@ impl<'a> Driver<'a> {
                     Severity::Warning,
                     format!("stopped in {}; the run is open", why.step.name()),
                 );
-                let is_somebody_at_work = GOES.iter().any(|code| code.id == why.code);
-                let wait = if is_somebody_at_work { " --wait" } else { "" };
+                let is_waited_for = WAITED_FOR.iter().any(|code| code.id == why.code);
+                let wait = if is_waited_for { " --wait" } else { "" };
                 self.findings.push(finding.with_hint(format!("{}{wait}", self.resume())));
             }
             _ => {
@@ -230,8 +230,10 @@ impl<'a> Driver<'a> {
     }
 }
 
-/// A lock goes, and Terraform that works alone ends; another conflict stays.
-const GOES: [&Code; 2] = [&codes::INF007, &codes::INF014];
+/// What `--wait` waits for.
+const WAITED_FOR: [&Code; 2] = [&codes::INF007, &codes::INF014];
+/// A lock goes, Terraform that works alone ends, and so does somebody else's rollout; another conflict stays.
+const GOES: [&Code; 3] = [&codes::INF007, &codes::INF014, &codes::DEP028];
 
 /// An error as the release keeps it.
 pub fn failure(step: Step, error: &Error) -> Box<Failure> {

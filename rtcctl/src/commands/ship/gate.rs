@@ -2,8 +2,8 @@
 //!
 //! Invariants: the new version has run for the baking time before it is measured, also where another process began to wait;
 //! what stood badly before the release and is no worse is not its fault; an objective is judged by what burned since the
-//! rollout, where that is known; what had a value before and has none after is no pass; one measure that is breached outranks any that cannot
-//! be said.
+//! rollout, where that is known; what had a value before and has none after is no pass, and where nothing is heard any more
+//! nobody knows; one measure that is breached outranks any that cannot be said.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -41,9 +41,19 @@ struct Seen {
     stood: Stood,
     /// How far back it looks, in what is compared.
     reach: Duration,
-    /// Nothing has happened since the rollout, which is no failure.
-    is_silent: bool,
+    since: Since,
     document: Value,
+}
+
+/// What is heard of an objective since the rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Since {
+    /// A value, or it was not asked for.
+    Heard,
+    /// Nobody came, which alone is no failure.
+    Nobody,
+    /// Nothing is recorded: nobody came yet, or it is lost.
+    NoSeries,
 }
 
 /// Every measure with what it came to.
@@ -54,7 +64,7 @@ pub struct Measured {
     unknown: Vec<String>,
     /// Bad, and no worse than before the release.
     as_before: Vec<String>,
-    /// Objectives without a value, beside others that have one, or without one since the rollout.
+    /// Objectives without a value, or of which nothing is heard since the rollout, beside others that are known.
     pub unjudged: Vec<String>,
     passes: usize,
 }
@@ -160,7 +170,10 @@ pub async fn measure(context: &Context, deployed: &Deployed, before: &[Stood]) -
 fn since_rollout(seen: &mut Seen, standing: &Standing, report: &Report) {
     seen.document["since_rollout"] = report.data.clone();
     let Some(ratio) = value(&report.data["decisive"]["value"]) else {
-        seen.is_silent = true;
+        seen.since = match report.data["because"].as_str() {
+            Some("no_series") => Since::NoSeries,
+            _ => Since::Nobody,
+        };
         return;
     };
     seen.stood.figures = vec![Figure {
@@ -246,7 +259,7 @@ fn of_gate(name: &str, gate: &GateEntry, report: &Report) -> Seen {
     Seen {
         stood,
         reach: reach(gate),
-        is_silent: false,
+        since: Since::Heard,
         document: json!({"gate": name, "status": report.status, "data": report.data}),
     }
 }
@@ -329,25 +342,37 @@ fn of_objective(standing: &Standing) -> Seen {
     Seen {
         stood: Stood { measure: objective.name.clone(), stands, says, asked, figures },
         reach: LONGEST_SHORT,
-        is_silent: false,
+        since: Since::Heard,
         document: standing.to_json(),
     }
 }
 
 fn judge(seen: Vec<Seen>, before: &[Stood], is_by_objectives: bool) -> Measured {
     let mut measured = Measured::default();
-    for Seen { stood: now, mut document, is_silent, .. } in seen {
+    let (mut is_heard, mut silent) = (false, Vec::new());
+    for Seen { stood: now, mut document, since, .. } in seen {
         let was = stood(before, &now);
-        if is_silent && was.and_then(shortest).is_some() && now.stands != Stands::Unknown {
-            measured.unjudged.push(format!("{} since the rollout", now.measure));
+        let is_known = now.stands != Stands::Unknown;
+        // Where nothing was kept to compare by, its shortest window still reaches behind the rollout.
+        let had_value = is_known && was.and_then(shortest).or_else(|| shortest(&now)).is_some();
+        let is_silent = had_value && since == Since::Nobody;
+        is_heard |= is_known && since == Since::Heard;
+        if is_silent {
+            silent.push(now.measure.clone());
         }
         let turned = was.filter(|_| is_by_objectives).map(by_what_burned);
-        let compared = compare(turned.as_ref().or(was), &now);
+        let compared = match compare(turned.as_ref().or(was), &now) {
+            Compared::Well | Compared::AsBefore(_) if had_value && since == Since::NoSeries => {
+                Compared::Unknown(format!("{}: no series since the rollout", now.measure))
+            }
+            compared => compared,
+        };
         document["compared"] = json!(compared.name());
         document["before"] = json!(was);
         document["now"] = json!(now);
         measured.verdicts.push(document);
         match compared {
+            Compared::Well if is_silent => {}
             Compared::Well => measured.passes += 1,
             Compared::AsBefore(said) => measured.as_before.push(said),
             Compared::Worse(said) => measured.breached.push(said),
@@ -367,6 +392,12 @@ fn judge(seen: Vec<Seen>, before: &[Stood], is_by_objectives: bool) -> Measured 
             }),
         }
     }
+    if !silent.is_empty() && !is_heard {
+        let said = format!("nothing is heard since the rollout of what was before it: {}", silent.join(", "));
+        measured.unknown.push(said);
+        return measured;
+    }
+    measured.unjudged.extend(silent.iter().map(|measure| format!("{measure} since the rollout")));
     if is_by_objectives && measured.passes + measured.as_before.len() == 0 {
         measured.unknown.push("no objective has a value".to_owned());
         measured.unjudged.clear();

@@ -20,8 +20,9 @@ const TAKEN_BACK: u8 = 24;
 
 /// Whether it has, or may have, changed what runs.
 fn has_reached(record: &Record) -> bool {
-    // Refused, not agreed to, signed out, or somebody else's fields: before anything was applied.
-    let is_refused = matches!(record.end(), Some(2..=8));
+    // Refused, not agreed to, signed out, or somebody else's fields: before anything was applied. What ran out of time (6)
+    // was left under way.
+    let is_refused = matches!(record.end(), Some(2..=5 | 7 | 8));
     if record.header.command != COMMAND {
         // One that died before its first step has changed nothing: it may be this release's own, not noted yet.
         let is_begun = record.end().is_some() || !record.steps().is_empty();

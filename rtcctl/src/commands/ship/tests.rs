@@ -9,14 +9,16 @@ use journal::{Entry, Start};
 use kernel::SystemClock;
 use serde_json::json;
 use ship::{
-    Answered, BudgetSeen, Deployed, Digest, Fact, Failure, Given, IfUnknown, Next, Outcome, Pinned, Release,
-    Request, Step,
+    Answered, BudgetSeen, Deployed, Digest, Fact, Failure, Given, IfUnknown, Lasting, Next, Outcome, Pinned,
+    Release, Request, Step,
 };
 
-use super::{history, rollout};
+use super::{driver, history, rollout};
+use crate::codes;
 use crate::commands::deploy::prove::Proved;
 use crate::commands::deploy::steps::Seen;
 use crate::commands::testing::Typed;
+use crate::error::Error;
 use crate::load::{Figures, Verdict};
 use crate::signals::Signal;
 
@@ -350,6 +352,14 @@ async fn the_load_that_was_asked_for_is_in_the_journal_and_so_is_who_goes_on_wit
     assert_eq!(asked().if_unknown, IfUnknown::Stop);
     assert_eq!(typed.run(&ship(&["--resume", run, "--unproved", "--yes"])).await.exit, 9);
     assert_eq!(asked().if_unknown, IfUnknown::GoOn);
+}
+
+#[test]
+fn somebody_elses_rollout_leaves_a_release_open_and_a_newer_revision_ends_it() {
+    for (code, lasting) in [(&codes::DEP028, Lasting::Passing), (&codes::DEP017, Lasting::Lasting)] {
+        let failure = driver::failure(Step::Deploy, &Error::new(code, "refused"));
+        assert_eq!((failure.exit, failure.lasting), (8, lasting), "{}", code.id);
+    }
 }
 
 fn proved(requests: u64, unavailable: u64, verdict: Verdict) -> Proved {

@@ -130,7 +130,7 @@ fn an_outage_since_the_rollout_is_seen_while_the_windows_of_the_alert_are_not_fu
         ("it burns slower than somebody is woken for", before(Some(0.0)), kept(Some(5.0)), Some(0.014), None),
         ("nothing is lost", before(Some(0.0)), kept(Some(0.0)), Some(0.0), None),
         ("nobody comes", before(None), kept(None), None, None),
-        ("nobody comes any more", before(Some(0.0)), kept(Some(0.0)), None, None),
+        ("nobody comes any more", before(Some(0.0)), kept(Some(0.0)), None, Some("SHP008")),
         ("gone before, and nothing burns since", gone(30.0), spent(60.0), Some(0.0), None),
         ("gone before, and it burns as fast since", gone(30.0), spent(30.0), Some(0.031), None),
         ("gone before, and it burns faster since", gone(2.0), spent(2.0), Some(0.004), Some("SHP007")),
@@ -156,16 +156,64 @@ fn an_outage_since_the_rollout_is_seen_while_the_windows_of_the_alert_are_not_fu
     }
 }
 
+/// What it answers where there is no value, and why there is none.
+fn unheard(because: &str) -> Report {
+    Report::new("metrics/check", json!({"because": because, "decisive": null}))
+        .with_status("inconclusive", exit::INCONCLUSIVE)
+}
+
 #[test]
-fn an_objective_of_which_nothing_is_heard_since_the_rollout_is_named_and_fails_nothing() {
-    for (before, said) in [
-        (Some(0.0), "1 measure passes; not known: availability since the rollout"),
-        (None, "1 measure passes"),
+fn what_was_heard_before_a_release_and_is_not_since_is_no_pass() {
+    const HEARD: Option<f64> = Some(0.0);
+    let of = |place: usize, rate| Standing { objective: catalogue().swap_remove(place), ..kept(rate) };
+    let stood = |rate| -> Vec<Stood> { [0, 1].map(|place| of_objective(&of(place, rate)).stood).into() };
+    let erased = || -> Vec<Stood> { stood(HEARD).into_iter().map(Stood::without_figures).collect() };
+    let beside = "1 measure passes; not known: latency since the rollout";
+    let all = "nothing is heard since the rollout of what was before it: availability, latency";
+    for (name, before, rate, answers, wanted) in [
+        ("all is silent", stood(HEARD), HEARD, [Some("nan"), Some("nan")], Err(all)),
+        ("all is silent, and another release is in the windows", erased(), HEARD, [Some("nan"); 2], Err(all)),
+        ("one is silent", stood(HEARD), HEARD, [None, Some("nan")], Ok(beside)),
+        (
+            "one is silent, and another release is in the windows",
+            erased(),
+            HEARD,
+            [None, Some("nan")],
+            Ok(beside),
+        ),
+        (
+            "what counts one is gone",
+            stood(HEARD),
+            HEARD,
+            [None, Some("no_series")],
+            Err("latency: no series since the rollout"),
+        ),
+        ("nobody came before", stood(None), None, [Some("nan"), Some("no_series")], Ok("2 measures pass")),
     ] {
-        let mut seen = of_objective(&kept(Some(0.0)));
-        since_rollout(&mut seen, &kept(Some(0.0)), &since(None));
-        let measured = judge(vec![seen], &[of_objective(&kept(before)).stood], true);
-        assert_eq!(measured.given().sentence, said);
+        let seen = [0, 1].map(|place| {
+            let now = of(place, rate);
+            let mut seen = of_objective(&now);
+            since_rollout(&mut seen, &now, &answers[place].map_or_else(|| since(HEARD), unheard));
+            seen
+        });
+        let measured = judge(seen.into(), &before, true);
+        let came = match measured.refusal() {
+            Some(refusal) => Err((refusal.code().id, refusal.message().to_owned())),
+            None => Ok(measured.given().sentence),
+        };
+        let wanted = wanted.map(str::to_owned).map_err(|said| ("SHP008", said.to_owned()));
+        assert_eq!(came, wanted, "{name}");
+    }
+}
+
+#[test]
+fn silence_since_the_rollout_hides_no_breach() {
+    let now = spent(30.0);
+    for because in ["nan", "no_series"] {
+        let mut seen = of_objective(&now);
+        since_rollout(&mut seen, &now, &unheard(because));
+        let measured = judge(vec![seen], &[of_objective(&kept(Some(0.0))).stood], true);
+        assert_eq!(measured.refusal().map(|error| error.code().id), Some("SHP007"), "{because}");
     }
 }
 

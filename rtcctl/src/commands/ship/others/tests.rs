@@ -101,6 +101,11 @@ fn what_is_measured_has_in_it_whoever_changed_what_runs_and_was_not_let_through(
             .append(Entry::Ended { exit: 0, summary: String::new() })
             .unwrap();
         assert_eq!(changed(alone(), None, "dev"), Some(clock.now()), "{name}: by hand");
+        clock.advance(Duration::from_secs(60));
+        begun(&journal, "deploy rollout", "dev", 11)
+            .append(Entry::Ended { exit: 6, summary: String::new() })
+            .unwrap();
+        assert_eq!(changed(alone(), None, "dev"), Some(clock.now()), "{name}: out of time, and under way");
     }
 }
 
@@ -163,6 +168,24 @@ async fn a_release_is_not_gone_on_with_over_a_version_that_somebody_brought_afte
             true,
         ),
         ("it is under way", |journal| release(journal, Far::RolledOut, None).0, true),
+        (
+            "it ran out of time, and is under way",
+            |journal| {
+                let mut run = begun(journal, "deploy rollout", "dev", 9);
+                run.append(Entry::Ended { exit: 6, summary: String::new() }).unwrap();
+                run.id()
+            },
+            true,
+        ),
+        (
+            "it was refused",
+            |journal| {
+                let mut run = begun(journal, "deploy rollout", "dev", 9);
+                run.append(Entry::Ended { exit: 8, summary: String::new() }).unwrap();
+                run.id()
+            },
+            false,
+        ),
         (
             "it took itself back",
             |journal| {
