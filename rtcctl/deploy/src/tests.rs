@@ -12,6 +12,7 @@ mod ground;
 mod guards;
 mod killed;
 mod killed_beside;
+mod left_beside;
 mod recognised;
 mod returning;
 mod rolling;

@@ -122,7 +122,7 @@ pub enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resume {
-    /// It only reads: do it again. What was recorded before is kept when the cluster has our version already.
+    /// It only reads: do it again.
     ReadAgain,
     /// Look for the job of that name: follow it while it runs, take its end, and make it only if there is none.
     LookForJob,
@@ -138,7 +138,11 @@ pub enum Resume {
 
 /// Every step with how it is resumed and why that is safe: the table that the documentation prints.
 pub const STEPS: [(Step, Resume, &str); 9] = [
-    (Step::Record, Resume::ReadAgain, "reads the running manifest; nothing has been changed yet"),
+    (
+        Step::Record,
+        Resume::ApplyAgain,
+        "leads home from what another run has left, and deletes it by its uid; then reads; what is kept is kept",
+    ),
     (
         Step::Migrate,
         Resume::LookForJob,
@@ -164,7 +168,7 @@ impl Step {
 
     /// Whether the cluster may be different after it.
     pub fn changes_something(self) -> bool {
-        matches!(self, Step::Migrate | Step::Apply | Step::End | Step::RollBack)
+        matches!(self, Step::Record | Step::Migrate | Step::Apply | Step::End | Step::RollBack)
     }
 }
 

@@ -11,9 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use kernel::Timestamp;
-use kubernetes::Gvk;
 use manifests::description::Canary as Second;
-use manifests::render::{ENVIRONMENT, OWNER, TRACK};
 use manifests::{Description, Release};
 use rollout::canary::analysis::Verdict as Analysis;
 use rollout::canary::split::Split;
@@ -34,8 +32,8 @@ use crate::gate::{Gate, Standing, View};
 use crate::manifest::{Id, Item, Manifest, Wave};
 use crate::revision::Revision;
 
-/// The tracks of what stands beside.
-const BESIDE: &str = "(canary,green)";
+/// The track of a canary's pods.
+pub(super) const CANARY: &str = "canary";
 
 /// What nobody measures is looked at this often.
 const TICK: Duration = Duration::from_secs(1);
@@ -63,6 +61,13 @@ pub fn pods_beside(stable: u32, weight: u8) -> u32 {
     Split::of(total, u8::try_from(weight).unwrap_or(99)).canary.max(1)
 }
 
+/// So many pods of a canary are asked this share of what `stable` of them answered alone. Routes divide the calls: those pods
+/// stay, and add nothing to the share.
+pub fn pods_of_share(stable: u32, weight: u8) -> u32 {
+    let pods = (u64::from(stable) * u64::from(weight.min(100))).div_ceil(100);
+    u32::try_from(pods).unwrap_or(u32::MAX).max(1)
+}
+
 impl Session<'_, '_> {
     pub(super) fn steps_beside(&self) -> Option<(By, Vec<At>)> {
         let plan = self.book.plan();
@@ -86,7 +91,8 @@ impl Session<'_, '_> {
                 .unwrap_or(1),
         };
         let image = self.book.plan().image.clone();
-        let replicas = pods_beside(stable, weight);
+        let size = if *by == By::Mesh { pods_of_share } else { pods_beside };
+        let replicas = size(stable, weight);
         let weight_of_all = u32::from(weight.clamp(1, 99));
         description.canary =
             Some(Second { image, weight: weight_of_all, replicas, targets: targets.clone() });
@@ -98,7 +104,7 @@ impl Session<'_, '_> {
             let name = item.body["metadata"]["name"].as_str().and_then(|name| name.strip_suffix("-canary"));
             // Each target has pods of its own number, and its share is of those.
             if let Some(stable) = name.and_then(|name| pods.get(name)) {
-                item.body["spec"]["replicas"] = pods_beside(*stable, weight).into();
+                item.body["spec"]["replicas"] = size(*stable, weight).into();
             }
         }
         Ok(manifest)
@@ -108,23 +114,26 @@ impl Session<'_, '_> {
         let mut whole = self.canary_manifest(previous, weight)?;
         let is_by_mesh = matches!(self.book.plan().strategy, Strategy::Canary { by: By::Mesh, .. });
         for item in whole.items.iter_mut().filter(|item| is_by_mesh && item.body["kind"] == "Deployment") {
-            let id = item.id();
+            let (port, id) = (self.driver.port, item.id());
             let Some(target) = id.name.strip_suffix("-canary") else { continue };
             // Its share of the calls is that of all who answer now, whatever the manifest says of their number.
-            if let Some(live) = colours::replicas(self.driver.port, &id.namespace, target).await? {
-                let live = u32::try_from(live).unwrap_or(u32::MAX);
-                item.body["spec"]["replicas"] = pods_beside(live, weight).into();
+            if let Some(live) = colours::replicas(port, &id.namespace, target).await? {
+                let share = pods_of_share(u32::try_from(live).unwrap_or(u32::MAX), weight);
+                // Where those before it have become fewer because it is asked, it is needed as it is.
+                let has = colours::replicas(port, &id.namespace, &id.name).await?.unwrap_or(0);
+                item.body["spec"]["replicas"] = has.max(share.into()).into();
             }
         }
         // What another version of this program renders otherwise is not the canary's.
         let targets = self.book.plan().strategy.targets();
-        let is_led = |item: &Item| {
-            is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
-        };
         let is_beside = |item: &Item| {
-            item.wave != Wave::Migration && (is_led(item) || !previous.manifest.has(&item.id()))
+            item.wave != Wave::Migration && (is_route_of(item, targets) || !previous.manifest.has(&item.id()))
         };
-        let (leads, stands) = whole.items.into_iter().filter(is_beside).partition(is_route);
+        let (routes, stands): (Vec<Item>, Vec<Item>) =
+            whole.items.into_iter().filter(is_beside).partition(is_route);
+        // Those that somebody has made to find what is stable alone would send it nothing.
+        let mut leads = as_said(&previous.manifest, &finding_stable(&previous.manifest, targets));
+        leads.extend(routes);
         Ok(Scene { before: Vec::new(), stands, leads })
     }
 
@@ -324,30 +333,32 @@ impl Session<'_, '_> {
         let items = match &self.book.plan().strategy {
             Strategy::Rolling => return Ok(()),
             Strategy::BlueGreen { .. } => self.leading_back(previous).await?,
-            Strategy::Canary { targets, .. } => {
-                let is_theirs = |item: &&Item| {
-                    is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
-                };
-                let mut items = self.finding_stable(&previous.manifest);
-                items.extend(previous.manifest.items.iter().filter(is_theirs).cloned());
-                items
-            }
+            Strategy::Canary { targets, .. } => leading_back(&previous.manifest, targets),
         };
         // Where that is refused, the way back says so.
         self.apply_items(&items, Step::RollBack, &mut Vec::new()).await.map(drop)
     }
 
-    /// The Services of a canary's targets behind which no route decides, finding what is stable alone.
-    pub(super) fn finding_stable(&self, previous: &Manifest) -> Vec<Item> {
-        let Strategy::Canary { targets, .. } = &self.book.plan().strategy else { return Vec::new() };
-        let tracked = colours::targets(previous, previous, targets);
-        let is_changed = |item: &Item| {
-            item.body["kind"] == "Service"
-                && previous.find(&item.id()).is_some_and(|plain| plain.body != item.body)
-        };
-        let mut items = colours::leading(previous, &tracked, Colour::Stable);
-        items.retain(is_changed);
-        items
+    /// As [`finding_stable`], of this run's canary.
+    pub(super) fn apart(&self, previous: &Manifest) -> Vec<Item> {
+        match &self.book.plan().strategy {
+            Strategy::Canary { targets, .. } => finding_stable(previous, targets),
+            Strategy::Rolling | Strategy::BlueGreen { .. } => Vec::new(),
+        }
+    }
+
+    /// Once no pod of a canary is left, what found those that are stable alone finds whom it found before.
+    pub(super) async fn rejoin(
+        &mut self,
+        manifest: &Manifest,
+        apart: &[Item],
+        step: Step,
+    ) -> Result<Option<Came>> {
+        if apart.is_empty() {
+            return Ok(None);
+        }
+        self.until_canaries_leave(manifest).await?;
+        self.apply_items(&as_said(manifest, apart), step, &mut Vec::new()).await
     }
 
     /// What stands beside and is of no use any more goes, also that of a run that nobody has ended. How much went.
@@ -359,23 +370,8 @@ impl Session<'_, '_> {
         if let Some(previous) = previous {
             gone.extend(self.beside_ids(Some(&previous))?.into_iter().map(|id| (id.clone(), id.into())));
         }
-        let plan = self.book.plan();
-        let labels =
-            format!("{}={},{ENVIRONMENT}={},{TRACK} in {BESIDE}", OWNER.0, OWNER.1, plan.environment);
-        for (version, kind) in [("apps/v1", "Deployment"), ("v1", "Service")] {
-            match self.driver.port.list(&Gvk::named(version, kind), &plan.namespace, &labels).await {
-                Ok(found) => {
-                    // What is seen now is what is meant.
-                    gone.extend(found.iter().map(|one| {
-                        let (id, uid) = (Id::of(one), one["metadata"]["uid"].as_str().map(str::to_owned));
-                        (id.clone(), Removal { id, uid })
-                    }));
-                }
-                // What may not be looked for is not there for us.
-                Err(kubernetes::Error::Forbidden { .. }) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
+        // What is seen now is what is meant.
+        gone.extend(self.found_beside().await?.into_iter().map(|one| (one.id.clone(), one)));
         let mut count = 0;
         for removal in gone.values().filter(|one| apply::may_go(&one.id) && !manifest.has(&one.id)) {
             count += usize::from(self.delete(removal).await?);
@@ -394,6 +390,34 @@ impl Session<'_, '_> {
 /// Whether it divides calls behind a name.
 fn is_route(item: &Item) -> bool {
     item.body["kind"] == "VirtualService"
+}
+
+fn is_route_of(item: &Item, targets: &[String]) -> bool {
+    is_route(item) && targets.iter().any(|target| item.body["metadata"]["name"] == *target)
+}
+
+/// The Services of a canary's targets behind which no route decides, finding what is stable alone.
+pub(super) fn finding_stable(manifest: &Manifest, targets: &[String]) -> Vec<Item> {
+    let tracked = colours::targets(manifest, manifest, targets);
+    let is_changed = |item: &Item| {
+        item.body["kind"] == "Service"
+            && manifest.find(&item.id()).is_some_and(|plain| plain.body != item.body)
+    };
+    let mut items = colours::leading(manifest, &tracked, Colour::Stable);
+    items.retain(is_changed);
+    items
+}
+
+/// What leads every call of a canary's targets to what is stable.
+pub(super) fn leading_back(manifest: &Manifest, targets: &[String]) -> Vec<Item> {
+    let mut items = finding_stable(manifest, targets);
+    items.extend(manifest.items.iter().filter(|item| is_route_of(item, targets)).cloned());
+    items
+}
+
+/// The same objects as their manifest has them.
+fn as_said(manifest: &Manifest, items: &[Item]) -> Vec<Item> {
+    items.iter().filter_map(|item| manifest.find(&item.id()).cloned()).collect()
 }
 
 fn failure_of(why: Reason, causes: &[rollout::failure::Cause]) -> Failure {

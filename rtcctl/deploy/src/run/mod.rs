@@ -20,7 +20,7 @@ mod stranded;
 mod switch;
 mod watch;
 
-pub use beside::pods_beside;
+pub use beside::{pods_beside, pods_of_share};
 pub use book::{Book, Recorded};
 pub use drive::{Driver, End, News, Word};
 pub use plan::{Action, Migration, Plan, Removal, Strategy};

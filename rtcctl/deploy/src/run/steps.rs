@@ -28,8 +28,6 @@ use crate::revision::{Head, Heard, History, Others, Revision, Status, under_way}
 pub const RESTARTED: &str = "rtc.io/restarted-at";
 /// Who owns that annotation: an apply of the release leaves it.
 pub const RESTART_MANAGER: &str = "rtcctl-restart";
-/// The track of a canary's pods.
-const CANARY: &str = "canary";
 /// How long a job that failed may take to be gone.
 const GONE_WITHIN: Duration = Duration::from_secs(60);
 
@@ -406,7 +404,7 @@ impl<'a> Session<'a, '_> {
         }
         let mut manifest = self.while_going_back(&previous.manifest).await?;
         // What finds pods of a canary as well finds none of them until they are gone.
-        let apart = self.finding_stable(&previous.manifest);
+        let apart = self.apart(&previous.manifest);
         for item in &mut manifest.items {
             if let Some(own) = apart.iter().find(|own| own.id() == item.id()) {
                 *item = own.clone();
@@ -431,13 +429,8 @@ impl<'a> Session<'a, '_> {
         let extra: Vec<Id> = added.into_iter().filter(is_extra).collect();
         if !is_switched {
             self.clear_beside().await?;
-            if !apart.is_empty() {
-                self.until_leaves(CANARY).await?;
-                let plain = previous.manifest.items.iter();
-                let plain = plain.filter(|item| apart.iter().any(|own| own.id() == item.id()));
-                if self.apply_items(plain, Step::RollBack, &mut Vec::new()).await?.is_some() {
-                    return Ok(Came::of(Trigger::RestoreFailed));
-                }
+            if self.rejoin(&previous.manifest, &apart, Step::RollBack).await?.is_some() {
+                return Ok(Came::of(Trigger::RestoreFailed));
             }
             self.delete_all(&extra).await?;
         }

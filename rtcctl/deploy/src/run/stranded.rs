@@ -1,7 +1,8 @@
-//! The second colour of a run that nobody takes up any more: led home from, and gone, before something new begins.
+//! What a run has left beside that nobody takes up any more: led home from, and gone, before something new begins.
 //!
-//! Invariants: whoever is sent everything is left only for as many pods that stand, of the revision that is deployed; nobody
-//! is ever led to two colours; a run that is taken up again finds its own colour as it was.
+//! Invariants: green that is sent everything is left only for as many pods that stand, of the revision that is deployed; nobody
+//! is ever led to two colours; nobody is led to a canary whose run is not the one that goes on; a run that is taken up again
+//! finds its own second version as it was.
 
 use kubernetes::Gvk;
 use manifests::render::{ENVIRONMENT, OWNER, TRACK};
@@ -9,18 +10,33 @@ use rollout::lifecycle::Step;
 use rollout::verdict::Verdict;
 
 use super::Result;
+use super::beside::{CANARY, finding_stable, leading_back};
 use super::colours::{self, Colour};
 use super::drive::{Came, Session};
 use super::plan::Removal;
 use super::watch::Until;
 use crate::manifest::{Id, Item, Manifest};
 
+/// The tracks of what stands beside.
+const BESIDE: &str = "(canary,green)";
+
 impl Session<'_, '_> {
-    /// Leads calls back to what is deployed where another run has led them to green, and takes green away. `Some` where what
-    /// is deployed does not stand: then calls stay where they are.
+    /// Leads calls back to what is deployed where another run has led them elsewhere, and takes away what it has left. `Some`
+    /// where what is deployed does not stand: then calls stay where they are.
     pub(super) async fn bring_home(&mut self, deployed: &Manifest) -> Result<Option<Came>> {
-        let found = self.stranded().await?;
-        let names: Vec<String> = found.iter().filter_map(target_of).collect();
+        let mut found = self.found_beside().await?;
+        found.retain(|one| !deployed.has(&one.id));
+        let (canaries, green): (Vec<Removal>, Vec<Removal>) =
+            found.into_iter().partition(|one| one.id.name.ends_with(&ending(CANARY)));
+        if let Some(failed) = self.leave_green(deployed, &green).await? {
+            return Ok(Some(failed));
+        }
+        self.leave_canaries(deployed, &canaries).await
+    }
+
+    async fn leave_green(&mut self, deployed: &Manifest, found: &[Removal]) -> Result<Option<Came>> {
+        let green = Colour::Green.track();
+        let names: Vec<String> = found.iter().filter_map(|one| target_of(one, green)).collect();
         let targets = colours::targets(deployed, deployed, &names);
         let mut led = Vec::new();
         for target in &targets {
@@ -52,7 +68,7 @@ impl Session<'_, '_> {
         if let Some(refused) = self.apply_items(&home, Step::Record, &mut Vec::new()).await? {
             return Ok(Some(refused));
         }
-        for removal in &found {
+        for removal in found {
             self.delete(removal).await?;
         }
         if !found.is_empty() {
@@ -61,11 +77,35 @@ impl Session<'_, '_> {
         Ok(None)
     }
 
-    /// What there is of green now.
-    async fn stranded(&self) -> Result<Vec<Removal>> {
+    /// What finds pods of a canary finds none of them until they are gone, and whom it found before from then on.
+    async fn leave_canaries(&mut self, deployed: &Manifest, found: &[Removal]) -> Result<Option<Came>> {
+        let targets: Vec<String> = found.iter().filter_map(|one| target_of(one, CANARY)).collect();
+        let back = leading_back(deployed, &targets);
+        if let Some(refused) = self.apply_items(&back, Step::Record, &mut Vec::new()).await? {
+            return Ok(Some(refused));
+        }
+        for removal in found {
+            self.delete(removal).await?;
+        }
+        // Whoever deleted them may have died before they were gone.
+        self.until_canaries_leave(deployed).await?;
+        self.rejoin(deployed, &finding_stable(deployed, &targets), Step::Record).await
+    }
+
+    /// Waits until no pod of a canary is left, unless the release has one of its own, which stays.
+    pub(super) async fn until_canaries_leave(&self, release: &Manifest) -> Result<()> {
+        let is_own = |item: &Item| item.body["metadata"]["labels"][TRACK] == CANARY;
+        if release.items.iter().any(is_own) {
+            return Ok(());
+        }
+        self.until_leaves(CANARY).await
+    }
+
+    /// What there is now of other tracks than the one that runs.
+    pub(super) async fn found_beside(&self) -> Result<Vec<Removal>> {
         let (port, plan) = (self.driver.port, self.book.plan());
-        let (environment, track) = (&plan.environment, Colour::Green.track());
-        let labels = format!("{}={},{ENVIRONMENT}={environment},{TRACK}={track}", OWNER.0, OWNER.1);
+        let labels =
+            format!("{}={},{ENVIRONMENT}={},{TRACK} in {BESIDE}", OWNER.0, OWNER.1, plan.environment);
         let mut found = Vec::new();
         for (version, kind) in [("apps/v1", "Deployment"), ("v1", "Service")] {
             match port.list(&Gvk::named(version, kind), &plan.namespace, &labels).await {
@@ -82,9 +122,13 @@ impl Session<'_, '_> {
     }
 }
 
-/// The target whose second colour it is.
-fn target_of(removal: &Removal) -> Option<String> {
-    let suffix = Colour::Green.deployment("");
+/// How names of a track's objects end.
+fn ending(track: &str) -> String {
+    format!("-{track}")
+}
+
+/// The target whose second version it is.
+fn target_of(removal: &Removal, track: &str) -> Option<String> {
     let is_deployment = removal.id.kind == "Deployment";
-    removal.id.name.strip_suffix(&suffix).filter(|_| is_deployment).map(str::to_owned)
+    removal.id.name.strip_suffix(&ending(track)).filter(|_| is_deployment).map(str::to_owned)
 }

@@ -13,12 +13,12 @@ use super::ground::{Ground, Moment, Mortal, Rolled, Told, plan};
 use super::killed_beside::{meshed, weighted};
 use crate::gate::Gate;
 use crate::manifest::Manifest;
-use crate::run::{Book, End, Migration, Plan, Strategy, Word, pods_beside};
+use crate::run::{Book, End, Migration, Plan, Strategy, Word, pods_beside, pods_of_share};
 
 const OTHER: &str = examples::OTHER_IMAGE;
 
 /// The small environment, with an image.
-fn whole(image: Option<&str>) -> Plan {
+pub fn whole(image: Option<&str>) -> Plan {
     let mut description = examples::dev().unwrap();
     if let Some(image) = image {
         description.image = image.to_owned();
@@ -32,7 +32,7 @@ fn whole(image: Option<&str>) -> Plan {
     Plan { image, namespace, environment, description: json, migration, ..plan(1, manifest) }
 }
 
-fn beside(approval: Approval) -> Plan {
+pub fn beside(approval: Approval) -> Plan {
     let step = |weight| Step { weight, hold: Duration::from_secs(30), approval };
     let gate = "interval_s = 5\n[[check]]\nname = \"errors\"\nexpr = \"x{pod=~\\\"$pods\\\"}\"\nmax = 1\n";
     Plan {
@@ -47,14 +47,14 @@ fn beside(approval: Approval) -> Plan {
     }
 }
 
-async fn stable() -> Ground {
+pub async fn stable() -> Ground {
     let ground = Ground::new();
     let rolled = ground.roll(whole(None)).await;
     assert_eq!(rolled.exit(), 0, "{:?}", rolled.book.causes());
     ground
 }
 
-fn image_of(ground: &Ground, name: &str) -> Option<Json> {
+pub fn image_of(ground: &Ground, name: &str) -> Option<Json> {
     let found = ground.api.object("Deployment", "rtc", name)?;
     Some(found["spec"]["template"]["spec"]["containers"][0]["image"].clone())
 }
@@ -167,6 +167,13 @@ fn pods_beside_make_the_share_as_near_as_whole_ones_can() {
     }
 }
 
+#[test]
+fn pods_of_a_share_that_routes_make_are_that_share_of_those_that_live() {
+    for (live, weight, pods) in [(8, 10, 1), (8, 50, 4), (8, 99, 8), (8, 100, 8), (3, 50, 2), (0, 50, 1)] {
+        assert_eq!(pods_of_share(live, weight), pods, "{live} {weight}");
+    }
+}
+
 /// Says that all is well, and keeps when it was asked.
 struct Asked(std::sync::Mutex<Vec<kernel::Timestamp>>);
 
@@ -215,7 +222,7 @@ async fn each_target_has_a_canary_of_its_own_size() {
 }
 
 /// Which track the Service of a target asks for.
-fn track(ground: &Ground, service: &str) -> Json {
+pub fn track(ground: &Ground, service: &str) -> Json {
     ground.api.object("Service", "rtc", service).unwrap()["spec"]["selector"]["rtc.io/track"].clone()
 }
 
@@ -273,5 +280,30 @@ async fn a_canary_of_a_mesh_has_its_share_of_the_pods_that_live() {
     let rolled = go(&ground, plan, &[Good]).await;
     assert_eq!(rolled.end, End::Paused { step: 0, why: Pause::Approval });
     let canary = ground.api.object("Deployment", "rtc", "shop-canary").unwrap();
-    assert_eq!(canary["spec"]["replicas"], 8);
+    assert_eq!(canary["spec"]["replicas"], 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_canary_of_a_mesh_keeps_its_pods_where_those_that_live_become_fewer() {
+    let ground = Ground::new();
+    let _looking = meshed(&ground).await;
+    ground.api.autoscale("rtc", "shop", 8);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let mut plan = weighted();
+    if let Strategy::Canary { steps, .. } = &mut plan.strategy {
+        for step in steps {
+            step.weight += 10;
+            step.approval = Approval::Operator;
+        }
+    }
+    let told = Told::new(&[Good]);
+    let replicas =
+        || ground.api.object("Deployment", "rtc", "shop-canary").unwrap()["spec"]["replicas"].clone();
+    let Rolled { mut book, end } = ground.gated(plan, &told).await;
+    assert_eq!((end, replicas()), (End::Paused { step: 0, why: Pause::Approval }, 3.into()));
+    // It is asked less, and its autoscaler sees that.
+    ground.api.autoscale("rtc", "shop", 2);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::Approve).await.unwrap();
+    assert_eq!((end, replicas()), (End::Paused { step: 1, why: Pause::Approval }, 3.into()));
 }

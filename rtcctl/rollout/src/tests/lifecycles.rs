@@ -133,6 +133,7 @@ fn every_step_says_how_it_is_taken_up_again() {
         let is_safe = matches!(resume, Resume::LookForJob | Resume::ApplyAgain);
         assert_eq!(step.changes_something(), is_safe, "{step:?}");
     }
+    assert!(Step::Record.changes_something(), "what another run has left goes before anything else");
 }
 
 #[test]
