@@ -11,15 +11,17 @@ pub(crate) const LAYERS_MAX: usize = 3;
 
 /// A word without the secrets in it. `is_escaped` where its first letter may belong to a backslash.
 pub(crate) fn piece(word: &str, is_escaped: bool, layers: usize) -> Cow<'_, str> {
+    // First what stands there as it is: without it the rest may mean something else.
+    let word = without_tokens(word, is_escaped);
     if layers < LAYERS_MAX
-        && let Some(plain) = decoded(word)
+        && let Some(plain) = decoded(&word)
     {
         let masked = masked_within(&plain, layers + 1);
         if masked != plain {
             return Cow::Owned(encoded(&masked));
         }
     }
-    without_tokens(word, is_escaped)
+    word
 }
 
 fn without_tokens(word: &str, is_escaped: bool) -> Cow<'_, str> {

@@ -2,11 +2,12 @@
 //! token or a key wherever it stands.
 //!
 //! Invariants: the name of a secret stays, its value goes; a text that was masked is the same when it is masked again;
-//! digests, revisions and run ids stay; the work grows with the
-//! text's length and no faster; there is one list of what secrets are called and look like, and this is it.
+//! digests, revisions and run ids stay; the work grows with the text's length and no faster; there is one list of what secrets
+//! are called and look like, and this is it.
 
 mod address;
 mod encoded;
+mod header;
 mod keys;
 mod known;
 mod text;

@@ -1,6 +1,8 @@
 //! Secrets wherever they stand, and what is none.
 
+mod headers;
 mod hidden;
+pub(crate) mod work;
 
 use proptest::prelude::*;
 
@@ -108,6 +110,11 @@ fn what_is_no_secret_stays() {
         "가격 알림: 5,000원",
         "MountVolume.SetUp failed for volume \"secrets\" : secret \"rtc-users\" not found",
         "secret \"rtc-users\" not found",
+        "pull access denied, repository does not exist or may require authorization: \
+         server message: insufficient_scope: authorization failed",
+        "the gateway says authorization: token expired, and closes",
+        "{\"cookie\":null,\"status\":\"failed\",\"reason\":\"no room\"}",
+        "{\"secret\":{\"name\":\"rtc-users\"},\"imagePullSecrets\":[{\"name\":\"registry\"}]}",
     ];
     for text in table {
         assert_eq!(masked(text), text);
@@ -204,6 +211,14 @@ fn wild() -> impl Strategy<Value = String> {
             "Cookie",
             "name",
             "value",
+            "[",
+            "]",
+            "{",
+            "}",
+            "> ",
+            "Digest a=",
+            "; b=",
+            "Abcdefgh1",
             "ghp_hunter2hunter2hunter2",
             "-----END PRIVATE KEY-----",
         ])

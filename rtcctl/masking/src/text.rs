@@ -2,9 +2,10 @@
 
 use crate::address::{address_within, at_the_end_of};
 use crate::encoded::piece;
+use crate::header::is_said;
 use crate::keys::without_keys;
 use crate::known::is_secret_name;
-use crate::value::{Name, end_of_value, is_scheme, value};
+use crate::value::{end_of_value, is_scheme, value};
 
 /// A pair is looked for over so many words: `{"name": "X", "type": "text", "value": "y"}`.
 const PAIR_WORDS: u8 = 8;
@@ -44,12 +45,13 @@ pub(crate) fn masked_within(text: &str, layers: usize) -> String {
             rest = after;
             continue;
         }
+        let begin = out.len();
         out.push_str(&piece(word, is_escaped, layers));
         let is_value = pair.read(word, is_escaped);
         rest = if is_scheme(word) {
             credentials(after, &mut out)
         } else if is_value || is_secret_name(word) {
-            value(&Name { before, word }, after, &mut out)
+            value(word, begin, after, &mut out)
         } else {
             after
         };
@@ -104,8 +106,7 @@ fn credentials<'a>(rest: &'a str, out: &mut String) -> &'a str {
     let begins = rest.trim_start_matches(' ');
     let end = end_of_value(begins);
     let word = &begins[..end];
-    let is_sentence = word.len() < 8 || word.bytes().all(|byte| byte.is_ascii_lowercase());
-    if begins.len() == rest.len() || is_sentence {
+    if begins.len() == rest.len() || is_said(word) {
         return rest;
     }
     out.push(' ');

@@ -1,8 +1,8 @@
-//! Secrets that are not where one looks first: behind escapes, in headers, beside their names, below them, encoded.
+//! Secrets that are not where one looks first: behind escapes, beside their names, below them, encoded.
 
 use crate::*;
 
-fn told(table: &[(&str, &str)]) {
+pub(super) fn told(table: &[(&str, &str)]) {
     for (text, said) in table {
         assert_eq!(masked(text), *said, "of {text}");
         assert_eq!(masked(said), *said, "again");
@@ -19,30 +19,6 @@ fn an_escaped_quote_ends_no_value() {
         ("password='' user='kim'", "password='' user='kim'"),
         (r#"{"cmd":"--password=hunter2\" ok"}"#, r#"{"cmd":"--password=***\" ok"}"#),
         ("secret => \"hunter2\", x", "secret => \"***\", x"),
-    ]);
-}
-
-#[test]
-fn a_header_has_its_line_to_itself() {
-    told(&[
-        ("Authorization: Token hunter2\nnext", "Authorization: Token ***\nnext"),
-        ("Authorization: ApiKey hunter2", "Authorization: ApiKey ***"),
-        (
-            "< Proxy-Authorization: Digest username=\"a\", response=\"hunter2\"\r\nx",
-            "< Proxy-Authorization: Digest ***\r\nx",
-        ),
-        ("Authorization: hunter1 hunter2", "Authorization: ***"),
-        ("Cookie: a=1; JSESSIONID=hunter2\nHost: b", "Cookie: ***\nHost: b"),
-        (
-            "curl -H 'Cookie: a=1; b=hunter2' -H \"Authorization: Token hunter2\" https://x.example",
-            "curl -H 'Cookie: ***' -H \"Authorization: Token ***\" https://x.example",
-        ),
-        ("{\"Cookie\":[\"a=1; b=hunter2\"]}", "{\"Cookie\":***"),
-        (
-            "{\"msg\":\"Authorization: Bearer hunter2\",\"level\":\"info\"}",
-            "{\"msg\":\"Authorization: Bearer ***\",\"level\":\"info\"}",
-        ),
-        ("rtcctl --cookie hunter2 --verbose", "rtcctl --cookie *** --verbose"),
     ]);
 }
 
@@ -113,6 +89,7 @@ fn a_secret_is_found_where_it_is_percent_encoded() {
         ("https://x.example/to/https%3a%2f%2fann%3apw%40git", "https://x.example/to/https%3A%2F%2F***%40git"),
         ("password%253Dx", "password%253D***"),
         ("line%0Aghp_hunter2hunter2hunter2", "line%0A***"),
+        ("가ghp_hunter2hunter2hunter2https%3A%2F%2Fpassword", "가***%3A%2F%2Fpassword"),
         ("100% of %EA%B0%80%EA%B2%A9 a%20b %zz", "100% of %EA%B0%80%EA%B2%A9 a%20b %zz"),
     ]);
 }
