@@ -257,7 +257,7 @@ impl Session<'_, '_> {
         let judged = |verdict| Ok(Trigger::Judged { step, verdict });
         let is_switch = self.steps_beside().is_some_and(|(by, _)| by == By::Switch);
         let weight = self.steps_beside().and_then(|(_, steps)| steps.get(step).map(|step| step.weight));
-        // What is not whole by then is for somebody to decide.
+        // What is not whole by then is for somebody to decide: what finds no room has none for what takes over either.
         let patience = until.max(self.driver.clock.now()).plus(self.book.plan().rules.no_activity);
         loop {
             let now = self.driver.clock.now();
