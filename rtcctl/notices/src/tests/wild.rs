@@ -5,57 +5,14 @@ use proptest::prelude::*;
 use super::texts;
 use crate::*;
 
-/// What texts are made of that go wrong: names of secrets, quotes, schemes, letters of several bytes.
-fn wild() -> impl Strategy<Value = String> {
-    let piece = prop_oneof![
-        prop::sample::select(vec![
-            "password",
-            "token",
-            "=",
-            ": ",
-            "\"",
-            "'",
-            "\\\"",
-            "--",
-            " ",
-            "\n",
-            "https://",
-            "@",
-            ":",
-            "/",
-            "?",
-            "&",
-            ";",
-            "Bearer ",
-            "Basic ",
-            "Authorization",
-            "-----BEGIN RSA PRIVATE KEY-----",
-            "-----END RSA PRIVATE KEY-----",
-            "hooks.slack.com",
-            "eyJ",
-            ".",
-            "<",
-            ">",
-            "sig",
-            "key",
-            "가",
-            "\u{202e}",
-            "é",
-            "😀",
-            "`",
-            "***",
-        ])
-        .prop_map(str::to_owned),
-        "\\PC{0,6}",
-    ];
-    prop::collection::vec(piece, 0..24).prop_map(|pieces| pieces.concat())
-}
+/// What a message may not be made of as it is: marks of mrkdwn, letters of two units, such that turn the order round.
+const WILD: &str = "([<>&|`\n \u{202e}é가😀]|https://|\\PC{1,6}){0,24}";
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     #[test]
-    fn any_text_fits_and_says_what_it_lost(text in wild(), max in 1_usize..80) {
+    fn any_text_fits_and_says_what_it_lost(text in WILD, max in 1_usize..80) {
         for writing in [crate::fit::Writing::Plain, crate::fit::Writing::Mrkdwn, crate::fit::Writing::Code] {
             let fitted = crate::fit::fitted(&text, max, writing);
             prop_assert!(fitted.text.encode_utf16().count() <= max);
@@ -64,7 +21,7 @@ proptest! {
     }
 
     #[test]
-    fn any_notice_makes_a_message_that_slack_takes(lines in prop::collection::vec(wild(), 0..60), one in wild(), url in wild()) {
+    fn any_notice_makes_a_message_that_slack_takes(lines in prop::collection::vec(WILD, 0..60), one in WILD, url in WILD) {
         let notice = Notice {
             changed: lines,
             by: one.repeat(40),
