@@ -86,6 +86,11 @@ async fn growth_without_room_neither_ends_a_healthy_green_nor_stops_its_measurin
     assert_eq!(end.unwrap(), End::Paused { step: 1, why: Pause::Inconclusive }, "{:?}", book.causes());
     assert!(gauge.asked.load(Ordering::SeqCst) >= 200, "{:?}", gauge.asked);
     assert_eq!(looking.eye.leads(), [("green".to_owned(), 100)]);
+    // What takes over would find no room either, until somebody makes it.
+    ground.api.remove("ResourceQuota", NAMESPACE, "full");
+    let end = ground.drive(&mut book, &cluster, Some(&gauge), Word::Promote).await.unwrap();
+    assert_eq!(end, End::Over { state: State::Done, exit: 0 }, "{:?}", book.causes());
+    assert_eq!(ground.deployment("web")["status"]["availableReplicas"], 9);
 }
 
 #[tokio::test(start_paused = true)]
