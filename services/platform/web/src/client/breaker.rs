@@ -1,4 +1,7 @@
 //! The breaker of one service: where most calls fail, calls fail at once and the service is left in peace (R95).
+//!
+//! Invariant: a call speaks only of the state in which it was let through. Thousands may be under way as that changes, and
+//! how they end, answered, failed or given up, is no news of the service as it is now.
 
 use std::time::Duration;
 
@@ -27,6 +30,14 @@ enum State {
     HalfOpen { probe_since: Option<Instant>, good: u32 },
 }
 
+/// A call that was let through. It is told once how it went.
+#[derive(Debug)]
+#[must_use]
+pub(crate) struct Ticket {
+    epoch: u64,
+    at: Instant,
+}
+
 /// What a note changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Change {
@@ -37,6 +48,8 @@ pub(crate) enum Change {
 #[derive(Debug)]
 pub(crate) struct Breaker {
     state: State,
+    /// Raised at each change of the state.
+    epoch: u64,
     slots: [Slot; SLOTS],
     current: usize,
     current_since: Instant,
@@ -47,6 +60,7 @@ impl Breaker {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             state: State::Closed,
+            epoch: 0,
             slots: [Slot::default(); SLOTS],
             current: 0,
             current_since: now,
@@ -55,32 +69,31 @@ impl Breaker {
     }
 
     /// Whether a call may be made; otherwise in how long to ask again.
-    pub(crate) fn admit(&mut self, now: Instant) -> Result<(), Duration> {
+    pub(crate) fn admit(&mut self, now: Instant) -> Result<Ticket, Duration> {
         match &mut self.state {
-            State::Closed => Ok(()),
-            State::Open { until } if now < *until => Err(*until - now),
-            State::Open { .. } => {
-                self.state = State::HalfOpen { probe_since: Some(now), good: 0 };
-                Ok(())
+            State::Closed => {}
+            State::Open { until } if now < *until => return Err(*until - now),
+            State::Open { .. } => self.enter(State::HalfOpen { probe_since: Some(now), good: 0 }),
+            State::HalfOpen { probe_since: Some(since), .. } if now < *since + PROBE_MAX => {
+                return Err(OPEN_FIRST);
             }
-            State::HalfOpen { probe_since: Some(since), .. } if now < *since + PROBE_MAX => Err(OPEN_FIRST),
-            State::HalfOpen { probe_since, .. } => {
-                *probe_since = Some(now);
-                Ok(())
-            }
+            State::HalfOpen { probe_since, .. } => *probe_since = Some(now),
         }
+        Ok(Ticket { epoch: self.epoch, at: now })
     }
 
-    /// A call was answered.
-    pub(crate) fn succeeded(&mut self, now: Instant) -> Option<Change> {
+    /// The call was answered.
+    pub(crate) fn succeeded(&mut self, ticket: Ticket, now: Instant) -> Option<Change> {
+        self.end_probe(&ticket);
         match &mut self.state {
+            _ if ticket.epoch != self.epoch => {}
             State::Closed => self.slot(now).good += 1,
             State::Open { .. } => {}
-            State::HalfOpen { probe_since, good } => {
-                *probe_since = None;
+            State::HalfOpen { good, .. } => {
                 *good += 1;
                 if *good >= PROBES {
-                    (self.state, self.times_open) = (State::Closed, 0);
+                    self.enter(State::Closed);
+                    self.times_open = 0;
                     self.slots = [Slot::default(); SLOTS];
                     return Some(Change::Closed);
                 }
@@ -89,16 +102,15 @@ impl Breaker {
         None
     }
 
-    /// A call was given up by its caller and says nothing: if it was the probe, the next call may be one.
-    pub(crate) fn given_up(&mut self) {
-        if let State::HalfOpen { probe_since, .. } = &mut self.state {
-            *probe_since = None;
-        }
+    /// The call was given up by its caller and says nothing: if it was the probe, the next call may be one.
+    pub(crate) fn given_up(&mut self, ticket: Ticket) {
+        self.end_probe(&ticket);
     }
 
-    /// A call was not answered.
-    pub(crate) fn failed(&mut self, now: Instant) -> Option<Change> {
+    /// The call was not answered.
+    pub(crate) fn failed(&mut self, ticket: Ticket, now: Instant) -> Option<Change> {
         match self.state {
+            _ if ticket.epoch != self.epoch => None,
             State::Closed => {
                 self.slot(now).bad += 1;
                 let (good, bad) =
@@ -110,10 +122,25 @@ impl Breaker {
         }
     }
 
+    /// Another call may be the probe, where this one was it: one that took too long has been replaced.
+    fn end_probe(&mut self, ticket: &Ticket) {
+        if let State::HalfOpen { probe_since, .. } = &mut self.state
+            && ticket.epoch == self.epoch
+            && *probe_since == Some(ticket.at)
+        {
+            *probe_since = None;
+        }
+    }
+
+    fn enter(&mut self, state: State) {
+        self.state = state;
+        self.epoch += 1;
+    }
+
     fn open(&mut self, now: Instant) -> Change {
         let open = OPEN_FIRST.saturating_mul(1 << self.times_open.min(10)).min(OPEN_MAX);
         self.times_open += 1;
-        self.state = State::Open { until: now + open };
+        self.enter(State::Open { until: now + open });
         Change::Opened(open)
     }
 
@@ -138,56 +165,71 @@ impl Breaker {
 mod tests {
     use super::*;
 
+    fn call(breaker: &mut Breaker, now: Instant) -> Ticket {
+        breaker.admit(now).expect("it lets calls through")
+    }
+
+    fn fail(breaker: &mut Breaker, now: Instant) -> Option<Change> {
+        let ticket = call(breaker, now);
+        breaker.failed(ticket, now)
+    }
+
+    fn succeed(breaker: &mut Breaker, now: Instant) -> Option<Change> {
+        let ticket = call(breaker, now);
+        breaker.succeeded(ticket, now)
+    }
+
+    /// One that has just opened.
+    fn open(now: Instant) -> Breaker {
+        let mut breaker = Breaker::new(now);
+        let changes: Vec<_> = (0..CALLS_MIN).filter_map(|_| fail(&mut breaker, now)).collect();
+        assert_eq!(changes, [Change::Opened(OPEN_FIRST)]);
+        breaker
+    }
+
     #[test]
     fn it_opens_when_half_of_enough_calls_fail_and_not_before() {
         let now = Instant::now();
         let mut breaker = Breaker::new(now);
         for _ in 0..CALLS_MIN - 1 {
-            assert_eq!(breaker.failed(now), None);
-            assert!(breaker.admit(now).is_ok());
+            assert_eq!(fail(&mut breaker, now), None);
         }
-        assert_eq!(breaker.failed(now), Some(Change::Opened(OPEN_FIRST)));
-        assert_eq!(breaker.admit(now + Duration::from_millis(100)), Err(Duration::from_millis(400)));
+        assert_eq!(fail(&mut breaker, now), Some(Change::Opened(OPEN_FIRST)));
+        let wait = breaker.admit(now + Duration::from_millis(100)).unwrap_err();
+        assert_eq!(wait, Duration::from_millis(400));
 
         let mut breaker = Breaker::new(now);
         for _ in 0..1_000 {
-            assert_eq!(breaker.succeeded(now), None);
-            assert_eq!(breaker.succeeded(now), None);
-            assert_eq!(breaker.failed(now), None, "a third of the calls fails");
+            assert_eq!(succeed(&mut breaker, now), None);
+            assert_eq!(succeed(&mut breaker, now), None);
+            assert_eq!(fail(&mut breaker, now), None, "a third of the calls fails");
         }
     }
 
     #[test]
     fn half_open_lets_one_call_through_at_a_time_and_three_close_it() {
         let mut now = Instant::now();
-        let mut breaker = Breaker::new(now);
-        (0..CALLS_MIN).for_each(|_| {
-            breaker.failed(now);
-        });
+        let mut breaker = open(now);
         now += OPEN_FIRST;
         for probe in 0..PROBES {
-            assert!(breaker.admit(now).is_ok());
+            let ticket = call(&mut breaker, now);
             assert!(breaker.admit(now).is_err(), "one at a time");
             let closed = (probe == PROBES - 1).then_some(Change::Closed);
-            assert_eq!(breaker.succeeded(now), closed);
+            assert_eq!(breaker.succeeded(ticket, now), closed);
         }
-        assert!(breaker.admit(now).is_ok() && breaker.admit(now).is_ok());
-        assert_eq!(breaker.failed(now), None, "the window is empty again");
+        let (one, _other) = (call(&mut breaker, now), call(&mut breaker, now));
+        assert_eq!(breaker.failed(one, now), None, "the window is empty again");
     }
 
     #[test]
     fn a_failed_probe_opens_it_for_longer() {
         let mut now = Instant::now();
-        let mut breaker = Breaker::new(now);
-        (0..CALLS_MIN).for_each(|_| {
-            breaker.failed(now);
-        });
+        let mut breaker = open(now);
         let mut open = OPEN_FIRST;
         let mut times = Vec::new();
         for _ in 0..5 {
             now += open;
-            assert!(breaker.admit(now).is_ok());
-            let Some(Change::Opened(next)) = breaker.failed(now) else { panic!("it stays closed") };
+            let Some(Change::Opened(next)) = fail(&mut breaker, now) else { panic!("it stays closed") };
             times.push(next.as_millis());
             open = next;
         }
@@ -195,16 +237,60 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_probe_is_replaced() {
+    fn a_lost_probe_is_replaced_and_ends_no_other() {
+        let mut now = Instant::now();
+        let mut breaker = open(now);
+        now += OPEN_FIRST;
+        let lost = call(&mut breaker, now);
+        assert!(breaker.admit(now + PROBE_MAX - Duration::from_millis(1)).is_err());
+        now += PROBE_MAX;
+        let probe = call(&mut breaker, now);
+        breaker.given_up(lost);
+        assert!(breaker.admit(now).is_err(), "there is a probe still");
+        breaker.given_up(probe);
+        let _next = call(&mut breaker, now);
+    }
+
+    #[test]
+    fn a_service_that_answers_later_than_a_probe_is_waited_for_is_found_again() {
+        let mut now = Instant::now();
+        let mut breaker = open(now);
+        now += OPEN_FIRST;
+        let mut changes = Vec::new();
+        let mut asked = call(&mut breaker, now);
+        for _ in 0..PROBES {
+            now += PROBE_MAX;
+            let next = call(&mut breaker, now);
+            changes.extend(breaker.succeeded(std::mem::replace(&mut asked, next), now));
+        }
+        assert_eq!(changes, [Change::Closed]);
+    }
+
+    #[test]
+    fn how_calls_end_that_were_made_before_it_opened_lets_nobody_through_and_proves_nothing() {
         let mut now = Instant::now();
         let mut breaker = Breaker::new(now);
-        (0..CALLS_MIN).for_each(|_| {
-            breaker.failed(now);
-        });
+        let mut stale: Vec<Ticket> = (0..100).map(|_| call(&mut breaker, now)).collect();
+        while fail(&mut breaker, now).is_none() {}
         now += OPEN_FIRST;
-        assert!(breaker.admit(now).is_ok());
-        assert!(breaker.admit(now + PROBE_MAX - Duration::from_millis(1)).is_err());
-        assert!(breaker.admit(now + PROBE_MAX).is_ok());
+        let probe = call(&mut breaker, now);
+        for _ in 0..30 {
+            breaker.given_up(stale.pop().unwrap());
+            assert!(breaker.admit(now).is_err(), "one probe, whoever leaves");
+            assert_eq!(breaker.succeeded(stale.pop().unwrap(), now), None);
+            assert_eq!(breaker.failed(stale.pop().unwrap(), now), None);
+        }
+        assert_eq!(breaker.succeeded(probe, now), None, "it is half open still, and the probe counts");
+        assert_eq!(succeed(&mut breaker, now), None);
+        assert_eq!(succeed(&mut breaker, now), Some(Change::Closed));
+        // They have waited since before it opened: that it closed is newer.
+        while let Some(ticket) = stale.pop() {
+            assert_eq!(breaker.failed(ticket, now), None);
+        }
+        assert_eq!(succeed(&mut breaker, now), None);
+        for _ in 0..CALLS_MIN - 2 {
+            assert_eq!(fail(&mut breaker, now), None, "none of theirs is in the window");
+        }
     }
 
     #[test]
@@ -212,13 +298,12 @@ mod tests {
         let mut now = Instant::now();
         let mut breaker = Breaker::new(now);
         for _ in 0..100 {
-            assert_eq!(breaker.failed(now), None);
+            assert_eq!(fail(&mut breaker, now), None);
             now += Duration::from_secs(1);
         }
         (0..CALLS_MIN - 10).for_each(|_| {
-            breaker.failed(now);
+            fail(&mut breaker, now);
         });
-        assert!(breaker.admit(now).is_ok(), "nine old ones are in the window still");
-        assert!(breaker.failed(now).is_some());
+        assert!(fail(&mut breaker, now).is_some(), "nine old ones are in the window still");
     }
 }

@@ -17,7 +17,7 @@ use kernel::id::SplitMix;
 use kernel::{Error, Kind};
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, Change};
+use super::breaker::{Breaker, Change, Ticket};
 use super::budget::Budget;
 use super::health::Failure;
 use super::replica::{Asked, Outcome, Replica};
@@ -105,13 +105,28 @@ enum Failed {
 /// A call that was admitted. Dropped before it has ended, it says nothing of the service and gives a probe back.
 struct Underway<'a> {
     remote: &'a Remote,
-    ended: bool,
+    ticket: Option<Ticket>,
+}
+
+impl Underway<'_> {
+    /// What it changes that the call has ended so.
+    fn end<T>(mut self, outcome: &Result<T, Failed>) -> Option<Change> {
+        let ticket = self.ticket.take()?;
+        self.remote.shared(|Shared { breaker, .. }| match outcome {
+            Ok(_) => breaker.succeeded(ticket, Instant::now()),
+            Err(Failed::Service(_)) => breaker.failed(ticket, Instant::now()),
+            Err(Failed::Caller(_)) => {
+                breaker.given_up(ticket);
+                None
+            }
+        })
+    }
 }
 
 impl Drop for Underway<'_> {
     fn drop(&mut self) {
-        if !self.ended {
-            self.remote.shared(|shared| shared.breaker.given_up());
+        if let Some(ticket) = self.ticket.take() {
+            self.remote.shared(|shared| shared.breaker.given_up(ticket));
         }
     }
 }
@@ -190,22 +205,13 @@ impl Remote {
             shared.budget.earn();
             shared.breaker.admit(began)
         });
-        if let Err(wait) = admitted {
+        let ticket = admitted.map_err(|wait| {
             let wait = u32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(u32::MAX);
-            return Err(self.away().with_retry_after(wait.max(1)));
-        }
-        let mut underway = Underway { remote: self, ended: false };
+            self.away().with_retry_after(wait.max(1))
+        })?;
+        let underway = Underway { remote: self, ticket: Some(ticket) };
         let outcome = self.attempt(request, deadline, began).await;
-        let change = self.shared(|shared| match &outcome {
-            Ok(_) => shared.breaker.succeeded(Instant::now()),
-            Err(Failed::Service(_)) => shared.breaker.failed(Instant::now()),
-            Err(Failed::Caller(_)) => {
-                shared.breaker.given_up();
-                None
-            }
-        });
-        underway.ended = true;
-        match change {
+        match underway.end(&outcome) {
             Some(Change::Opened(open)) => {
                 tracing::warn!(service = self.service, open_ms = open.as_millis(), "calls fail at once now");
             }
