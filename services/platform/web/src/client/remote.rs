@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use super::breaker::{Breaker, Change, Ticket};
 use super::budget::Budget;
 use super::health::Failure;
-use super::replica::{Asked, Outcome, Replica};
+use super::replica::{Asked, Outcome, PATIENCE_MIN, Replica};
 use crate::body::collect;
 use crate::deadline::{DEADLINE_HEADER, Deadline};
 use crate::server::STOPPING_HEADER;
@@ -30,8 +30,6 @@ const WHOLE_MAX: u64 = 64 * 1024;
 const ATTEMPTS_MAX: usize = 3;
 /// The most that is waited before the first retry of the same replica; doubled for each further one.
 const BACKOFF: Duration = Duration::from_millis(25);
-/// Whoever waits for less than this does not prove a service slow.
-const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Clone, Copy)]
 pub struct RemoteConfig {
@@ -249,7 +247,7 @@ impl Remote {
         let patient = deadline.left(began) >= PATIENCE_MIN;
         let mut tried: Vec<usize> = Vec::new();
         loop {
-            let (index, asked) = self.pick(&tried);
+            let (index, mut asked) = self.pick(&tried);
             let replica = &self.replicas[index];
             if tried.contains(&index) && !self.back_off(tried.len(), deadline).await {
                 return Err(Failed::Caller(self.too_late()));
@@ -268,6 +266,10 @@ impl Remote {
             *request.headers_mut() = head.headers.clone();
             request.headers_mut().insert(header::HOST, replica.authority.clone());
             request.headers_mut().insert(DEADLINE_HEADER, given);
+            // What flows waits for its sender as well.
+            if matches!(payload, Payload::Whole(_)) {
+                asked.sends(Instant::now());
+            }
             match tokio::time::timeout_at(deadline.0, replica.call(request)).await {
                 Err(_) if patient => {
                     asked.failed(Failure::Unanswered, Instant::now());
@@ -331,3 +333,6 @@ impl Remote {
         true
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -28,6 +28,8 @@ const AGE_MAX: Duration = Duration::from_secs(60);
 const IDLE_CONNECTIONS_MAX: usize = 256;
 /// An answer that has begun and from which nothing more comes is cut off. Streams of ours beat at least twice as often.
 const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Whoever waits for less than this does not prove anybody slow.
+pub(super) const PATIENCE_MIN: Duration = Duration::from_secs(1);
 
 pub(super) struct Replica {
     host: String,
@@ -97,12 +99,12 @@ impl Replica {
     /// `Some` where a call may be sent there.
     pub(super) fn admit(&self, now: Instant) -> Option<Asked<'_>> {
         let admitted = self.health(|health| health.admits(now).then(|| health.probe()));
-        admitted.map(|probe| Asked { replica: self, probe })
+        admitted.map(|probe| Asked { replica: self, probe, sent_at: None })
     }
 
     /// A call that is sent there for want of a better one.
     pub(super) fn insist(&self) -> Asked<'_> {
-        Asked { replica: self, probe: None }
+        Asked { replica: self, probe: None, sent_at: None }
     }
 
     fn answered(&self) {
@@ -215,27 +217,37 @@ impl Replica {
 }
 
 /// A call that a replica was chosen for. Dropped before it is known how it went, it gives a probe back: the next call may
-/// be one.
+/// be one. Where its caller had patience and the replica all that it needs, it has gone unanswered: whoever leaves before
+/// the deadline would otherwise never be the one who tells that a replica hangs.
 pub(super) struct Asked<'a> {
     replica: &'a Replica,
     probe: Option<Probe>,
+    sent_at: Option<Instant>,
 }
 
 impl Asked<'_> {
+    /// The whole request is sent from now on: what comes next is the replica's part.
+    pub(super) fn sends(&mut self, now: Instant) {
+        self.sent_at = Some(now);
+    }
+
     pub(super) fn answered(mut self) {
-        self.probe = None;
+        (self.probe, self.sent_at) = (None, None);
         self.replica.answered();
     }
 
     pub(super) fn failed(mut self, failure: Failure, now: Instant) {
-        self.probe = None;
+        (self.probe, self.sent_at) = (None, None);
         self.replica.failed(failure, now);
     }
 }
 
 impl Drop for Asked<'_> {
     fn drop(&mut self) {
-        if let Some(probe) = self.probe.take() {
+        let now = Instant::now();
+        if self.sent_at.is_some_and(|at| now >= at + PATIENCE_MIN) {
+            self.replica.failed(Failure::Unanswered, now);
+        } else if let Some(probe) = self.probe.take() {
             self.replica.health(|health| health.given_up(probe));
         }
     }
@@ -302,5 +314,42 @@ impl Drop for Answer {
         if self.body.is_end_stream() {
             self.give_back();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn leave_after(replica: &Replica, waited: Duration) {
+        let mut asked = replica.insist();
+        asked.sends(Instant::now());
+        tokio::time::advance(waited).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_leaves_after_some_patience_has_not_been_answered() {
+        let replica = Replica::new("http://127.0.0.1:1", Duration::from_secs(1)).unwrap();
+        for _ in 0..10 {
+            leave_after(&replica, PATIENCE_MIN - Duration::from_millis(1)).await;
+        }
+        assert!(replica.admit(Instant::now()).is_some(), "impatience proves nothing");
+        for _ in 0..5 {
+            leave_after(&replica, PATIENCE_MIN).await;
+            leave_after(&replica, PATIENCE_MIN).await;
+            replica.insist().answered();
+        }
+        assert!(replica.admit(Instant::now()).is_some(), "others are answered meanwhile");
+        for _ in 0..3 {
+            leave_after(&replica, PATIENCE_MIN).await;
+        }
+        assert!(replica.admit(Instant::now()).is_none());
+        tokio::time::advance(Duration::from_millis(250)).await;
+        let mut probe = replica.admit(Instant::now()).expect("it is tried again");
+        probe.sends(Instant::now());
+        tokio::time::advance(PATIENCE_MIN).await;
+        drop(probe);
+        tokio::time::advance(Duration::from_millis(499)).await;
+        assert!(replica.admit(Instant::now()).is_none(), "out for longer: its probe was not answered");
     }
 }
