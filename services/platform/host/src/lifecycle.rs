@@ -1,8 +1,14 @@
 //! The loops that turn the pumps, and how they end.
+//!
+//! Invariant: a pump turns until it is told to stop, whatever its steps come to. One that panics has failed like any other.
 
+use std::any::Any;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use kernel::Error;
 use messaging::{Progress, Pump};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -38,11 +44,39 @@ impl Pumps {
     }
 }
 
+fn panicked(panic: Box<dyn Any + Send>) -> Error {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    Error::internal(format!("it panicked: {}", text.unwrap_or_default()))
+}
+
+/// What `work` comes to; a panic is its failure. Nothing of ours is left half-done by one: what a step has changed is in a
+/// transaction, and what it holds is let go as it unwinds.
+async fn caught<T>(work: impl Future<Output = T>) -> kernel::Result<T> {
+    AssertUnwindSafe(work).catch_unwind().await.map_err(panicked)
+}
+
+/// One step. What a step that panicked had begun to do is not gone on with: messages that it had polled and not handled
+/// would be passed over. The next one joins anew.
+async fn step(pump: &dyn Pump) -> kernel::Result<Progress> {
+    let stepped = caught(pump.step()).await;
+    if stepped.is_err() {
+        finish(pump).await;
+    }
+    stepped?
+}
+
+async fn finish(pump: &dyn Pump) {
+    if let Err(error) = caught(pump.finish()).await {
+        tracing::error!(pump = pump.name(), error = %error.chain(), "what a pump held for others is not let go");
+    }
+}
+
 async fn turn(pump: Arc<dyn Pump>, stop: CancellationToken) {
     let wake = pump.wake();
     let mut backoff = BACKOFF_FIRST;
     while !stop.is_cancelled() {
-        let wait = match pump.step().await {
+        let wait = match step(&*pump).await {
             Ok(Progress::Worked) => {
                 backoff = BACKOFF_FIRST;
                 tokio::task::yield_now().await;
@@ -69,5 +103,5 @@ async fn turn(pump: Arc<dyn Pump>, stop: CancellationToken) {
             () = stop.cancelled() => {}
         }
     }
-    pump.finish().await;
+    finish(&*pump).await;
 }

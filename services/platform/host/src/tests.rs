@@ -5,14 +5,15 @@ mod reload;
 mod rotation;
 
 use std::os::unix::fs::PermissionsExt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use messaging::{Every, Job, Progress};
+use messaging::{Every, Job, Progress, Pump};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::{Config, Profile, Pumps, Secrets, StartError, Vault};
 
@@ -131,4 +132,55 @@ async fn a_pump_that_fails_is_tried_again_later_and_later() {
     tokio::time::sleep(Duration::from_secs(61)).await;
     assert_eq!(runs.load(Ordering::SeqCst), 5);
     pumps.stop(Duration::from_secs(1)).await;
+}
+
+/// Writes down what it is asked to do, and panics at some of it.
+#[derive(Default)]
+struct Panicking(Mutex<Vec<&'static str>>);
+
+#[async_trait]
+impl Pump for Panicking {
+    fn name(&self) -> &str {
+        "panicking"
+    }
+
+    async fn step(&self) -> kernel::Result<Progress> {
+        let number = {
+            let mut asked = self.0.lock().unwrap();
+            asked.push("step");
+            asked.len()
+        };
+        assert!(number > 3, "a defect at {number}");
+        Ok(Progress::Idle)
+    }
+
+    fn wake(&self) -> Arc<Notify> {
+        Arc::default()
+    }
+
+    fn interval(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    async fn finish(&self) {
+        let number = {
+            let mut asked = self.0.lock().unwrap();
+            asked.push("finish");
+            asked.len()
+        };
+        assert_ne!(number, 4, "another one");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pump_that_panics_lets_go_of_what_it_held_and_goes_on() {
+    let pump = Arc::new(Panicking::default());
+    let asked = || pump.0.lock().unwrap().clone();
+    let pumps = Pumps::start([pump.clone() as _]);
+    tokio::time::sleep(Duration::from_millis(99)).await;
+    assert_eq!(asked(), ["step", "finish"], "it has failed, and rests a little");
+    tokio::time::sleep(Duration::from_millis(202)).await;
+    assert_eq!(asked(), ["step", "finish", "step", "finish", "step"]);
+    pumps.stop(Duration::from_secs(1)).await;
+    assert_eq!(asked().last(), Some(&"finish"));
 }

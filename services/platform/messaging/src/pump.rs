@@ -40,7 +40,8 @@ pub trait Pump: Send + Sync {
         false
     }
 
-    /// The last step was the last: what is held for others' sake is let go.
+    /// The last step was the last, or was cut off by a panic: what is held for others' sake is let go. A step after it begins
+    /// anew.
     async fn finish(&self) {}
 }
 
