@@ -3,7 +3,7 @@
 //!
 //! One worker is at work as long as that is enough: what comes meanwhile waits for it, and is together then. Others join where
 //! somebody has waited for [`crate::queue::JOIN_AFTER`], as when the one waits for a lock. Where commands come faster than one
-//! by one, a transaction begins no sooner than a moment after the one before it: fewer and larger ones cost less.
+//! by one, a transaction begins no sooner than a while after the one before it: fewer and larger ones cost less.
 //!
 //! Invariants:
 //! - commands that share a transaction share its fate. Where one of them wants its changes undone, or the transaction
@@ -79,6 +79,7 @@ pub(crate) struct Commands {
 struct AtWork<'a> {
     commands: &'a Commands,
     is_patient: bool,
+    since: Instant,
 }
 
 impl Drop for AtWork<'_> {
@@ -86,7 +87,10 @@ impl Drop for AtWork<'_> {
         let mut queue = lock(&self.commands.queue);
         match self.is_patient {
             true => queue.patient -= 1,
-            false => queue.working -= 1,
+            false => {
+                queue.working -= 1;
+                queue.took = self.since.elapsed();
+            }
         }
     }
 }
@@ -255,7 +259,7 @@ impl Commands {
 
     fn serve(self: &Arc<Self>, session: &mut Option<Session>, taken: Taken) {
         let is_patient = matches!(taken, Taken::Aside(_));
-        let _at_work = AtWork { commands: self, is_patient };
+        let _at_work = AtWork { commands: self, is_patient, since: Instant::now() };
         match taken {
             Taken::Group(group) => self.serve_group(session, group),
             Taken::Aside(job) => self.serve_one(session, job, LockWait::Long),

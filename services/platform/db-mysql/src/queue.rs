@@ -12,8 +12,10 @@ use tokio::time::Instant;
 const GROUP_MAX: usize = 64;
 /// How long a command waits for the worker that is at work before another one joins it.
 pub(crate) const JOIN_AFTER: Duration = Duration::from_millis(30);
-/// How long after a transaction of several has begun the next one begins at the earliest.
-const GATHER_FOR: Duration = Duration::from_millis(10);
+/// How long after a transaction of several has begun the next one begins at the earliest: twice as long as the last one took,
+/// within bounds. The slower transactions are, because the server or this machine has much to do, the larger they get.
+const GATHER_MIN: Duration = Duration::from_millis(10);
+const GATHER_MAX: Duration = Duration::from_millis(40);
 /// How long those that were put aside let others go first, where there are not connections enough for both.
 const ASIDE_FOR: Duration = Duration::from_secs(2);
 
@@ -49,6 +51,8 @@ pub(crate) struct Queue {
     pub is_gathering: bool,
     /// When the last transaction began, where it was of several.
     pub began: Option<Instant>,
+    /// How long the last one took that has ended.
+    pub took: Duration,
     pub closed: bool,
 }
 
@@ -97,11 +101,32 @@ impl Queue {
         if self.closed || self.is_full() {
             return Duration::ZERO;
         }
-        self.began.map_or(Duration::ZERO, |began| GATHER_FOR.saturating_sub(began.elapsed()))
+        let gathers_for = (self.took * 2).clamp(GATHER_MIN, GATHER_MAX);
+        self.began.map_or(Duration::ZERO, |began| gathers_for.saturating_sub(began.elapsed()))
     }
 
     /// How long the first may still wait for who is at work.
     pub fn patience(&self) -> Duration {
         self.jobs.front().map_or(JOIN_AFTER, |first| JOIN_AFTER.saturating_sub(first.since.elapsed()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_next_transaction_begins_twice_as_long_after_one_of_several_as_that_took_within_bounds() {
+        let millis = Duration::from_millis;
+        let mut queue = Queue::default();
+        assert_eq!(queue.gathers_for(), Duration::ZERO, "nothing has begun");
+        for (took, gathers_for) in [(1, 10), (15, 30), (100, 40)] {
+            (queue.began, queue.took) = (Some(Instant::now()), millis(took));
+            assert_eq!(queue.gathers_for(), millis(gathers_for));
+            tokio::time::advance(millis(4)).await;
+            assert_eq!(queue.gathers_for(), millis(gathers_for - 4));
+        }
+        queue.closed = true;
+        assert_eq!(queue.gathers_for(), Duration::ZERO);
     }
 }

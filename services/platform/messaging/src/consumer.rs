@@ -120,7 +120,7 @@ impl Consumer {
             }),
             db,
             bus,
-            subscription: Mutex::new(None),
+            joined: Mutex::new(None),
             wake: Arc::new(Notify::new()),
             steps: AtomicU32::new(0),
             gathers: self.gathers,
@@ -148,12 +148,19 @@ pub struct ConsumerPump {
     pub(crate) db: Db,
     pub(crate) bus: Arc<dyn Bus>,
     /// `None` until the first step: who only looks at a service joins no group.
-    subscription: Mutex<Option<Box<dyn Subscription>>>,
+    joined: Mutex<Option<Joined>>,
     wake: Arc<Notify>,
     /// Steps that found messages.
     steps: AtomicU32,
     gathers: bool,
     times: Mutex<Times>,
+}
+
+/// A place in the group.
+struct Joined {
+    subscription: Box<dyn Subscription>,
+    /// What it gave last is neither handled nor given back: whatever ended the step, the next one begins by giving it back.
+    is_ahead: bool,
 }
 
 /// When what was done last, where doing it often is dear.
@@ -500,17 +507,21 @@ impl Pump for ConsumerPump {
     }
 
     async fn step(&self) -> kernel::Result<Progress> {
-        let mut joined = self.subscription.lock().await;
-        let subscription = match &mut *joined {
-            Some(subscription) => subscription,
+        let mut joined = self.joined.lock().await;
+        let Joined { subscription, is_ahead } = match &mut *joined {
+            Some(joined) => joined,
             None => {
                 if let Some(projection) = &self.shared.projection {
                     rebuild::enrol(&self.db, &self.shared.group, &self.topics, projection).await?;
                 }
                 let member = self.bus.subscribe(&self.shared.group, &self.topics, self.wake.clone()).await?;
-                joined.insert(member)
+                joined.insert(Joined { subscription: member, is_ahead: false })
             }
         };
+        if *is_ahead {
+            subscription.rewind().await?;
+            *is_ahead = false;
+        }
         let times = &mut *self.times.lock().await;
         if let Some(progress) = self.rebuild(times).await? {
             return Ok(progress);
@@ -518,14 +529,10 @@ impl Pump for ConsumerPump {
         if let Some(took) = times.took.filter(|_| self.gathers && !self.db.is_commit_ordered()) {
             tokio::time::sleep_until(took + GATHER_FOR).await;
         }
-        let polled = match subscription.poll(BATCH_MAX).await {
-            Ok(polled) => polled,
-            Err(error) => {
-                subscription.rewind().await?;
-                return Err(error.into());
-            }
-        };
+        *is_ahead = true;
+        let polled = subscription.poll(BATCH_MAX).await?;
         if polled.is_empty() {
+            *is_ahead = false;
             times.took = None;
             return self.replay(times, true).await;
         }
@@ -543,18 +550,18 @@ impl Pump for ConsumerPump {
         }
         if !matches!(taken, Ok(Taken::Done)) {
             times.looked_for_rebuild = None;
-            subscription.rewind().await?;
             // Held: a rebuild has begun, and these come again when it is done.
             return taken.map(|_| Progress::Worked);
         }
         let handled: Vec<Delivery> = batch.iter().map(|incoming| incoming.delivery.clone()).collect();
         subscription.commit(&handled).await?;
+        *is_ahead = false;
         Ok(Progress::Worked)
     }
 
     /// Leaves the group, so that another member goes on at once.
     async fn finish(&self) {
-        self.subscription.lock().await.take();
+        self.joined.lock().await.take();
     }
 
     fn wake(&self) -> Arc<Notify> {

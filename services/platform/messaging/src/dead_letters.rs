@@ -161,16 +161,16 @@ pub(crate) fn remove(tx: &mut Tx<'_>, letter: &DeadLetter) -> Result<(), db::Err
     Ok(())
 }
 
-/// A replay failed: the message is dead again, and those of its key that were ready wait again.
+/// A replay failed: the message is dead again, and those of its key that were ready wait again. Nothing where somebody else has
+/// replayed it meanwhile: whoever waited behind it is free.
 pub(crate) fn fail_again(tx: &mut Tx<'_>, letter: &DeadLetter, error: &str) -> Result<(), db::Error> {
-    tx.execute(
-        "UPDATE dead_letters SET state = 'waiting' WHERE consumer = ? AND subject = ? AND state = 'ready'",
-        params![letter.consumer, letter.key],
-    )?;
-    tx.execute(
-        "UPDATE dead_letters SET state = 'dead', error = ?, attempts = attempts + 1 WHERE id = ?",
-        params![error, letter.id],
-    )?;
+    let dead = "UPDATE dead_letters SET state = 'dead', error = ?, attempts = attempts + 1 WHERE id = ? AND state = 'ready'";
+    if tx.execute(dead, params![error, letter.id])? > 0 {
+        tx.execute(
+            "UPDATE dead_letters SET state = 'waiting' WHERE consumer = ? AND subject = ? AND state = 'ready'",
+            params![letter.consumer, letter.key],
+        )?;
+    }
     Ok(())
 }
 

@@ -4,10 +4,12 @@
 //! - a lease is a row with an owner, a token and an end; whoever takes it over raises the token;
 //! - every command that a leased pump gives to its database checks the token in its own transaction ([`db::fence`]), so
 //!   a holder that was paused past the end changes nothing when it resumes;
+//! - it is extended while a step goes on, however long that takes;
 //! - clocks decide only how long the work rests after a holder has died, never who may write. The end is written and
 //!   judged by the database's clock alone, and one further off than a lease lasts is not believed: no machine whose clock
 //!   is wrong makes others wait.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,8 +26,10 @@ use crate::{Progress, Pump};
 const LEASE_FOR: Duration = Duration::from_secs(10);
 /// How often who waits looks whether it has been let go.
 const WAIT_FOR: Duration = Duration::from_secs(1);
-/// How often a holder looks for what other processes have committed.
+/// How often a holder looks for what other processes have committed, and how often where it has found nothing for so long.
 const LOOK_EVERY: Duration = Duration::from_millis(25);
+const LOOK_IDLE_EVERY: Duration = Duration::from_millis(100);
+const IDLE_AFTER: Duration = Duration::from_secs(5);
 
 /// Takes leases in one database in the name of one process.
 #[derive(Clone)]
@@ -52,10 +56,29 @@ struct Known {
     standing: Standing,
     /// `None` is at once.
     look_at: Option<Instant>,
+    /// When something was found to do; `None` is never.
+    worked_at: Option<Instant>,
 }
 
 impl Known {
-    const NOTHING: Known = Known { standing: Standing::Waiting { at_most: Duration::ZERO }, look_at: None };
+    const NOTHING: Known =
+        Known { standing: Standing::Waiting { at_most: Duration::ZERO }, look_at: None, worked_at: None };
+
+    /// How long the host may rest after a step that found nothing, where the pump itself would rest for `interval`.
+    fn rests(&self, interval: Duration, follows_commits: bool) -> Duration {
+        if !follows_commits {
+            return interval.min(LEASE_FOR / 4);
+        }
+        let now = Instant::now();
+        match self.standing {
+            // Whatever is committed, nothing is done here before the row is looked at again.
+            Standing::Waiting { .. } => self.look_at.map_or(interval, |at| at.saturating_duration_since(now)),
+            Standing::Holder { .. } => {
+                let is_busy = self.worked_at.is_some_and(|at| now.duration_since(at) < IDLE_AFTER);
+                interval.min(if is_busy { LOOK_EVERY } else { LOOK_IDLE_EVERY })
+            }
+        }
+    }
 }
 
 impl Leases {
@@ -163,7 +186,7 @@ impl Leased {
                 // Not until its end: whoever stops lets it go before that.
                 Standing::Waiting { at_most } => at_most.min(WAIT_FOR),
             };
-            *known = Known { standing, look_at: Some(now + rests) };
+            *known = Known { standing, look_at: Some(now + rests), ..*known };
             if let (Standing::Waiting { .. }, Standing::Holder { token }) = (before, standing) {
                 tracing::debug!(pump = self.pump.name(), token, "took the lease");
             }
@@ -175,6 +198,25 @@ impl Leased {
     }
 }
 
+impl Leased {
+    /// Keeps the lease for a step that takes long, beside it: what the step has done is refused once somebody else has taken over.
+    async fn extend(&self, token: i64, look_at: Option<Instant>) -> Infallible {
+        let mut look_at = look_at.unwrap_or_else(Instant::now);
+        loop {
+            tokio::time::sleep_until(look_at).await;
+            look_at = Instant::now() + LEASE_FOR / 3;
+            match self.leases.stand(self.pump.name(), Standing::Holder { token }).await {
+                Ok(standing) if standing == (Standing::Holder { token }) => {}
+                Ok(_) => {
+                    tracing::warn!(pump = self.pump.name(), "the lease was lost amid a step");
+                    return std::future::pending().await;
+                }
+                Err(error) => tracing::debug!(pump = self.pump.name(), %error, "the lease is not extended"),
+            }
+        }
+    }
+}
+
 #[async_trait]
 impl Pump for Leased {
     fn name(&self) -> &str {
@@ -182,14 +224,20 @@ impl Pump for Leased {
     }
 
     async fn step(&self) -> kernel::Result<Progress> {
+        // Held to the end of the step: of one pump there is one at a time.
         let mut known = self.known.lock().await;
         let Some(token) = self.token(&mut known).await? else { return Ok(Progress::Idle) };
         let (name, owner) = (self.pump.name().to_owned(), self.leases.owner.clone());
         let fence = Fence::new(&self.leases.db, move |tx| check(tx, &name, &owner, token));
-        let done = fence::scope(fence, self.pump.step()).await;
-        if done.is_err() {
+        let done = tokio::select! {
+            done = fence::scope(fence, self.pump.step()) => done,
+            never = self.extend(token, known.look_at) => match never {},
+        };
+        match done {
+            Ok(Progress::Worked) => known.worked_at = Some(Instant::now()),
+            Ok(Progress::Idle) => {}
             // The lease itself may be what was lost: look at its row before the next step.
-            *known = Known::NOTHING;
+            Err(_) => *known = Known::NOTHING,
         }
         done
     }
@@ -199,8 +247,12 @@ impl Pump for Leased {
     }
 
     fn interval(&self) -> Duration {
-        let interval = self.pump.interval();
-        if self.pump.follows_commits() { interval.min(LOOK_EVERY) } else { interval.min(LEASE_FOR / 4) }
+        let (interval, follows_commits) = (self.pump.interval(), self.pump.follows_commits());
+        match self.known.try_lock() {
+            Ok(known) => known.rests(interval, follows_commits),
+            // It is at work this moment.
+            Err(_) => interval.min(LOOK_EVERY),
+        }
     }
 
     fn follows_commits(&self) -> bool {

@@ -1,5 +1,6 @@
 //! Outbox to inbox through a real log: once each, in order, also with poison in between.
 
+mod dead_letters;
 mod lease;
 mod rebuild;
 mod recording;

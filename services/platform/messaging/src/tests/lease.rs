@@ -1,7 +1,7 @@
 //! One of several processes works, whatever their clocks say.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -79,6 +79,42 @@ async fn one_of_two_works_and_the_other_takes_over_what_was_let_go() {
     assert!(other.works().await && !one.works().await);
 }
 
+/// Follows commits that other processes may have made, and finds something as long as it is told to.
+struct Follower {
+    finds: Arc<AtomicBool>,
+}
+
+#[async_trait]
+impl Job for Follower {
+    async fn run(&self) -> kernel::Result<Progress> {
+        Ok(Progress::from_count(usize::from(self.finds.load(Ordering::SeqCst))))
+    }
+}
+
+#[tokio::test]
+async fn a_holder_looks_often_while_there_is_work_and_less_often_when_there_was_none_for_a_while() {
+    let db = database().await;
+    let finds = Arc::new(AtomicBool::new(true));
+    let [holder, other] = ["holder", "other"].map(|owner| {
+        let pump = Every::new("test.follows", Duration::from_secs(1), Follower { finds: finds.clone() });
+        Leases::new(db.clone(), owner.into()).leased(Arc::new(pump.woken_by(Arc::default())))
+    });
+    let millis = Duration::from_millis;
+    assert_eq!(holder.step().await.unwrap(), Progress::Worked);
+    assert_eq!(other.step().await.unwrap(), Progress::Idle);
+    finds.store(false, Ordering::SeqCst);
+    tokio::time::pause();
+    assert_eq!(holder.step().await.unwrap(), Progress::Idle);
+    assert_eq!(holder.interval(), millis(25));
+    // Nothing is asked of the database as long as the lease is known to be another one's.
+    assert!(other.interval() > millis(500) && other.interval() <= millis(1_000), "{:?}", other.interval());
+    tokio::time::advance(Duration::from_secs(5)).await;
+    assert_eq!(holder.interval(), millis(100));
+    finds.store(true, Ordering::SeqCst);
+    assert_eq!(holder.step().await.unwrap(), Progress::Worked);
+    assert_eq!(holder.interval(), millis(25));
+}
+
 #[tokio::test]
 async fn who_waits_for_a_lease_locks_nothing_of_its_holder() {
     let (db, recorder) = recording::recorded(database().await);
@@ -127,4 +163,36 @@ async fn who_resumes_after_somebody_took_over_changes_nothing() {
     let count =
         |tx: &mut db::Tx<'_>| tx.query_one("SELECT COUNT(*) FROM seen", params![], |row| row.get::<i64>(0));
     assert_eq!(db.read_now(count).map_err(|error: db::Error| error).unwrap(), 3);
+}
+
+/// Takes longer than a lease lasts that has little time left, and then looks for how long it is still held.
+struct Long {
+    db: Db,
+    left: Arc<Mutex<Option<i64>>>,
+}
+
+#[async_trait]
+impl Job for Long {
+    async fn run(&self) -> kernel::Result<Progress> {
+        ends_in(&self.db, 1_000).await;
+        tokio::time::pause();
+        tokio::time::sleep(Duration::from_secs(5)).await;
+        // A command like the one that extends it, and given after it.
+        let sql = format!("SELECT expires_at - {} FROM leases", self.db.dialect().now_millis());
+        let left = self.db.write(move |tx| tx.query_one(&sql, params![], |row| row.get(0))).await?;
+        *self.left.lock().unwrap() = Some(left);
+        Ok(Progress::Worked)
+    }
+}
+
+#[tokio::test]
+async fn a_lease_is_extended_while_a_step_goes_on() {
+    let db = database().await;
+    let left = Arc::default();
+    let work = Long { db: db.clone(), left: Arc::clone(&left) };
+    let pump = Arc::new(Every::new("test.long", Duration::from_secs(1), work));
+    let leased = Leases::new(db.clone(), "one".into()).leased(pump);
+    assert_eq!(leased.step().await.unwrap(), Progress::Worked);
+    let left: Option<i64> = *left.lock().unwrap();
+    assert!(left.is_some_and(|left| left > 9_000), "{left:?} ms");
 }
