@@ -21,18 +21,16 @@ mod session;
 mod sql;
 #[cfg(test)]
 mod tests;
-mod turns;
 
 use std::sync::Arc;
 
-use db::{Asker, Connection, Db, Dialect, Engine, Error, Job, Migrations, Stats, Turn, Waiting};
+use db::{Asker, Connection, Db, Dialect, Engine, Error, Job, Migrations, Stats, Turn, Turns, Waiting};
 use mysql::prelude::Queryable;
 
 use address::Address;
 use commands::Commands;
 use connect::{Connector, Flavour, Purpose};
 use queries::{Queries, View};
-use turns::Turns;
 
 /// Answers the password of the moment.
 pub type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;

@@ -1,16 +1,15 @@
 //! Queries: a bounded pool of connections, each query on one snapshot or, where it only looks by key, on none.
 //!
-//! Invariant: nobody waits for a connection longer than [`WAIT_MAX`]. Who has taken a [turn](crate::turns) finds one free.
+//! Invariant: nobody waits for a connection longer than [`WAIT_MAX`]. Who has taken a [turn](db::Turns) finds one free.
 
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
-use db::{Connection, Error};
+use db::{Connection, Error, HOUSE_WAIT_MAX as WAIT_MAX};
 use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::Instant;
 
 use crate::connect::{Connector, Purpose};
 use crate::session::Session;
-use crate::turns::HOUSE_WAIT_MAX as WAIT_MAX;
 
 /// What a query sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,6 +14,7 @@
 //!   runs where nobody knows whether it was stored: [`Tx::once_it_may_be_stored`].
 
 mod ahead;
+mod command;
 mod engine;
 mod error;
 pub mod fence;
@@ -24,6 +25,7 @@ mod sqlite;
 #[cfg(test)]
 mod tests;
 mod turn;
+mod turns;
 mod value;
 
 use std::path::Path;
@@ -40,7 +42,10 @@ pub use kept::Kept;
 pub use late::{End, Late, Work};
 pub use migrate::{Migration, Migrations};
 pub use turn::{Asker, Turn, Waiting};
+pub use turns::{HOUSE_WAIT_MAX, Place, Turns};
 pub use value::{FromValue, Param, Row, RowSource, ToParam, ValueRef};
+
+use command::{Command, Hook, Wishing};
 
 /// Gives parameters to a statement: `params![id.to_string(), amount, now]`.
 #[macro_export]
@@ -50,13 +55,6 @@ macro_rules! params {
 
 /// How an engine is asked.
 type Way = fn(&dyn Engine, &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error>;
-
-/// What runs once a command has ended.
-struct Hook {
-    /// Also where it is not known whether the change was stored.
-    in_doubt: bool,
-    run: Box<dyn FnOnce() + Send>,
-}
 
 /// A handle on one service's database. Cheap to clone.
 #[derive(Clone)]
@@ -125,14 +123,7 @@ impl Db {
         E: From<Error> + Send + 'static,
     {
         let (reply, answer) = oneshot::channel();
-        self.engine.write(Box::new(Command {
-            wish,
-            command,
-            outcome: None,
-            hooks: Vec::new(),
-            fence: fence::of(&self.engine),
-            reply: Some(reply),
-        }));
+        self.engine.write(Box::new(Command::new(wish, command, fence::of(&self.engine), Some(reply))));
         answer.await.unwrap_or_else(|_| Err(Error::Closed.into()))
     }
 
@@ -142,12 +133,11 @@ impl Db {
     where
         F: FnMut(&mut Tx<'_>) -> Result<(), Error> + Send + 'static,
     {
-        let fence = fence::of(&self.engine);
-        let job = Command { wish: None, command, outcome: None, hooks: Vec::new(), fence, reply: None };
+        let job = Command::new(None, command, fence::of(&self.engine), None);
         self.engine.write_lazily(Box::new(job));
     }
 
-    /// Runs a query on a snapshot, on a thread where it may take its time.
+    /// Runs a query on a snapshot, on a thread where it may take its time, once it is its turn.
     pub async fn read<T, E, F>(&self, query: F) -> Result<T, E>
     where
         F: FnOnce(&mut Tx<'_>) -> Result<T, E> + Send + 'static,
@@ -436,70 +426,5 @@ impl Tx<'_> {
     /// does no harm where nothing was stored, and would where it was and nobody did it.
     pub fn once_it_may_be_stored(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Hook { in_doubt: true, run: Box::new(hook) });
-    }
-}
-
-type Wishing = Box<dyn Fn() -> Wish + Send>;
-
-struct Command<F, T, E> {
-    wish: Option<Wishing>,
-    command: F,
-    outcome: Option<Result<T, E>>,
-    hooks: Vec<Hook>,
-    fence: Option<fence::Fence>,
-    reply: Option<oneshot::Sender<Result<T, E>>>,
-}
-
-impl<F, T, E> Job for Command<F, T, E>
-where
-    F: FnMut(&mut Tx<'_>) -> Result<T, E> + Send,
-    T: Send,
-    E: From<Error> + Send,
-{
-    fn wish(&self) -> Option<Wish> {
-        self.wish.as_ref().map(|wish| wish())
-    }
-
-    fn run(&mut self, connection: &mut dyn Connection) -> engine::Verdict {
-        self.hooks.clear();
-        self.outcome = None;
-        // The caller gave up before it began: nothing is done, and nobody waits for an answer (R93).
-        if self.reply.as_ref().is_some_and(oneshot::Sender::is_closed) {
-            return engine::Verdict::Undo;
-        }
-        let tx = &mut Tx::new(connection, &mut self.hooks);
-        let (mark, end) = (tx.work().mark(), tx.work().end);
-        let outcome = match self.fence.as_ref().map_or(Ok(()), |fence| fence.check(tx)) {
-            Ok(()) => (self.command)(tx).and_then(|done| match end {
-                End::OfCommand => late::write(tx).map(|()| done).map_err(E::from),
-                End::OfTransaction => Ok(done),
-            }),
-            Err(error) => Err(error.into()),
-        };
-        let verdict = if outcome.is_ok() { engine::Verdict::Keep } else { engine::Verdict::Undo };
-        if verdict == engine::Verdict::Undo {
-            connection.work().undo_to(mark);
-        }
-        self.outcome = Some(outcome);
-        verdict
-    }
-
-    fn finish(mut self: Box<Self>, commit: Result<(), Error>) {
-        let is_kept = matches!(self.outcome, Some(Ok(_)));
-        let in_doubt = matches!(commit, Err(Error::OutcomeUnknown));
-        let is_stored = commit.is_ok();
-        let result = match (commit, self.outcome.take()) {
-            (Ok(()), Some(outcome)) => outcome,
-            (Ok(()), None) => Err(Error::Panicked.into()),
-            (Err(error), _) => Err(error.into()),
-        };
-        if is_kept && (is_stored || in_doubt) {
-            let due = self.hooks.drain(..).filter(|hook| is_stored || hook.in_doubt);
-            due.for_each(|hook| (hook.run)());
-        }
-        if let Some(reply) = self.reply.take() {
-            // Nobody waits any more: the caller gave up, the change stays.
-            let _ = reply.send(result);
-        }
     }
 }

@@ -1,7 +1,10 @@
 //! SQLite: one writer thread with group commit, a pool of readers; and an engine in memory for tests.
 //!
-//! Invariants: every write goes through the one writer, in `BEGIN IMMEDIATE`; an answer is sent after COMMIT has
-//! returned, and with `synchronous=FULL` that means after the fsync of the write-ahead log.
+//! Invariants:
+//! - every write goes through the one writer, in `BEGIN IMMEDIATE`; an answer is sent after COMMIT has returned, and with
+//!   `synchronous=FULL` that means after the fsync of the write-ahead log;
+//! - nobody waits for a reader: a query that may take its time has its turn before it has a thread, and one by key, on a thread
+//!   that drives others' work, has a reader at once.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -14,13 +17,13 @@ use rusqlite::types::{ToSqlOutput, Value, ValueRef as SqlValue};
 use rusqlite::{CachedStatement, Connection as Sqlite, params_from_iter};
 
 use crate::engine::{Connection, Engine, Job, Reads, Stats, Verdict};
-use crate::{Error, Param, Row, RowSource, ValueRef, Work};
+use crate::{Asker, Error, Param, Row, RowSource, Turn, Turns, ValueRef, Waiting, Work};
 
 /// How many commands share a transaction at most: bounds the memory of one commit and the wait of the first.
 const GROUP_MAX: usize = 512;
 /// How long a lazy command waits for company.
 const LAZY_WAIT: Duration = Duration::from_millis(25);
-/// Readers at once; whoever comes beyond them waits for one. Bounds file descriptors and page caches.
+/// Queries at once, of those that wait for their turn, and readers that are kept. Bounds file descriptors and page caches.
 const READERS_MAX: usize = 8;
 /// Commands that may wait for the writer; beyond that they are refused at once (R91).
 const QUEUE_MAX: usize = 8_192;
@@ -226,6 +229,7 @@ pub(crate) struct FileEngine {
     inbox: Arc<Inbox>,
     counters: Arc<Counters>,
     readers: Readers,
+    turns: Arc<Turns>,
     writer: Option<std::thread::JoinHandle<()>>,
 }
 
@@ -251,7 +255,8 @@ impl FileEngine {
                 }
             })
             .map_err(|error| Error::Io(error.to_string()))?;
-        Ok(Self { path: path.to_owned(), inbox, counters, readers: Readers::default(), writer: Some(writer) })
+        let (readers, turns) = (Readers::default(), Turns::new(READERS_MAX));
+        Ok(Self { path: path.to_owned(), inbox, counters, readers, turns, writer: Some(writer) })
     }
 
     fn open_reader(&self) -> Result<Sqlite, Error> {
@@ -262,21 +267,11 @@ impl FileEngine {
     }
 }
 
+/// The readers that nobody has.
 #[derive(Default)]
-struct Idle {
-    connections: Vec<Sqlite>,
-    /// Open ones, the idle included.
-    open: usize,
-}
+struct Readers(Mutex<Vec<Sqlite>>);
 
-/// The pool of readers.
-#[derive(Default)]
-struct Readers {
-    idle: Mutex<Idle>,
-    freed: Condvar,
-}
-
-/// A reader on loan. It comes back when it is dropped, and is closed if it did not come back clean.
+/// A reader on loan. It comes back when it is dropped, unless it is not clean, or enough are there.
 struct Loan<'a> {
     readers: &'a Readers,
     connection: Option<Sqlite>,
@@ -284,34 +279,23 @@ struct Loan<'a> {
 }
 
 impl Readers {
+    /// Whoever finds none opens one. There are no more than queries that have their turn, and threads that look up by key.
     fn lend(&self, open: impl FnOnce() -> Result<Sqlite, Error>) -> Result<Loan<'_>, Error> {
-        let mut idle = lock(&self.idle);
-        loop {
-            if let Some(connection) = idle.connections.pop() {
-                return Ok(Loan { readers: self, connection: Some(connection), is_clean: false });
-            }
-            if idle.open < READERS_MAX {
-                break;
-            }
-            idle = self.freed.wait(idle).unwrap_or_else(PoisonError::into_inner);
-        }
-        idle.open += 1;
-        drop(idle);
-        // The loan gives the place back where opening fails.
-        let mut loan = Loan { readers: self, connection: None, is_clean: false };
-        loan.connection = Some(open()?);
-        Ok(loan)
+        let idle = lock(&self.0).pop();
+        let connection = idle.map_or_else(open, Ok)?;
+        Ok(Loan { readers: self, connection: Some(connection), is_clean: false })
     }
 }
 
 impl Drop for Loan<'_> {
     fn drop(&mut self) {
-        let mut idle = lock(&self.readers.idle);
-        match self.connection.take() {
-            Some(connection) if self.is_clean => idle.connections.push(connection),
-            _ => idle.open -= 1,
+        if !self.is_clean {
+            return;
         }
-        self.readers.freed.notify_one();
+        let mut idle = lock(&self.readers.0);
+        if idle.len() < READERS_MAX {
+            idle.extend(self.connection.take());
+        }
     }
 }
 
@@ -336,6 +320,10 @@ impl Engine for FileEngine {
         if wake {
             self.inbox.arrived.notify_one();
         }
+    }
+
+    fn turn(&self, asker: Asker) -> Waiting<'_> {
+        Box::pin(async move { self.turns.take(asker).await.map(Turn::of) })
     }
 
     fn read(&self, query: &mut dyn FnMut(&mut dyn Connection)) -> Result<(), Error> {

@@ -1,5 +1,7 @@
 //! The port's promises, on the file engine unless said otherwise.
 
+mod readers;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -1,4 +1,4 @@
-//! Turns at the connections for queries: whoever waits for one waits here, and holds no thread meanwhile.
+//! Turns at the connections of an engine for queries: whoever waits for one waits here, and holds no thread meanwhile.
 //!
 //! Invariants:
 //! - the house goes before guests, and where there are several connections one is kept free of guests for it: no number of
@@ -10,18 +10,20 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use db::{Asker, Error};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
+use crate::{Asker, Error};
+
 /// How long the house waits: beyond it the server, or who holds its connections, is too slow to be of use.
-pub(crate) const HOUSE_WAIT_MAX: Duration = Duration::from_secs(5);
+pub const HOUSE_WAIT_MAX: Duration = Duration::from_secs(5);
 /// How long a guest waits.
 const GUEST_WAIT_MAX: Duration = Duration::from_secs(1);
 /// A guest who would have to wait so long is refused at once.
 const GUEST_QUEUE_MAX: Duration = Duration::from_millis(500);
 
-pub(crate) struct Turns {
+/// As many places as there are connections.
+pub struct Turns {
     state: Mutex<State>,
     places: usize,
 }
@@ -43,7 +45,7 @@ struct Waiter {
 }
 
 /// A place at a connection, given on when it is dropped.
-pub(crate) struct Place {
+pub struct Place {
     turns: Arc<Turns>,
     asker: Asker,
     since: Instant,
@@ -101,6 +103,7 @@ fn for_guests(places: usize) -> usize {
 }
 
 impl Turns {
+    /// At least one.
     pub fn new(places: usize) -> Arc<Self> {
         Arc::new(Self { state: Mutex::default(), places: places.max(1) })
     }
@@ -109,10 +112,10 @@ impl Turns {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits for a place: without a word where one is free. [`Error::Busy`] where it would take too long.
     pub async fn take(self: &Arc<Self>, asker: Asker) -> Result<Place, Error> {
         let since = Instant::now();
-        let (place, handed) = oneshot::channel();
-        {
+        let handed = {
             let mut state = self.state();
             let is_first = match asker {
                 Asker::House => state.house.is_empty(),
@@ -130,8 +133,10 @@ impl Turns {
                 }
             }
             let waiters = if asker == Asker::House { &mut state.house } else { &mut state.guests };
+            let (place, handed) = oneshot::channel();
             waiters.push_back(Waiter { place, since });
-        }
+            handed
+        };
         // Whoever was before may have gone without a word.
         self.hand_out();
         let wait_max = if asker == Asker::House { HOUSE_WAIT_MAX } else { GUEST_WAIT_MAX };
