@@ -9,13 +9,13 @@ use db::Db;
 use kernel::IdSource;
 use objects::{Folder, Objects};
 
-use crate::{Config, Databases, StartError};
+use crate::{Config, Databases, StartError, scheme_of};
 
 /// Opens what the configuration names by URL.
 #[async_trait]
 pub trait Adapters: Send + Sync {
     async fn database(&self, _service: &str, url: &str) -> Result<Db, db::Error> {
-        Err(db::Error::Other(refusal(url)))
+        Err(db::Error::Address(refusal(url)))
     }
 
     async fn bus(&self, url: &str) -> Result<Arc<dyn Bus>, StartError> {
@@ -37,8 +37,10 @@ pub trait Adapters: Send + Sync {
 }
 
 fn refusal(url: &str) -> String {
-    let scheme = url.split("://").next().unwrap_or(url);
-    format!("no engine for {scheme}:// is part of this program")
+    match scheme_of(url) {
+        Some(scheme) => format!("no engine for {scheme}:// is part of this program"),
+        None => "it has no scheme".to_owned(),
+    }
 }
 
 /// No adapter is linked: every URL is refused.

@@ -40,6 +40,6 @@ pub use secret_ref::{Provider, SecretRef};
 pub use secrets::{Secrets, Tokens};
 pub use sections::{Live, Section};
 pub use service::{Service, ServiceBuilder};
-pub use source::masked_text;
+pub use source::{masked_text, scheme_of};
 pub use vault::Vault;
 pub use verdict::Verdict;

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use figment::error::{Actual, Kind};
 use figment::providers::{Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Figment, Metadata, Profile, Provider, Source};
@@ -114,6 +115,20 @@ fn parse(file: &Path, text: &str) -> Result<Given, StartError> {
     Ok(Given { from: Metadata::from("file", file), settings })
 }
 
+/// What was found may be an address where none is expected.
+fn without_password(kind: Kind) -> Kind {
+    let masked = |found: Actual| match found {
+        Actual::Str(text) => Actual::Str(masked_text(&text)),
+        found => found,
+    };
+    match kind {
+        Kind::InvalidType(found, wanted) => Kind::InvalidType(masked(found), wanted),
+        Kind::InvalidValue(found, wanted) => Kind::InvalidValue(masked(found), wanted),
+        Kind::UnknownVariant(found, wanted) => Kind::UnknownVariant(masked_text(&found), wanted),
+        kind => kind,
+    }
+}
+
 /// In words where a setting is from.
 pub(crate) fn told(from: &Metadata) -> String {
     match &from.source {
@@ -130,7 +145,7 @@ pub(crate) fn explain(error: &figment::Error) -> String {
         let is_secret = one.path.first().is_some_and(|key| key == "secrets" || key == "credentials");
         let mut line = match is_secret {
             true => "a table of names and references (file:/path, env:NAME) is expected".to_owned(),
-            false => one.kind.to_string(),
+            false => without_password(one.kind).to_string(),
         };
         if !one.path.is_empty() {
             line.push_str(&format!(" for key {}", one.path.join(".")));
@@ -155,9 +170,24 @@ pub(crate) fn masked(value: serde_json::Value) -> serde_json::Value {
     }
 }
 
+/// The scheme of an address. What has none may be anything, a password in an unexpected place among it.
+pub fn scheme_of(text: &str) -> Option<&str> {
+    let (scheme, _) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some(scheme)
+}
+
+/// An address whose scheme was forgotten: what stands between a user and a place is a password.
+fn masked_without_scheme(text: &str) -> String {
+    let parts = text.rsplit_once('@').and_then(|(before, place)| Some((before.split_once(':')?.0, place)));
+    parts.map_or_else(|| text.to_owned(), |(user, place)| format!("{user}:…@{place}"))
+}
+
 /// An address without what signs in.
 pub fn masked_text(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let Some(scheme) = scheme_of(text) else { return masked_without_scheme(text) };
+    let rest = &text[scheme.len() + "://".len()..];
     let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
     // A password may hold what ends an authority: the last @ of the whole counts where there is none in it.
     let end = authority.rfind('@').or_else(|| rest.rfind('@'));

@@ -2,7 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::{Engine, Problem, StartError};
+use serde_json::json;
+
+use crate::{Adapters, Config, Databases, EmbeddedOnly, Engine, Problem, StartError, masked_text};
 
 fn engine(which: Engine, problem: Problem) -> StartError {
     StartError::Engine { which, name: "here".to_owned(), problem, detail: "said so".to_owned() }
@@ -114,4 +116,58 @@ fn what_is_explained_of_a_code_is_what_the_process_ends_with() {
         }
     }
     assert_eq!(seen.len(), 22);
+}
+
+#[tokio::test]
+async fn an_address_that_is_none_is_told_as_such_and_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    for (address, told) in [
+        ("root:hunter2@db/rtc", "it has no scheme"),
+        ("root:hunter2@db://rtc", "it has no scheme"),
+        ("oracle://root:hunter2@db/rtc", "no engine for oracle:// is part of this program"),
+    ] {
+        let config = Config::for_tests(folder.path(), &[("database", json!(address))]).unwrap();
+        let opened = Databases::of(&config, std::sync::Arc::new(EmbeddedOnly)).open("orders").await;
+        let refused = [
+            opened.err().unwrap(),
+            EmbeddedOnly.bus(address).await.err().unwrap(),
+            EmbeddedOnly.cache(address).await.err().unwrap(),
+            EmbeddedOnly.objects(address).await.err().unwrap(),
+        ];
+        for error in refused {
+            assert_eq!((error.code(), error.exit_code()), ("RTD001", 3), "{error}");
+            assert!(error.to_string().contains(told) && !error.to_string().contains("hunter2"), "{error}");
+        }
+        let shown = format!("{:?}", config.settings().into_iter().find(|one| one.key == "database").unwrap());
+        assert!(shown.contains("…@db") && !shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn a_value_that_is_refused_is_shown_without_its_password() {
+    let folder = tempfile::tempdir().unwrap();
+    for (key, value) in [
+        ("upstreams.users", "http://name:hunter2@users:8080"),
+        ("upstreams.users", "name:hunter2@users:8080"),
+        ("databases", "root:hunter2@db/rtc"),
+        ("limits.login", "root:hunter2@db/rtc"),
+        ("profile", "root:hunter2@db/rtc"),
+    ] {
+        let error = Config::for_tests(folder.path(), &[(key, json!(value))]).unwrap_err().to_string();
+        assert!(error.contains(key) && error.contains('…') && !error.contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn what_is_no_address_with_a_password_is_shown_as_it_is() {
+    for text in ["", "info,orders=debug", "shop@example.kr", "127.0.0.1:8080", "mysql://m:1/rtc", "12:30"] {
+        assert_eq!(masked_text(text), text);
+    }
+    for (text, shown) in [
+        ("root:hunter2@db/rtc", "root:…@db/rtc"),
+        ("root:hunter@2@db/rtc", "root:…@db/rtc"),
+        ("mysql://root:hunter2@db/rtc", "mysql://root:…@db/rtc"),
+    ] {
+        assert_eq!((masked_text(text).as_str(), masked_text(shown).as_str()), (shown, shown));
+    }
 }

@@ -155,14 +155,21 @@ impl Remote {
         replicas: &[impl AsRef<str>],
         config: RemoteConfig,
     ) -> Result<Self, Error> {
+        if replicas.is_empty() {
+            return Err(Error::invalid("no_replica", "a service elsewhere has at least one replica"));
+        }
         let replicas: Result<Vec<_>, Error> = replicas
             .iter()
-            .map(|url| Replica::new(url.as_ref(), config.connect_timeout).map(Arc::new))
+            .enumerate()
+            .map(|(index, url)| {
+                let replica = Replica::new(url.as_ref(), config.connect_timeout).map(Arc::new);
+                replica.map_err(|problem| {
+                    let text = format!("replica {}: {problem}; http://host:port is wanted", index + 1);
+                    Error::invalid("replica_address", text)
+                })
+            })
             .collect();
         let replicas = replicas?;
-        if replicas.is_empty() {
-            return Err(Error::internal(format!("{service}: a service elsewhere has at least one replica")));
-        }
         let shared = Shared {
             breaker: Breaker::new(Instant::now()),
             budget: Budget::default(),

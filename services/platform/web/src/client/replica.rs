@@ -14,7 +14,6 @@ use bytes::Bytes;
 use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use kernel::Error;
 use tokio::net::TcpStream;
 use tokio::time::{Instant, Sleep};
 
@@ -73,14 +72,24 @@ pub(super) enum Outcome {
 }
 
 impl Replica {
-    pub(super) fn new(url: &str, connect_timeout: Duration) -> Result<Self, Error> {
-        let wrong = || Error::internal(format!("{url}: a replica is http://host:port and nothing more"));
-        let uri: Uri = url.parse().map_err(|_| wrong())?;
-        let host = uri.host().ok_or_else(wrong)?.to_owned();
-        let only_authority = uri.path_and_query().is_none_or(|rest| rest.as_str() == "/");
-        if uri.scheme_str() != Some("http") || !only_authority {
-            return Err(wrong());
+    /// An `Err` is what is wrong with `url`, in words that hold none of it but its scheme: what is no address may be
+    /// anything.
+    pub(super) fn new(url: &str, connect_timeout: Duration) -> Result<Self, String> {
+        if !url.contains("://") {
+            return Err("it has no scheme".to_owned());
         }
+        let wrong = || "it is no address".to_owned();
+        let uri: Uri = url.parse().map_err(|_| wrong())?;
+        if let Some(scheme) = uri.scheme_str().filter(|scheme| *scheme != "http") {
+            return Err(format!("{scheme}:// is not spoken between services"));
+        }
+        if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) {
+            return Err("it names a user, and nobody signs in there".to_owned());
+        }
+        if uri.path_and_query().is_some_and(|rest| rest.as_str() != "/") {
+            return Err("it goes on after the port".to_owned());
+        }
+        let host = uri.host().ok_or_else(wrong)?.to_owned();
         let port = uri.port_u16().unwrap_or(80);
         let authority = HeaderValue::from_str(&format!("{host}:{port}")).map_err(|_| wrong())?;
         // An IPv6 address is in brackets in a URL and without them everywhere else.

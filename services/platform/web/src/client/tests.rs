@@ -408,8 +408,24 @@ fn a_replica_is_an_address_and_nothing_more() {
     for good in ["http://127.0.0.1:8080", "http://orders.rtc.svc:80/", "http://[::1]:8080"] {
         assert!(Client::remote("x", &[good], RemoteConfig::default()).is_ok(), "{good}");
     }
-    for bad in ["127.0.0.1:8080", "https://127.0.0.1", "http://127.0.0.1/api", "ftp://x", ""] {
-        assert!(Client::remote("x", &[bad], RemoteConfig::default()).is_err(), "{bad}");
+    for (bad, problem) in [
+        ("127.0.0.1:8080", "it has no scheme"),
+        ("", "it has no scheme"),
+        ("name:hunter2@orders", "it has no scheme"),
+        ("https://127.0.0.1", "https:// is not spoken between services"),
+        ("ftp://x", "ftp:// is not spoken between services"),
+        ("http://name:hunter2@orders:8080", "it names a user"),
+        ("http://127.0.0.1/api", "it goes on after the port"),
+        ("http://127.0.0.1?to=api", "it goes on after the port"),
+        ("http://hunter2 is here", "it is no address"),
+    ] {
+        let urls = ["http://127.0.0.1:8080", bad];
+        let error = Client::remote("x", &urls, RemoteConfig::default()).err().expect(bad);
+        let told = error.chain();
+        assert_eq!(error.code(), "replica_address", "{told}");
+        assert!(told.contains(&format!("replica 2: {problem}")), "{told}");
+        assert!(!told.contains("hunter2"), "{told}");
     }
-    assert!(Client::remote("x", &[] as &[String], RemoteConfig::default()).is_err());
+    let error = Client::remote("x", &[] as &[String], RemoteConfig::default()).err().unwrap();
+    assert_eq!(error.to_string(), "a service elsewhere has at least one replica");
 }
