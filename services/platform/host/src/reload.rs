@@ -3,10 +3,11 @@
 //! Invariants:
 //! - all or nothing: a file with a fault changes nothing, and the fault is told once, as exactly as at a start;
 //! - what the environment or the command line says goes on winning over the file;
-//! - what cannot change while the process runs is told, not applied, and listed until the next start.
+//! - what cannot change while the process runs is told, not applied, and listed until the next start;
+//! - whoever wants to know how it stands never waits for a look: a mount that hangs holds up that look alone.
 
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use kernel::{Clock, Timestamp};
@@ -68,7 +69,10 @@ pub struct Reload {
     secrets: Secrets,
     clock: Arc<dyn Clock>,
     checks: Mutex<Vec<Check>>,
+    /// Held for the whole of a look, while files are read.
     state: Mutex<State>,
+    /// Held for a moment.
+    status: Mutex<ReloadStatus>,
 }
 
 struct State {
@@ -77,7 +81,6 @@ struct State {
     judged: Option<String>,
     /// Seen once.
     candidate: Option<String>,
-    status: ReloadStatus,
 }
 
 /// What the edge is told.
@@ -92,12 +95,13 @@ pub(crate) fn edge_config(config: &Config) -> EdgeConfig {
 impl Reload {
     pub(crate) fn new(config: Config, edge: Arc<Edge>, secrets: Secrets, clock: Arc<dyn Clock>) -> Self {
         let status = ReloadStatus { file: config.origin().file.clone(), ..ReloadStatus::default() };
-        let state = State { current: config.clone(), judged: None, candidate: None, status };
-        Self { started: config, edge, secrets, clock, checks: Mutex::default(), state: Mutex::new(state) }
+        let state = State { current: config.clone(), judged: None, candidate: None };
+        let (state, status) = (Mutex::new(state), Mutex::new(status));
+        Self { started: config, edge, secrets, clock, checks: Mutex::default(), state, status }
     }
 
     pub fn status(&self) -> ReloadStatus {
-        self.lock().status.clone()
+        self.lock_status().clone()
     }
 
     /// Asks `check` of every configuration from now on: what it refuses changes nothing.
@@ -105,17 +109,18 @@ impl Reload {
         self.checks.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(check));
     }
 
-    /// Looks at the file and at the secrets, and applies what has changed.
+    /// Looks at the file and at the secrets, and applies what has changed. It reads files: not for a thread of the runtime.
     pub fn look(&self, attention: Attention) -> Look {
+        // One after the other: what was read first is judged first.
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         self.secrets.refresh();
-        let mut state = self.lock();
         let text = match self.started.origin().text() {
             Ok(None) => return Look::Same,
             Ok(Some(text)) => text,
             Err(error) => {
                 // Whatever is there next is judged afresh.
                 state.judged = None;
-                return state.refuse(error.to_string());
+                return self.refuse(error.to_string());
             }
         };
         if state.judged.as_ref() == Some(&text) {
@@ -129,7 +134,7 @@ impl Reload {
         state.candidate = None;
         let judged = self.apply(&mut state, &text);
         state.judged = Some(text);
-        judged.unwrap_or_else(|error| state.refuse(error.to_string()))
+        judged.unwrap_or_else(|error| self.refuse(error.to_string()))
     }
 
     fn apply(&self, state: &mut State, text: &str) -> Result<Look, StartError> {
@@ -162,14 +167,15 @@ impl Reload {
         let keys = |changes: Vec<Change>| changes.into_iter().map(|change| change.key).collect::<Vec<_>>();
         let (live, later) = (keys(live), keys(later));
         state.current = next;
-        state.status.fault = None;
-        state.status.waiting = waiting;
+        let mut status = self.lock_status();
+        status.fault = None;
+        status.waiting = waiting;
         if live.is_empty() && later.is_empty() {
             return Ok(Look::Same);
         }
         if !live.is_empty() {
-            state.status.applied += 1;
-            state.status.applied_at = Some(self.clock.now());
+            status.applied += 1;
+            status.applied_at = Some(self.clock.now());
         }
         Ok(Look::Applied { live, waiting: later })
     }
@@ -207,18 +213,17 @@ impl Reload {
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock_status(&self) -> MutexGuard<'_, ReloadStatus> {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-impl State {
-    fn refuse(&mut self, fault: String) -> Look {
-        if self.status.fault.as_ref() == Some(&fault) {
+    fn refuse(&self, fault: String) -> Look {
+        let mut status = self.lock_status();
+        if status.fault.as_ref() == Some(&fault) {
             return Look::Same;
         }
         tracing::error!(%fault, "the configuration cannot be used; everything stays as it was");
-        self.status.fault = Some(fault.clone());
+        status.fault = Some(fault.clone());
         Look::Refused(fault)
     }
 }

@@ -1,7 +1,7 @@
 //! The configuration changes while a process runs.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::time::Duration;
 
 use kernel::{IdSource, ManualClock, Timestamp};
@@ -330,4 +330,28 @@ async fn what_the_process_cannot_do_with_is_refused_as_a_whole() {
     let look = process.change("[services.shelf]\nbatch = 3\n");
     assert_eq!(look, Look::Applied { live: vec!["services.shelf.batch".to_owned()], waiting: Vec::new() });
     assert_eq!((process.shelf.get().batch, process.context.reload.status().fault), (3, None));
+}
+
+#[tokio::test]
+async fn whoever_asks_how_it_stands_does_not_wait_for_a_look_that_hangs() {
+    let process = Process::start("", &[]).await;
+    let reload = process.context.reload.clone();
+    let ((begin, begun), (end, may_end)) = (mpsc::channel(), mpsc::channel::<()>());
+    let may_end = Mutex::new(may_end);
+    reload.require(move |_| {
+        // As where the file is on a mount that answers no more.
+        begin.send(()).unwrap();
+        let _ = may_end.lock().unwrap().recv();
+        Ok(())
+    });
+    process.write("[services.shelf]\nbatch = 15\n");
+    let looked = reload.clone();
+    let looking = tokio::task::spawn_blocking(move || looked.look(Attention::Asked));
+    begun.recv().unwrap();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || tell.send(reload.status().applied));
+    assert_eq!(told.recv_timeout(Duration::from_secs(20)), Ok(0));
+    end.send(()).unwrap();
+    assert_eq!(looking.await.unwrap(), applied(&["services.shelf.batch"], &[]));
+    assert_eq!(process.context.reload.status().applied, 1);
 }
