@@ -5,25 +5,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::engines::{self, script};
-use crate::image::variables;
 use crate::run::{Outcome, Parts, check, command, output, root};
 use crate::suites;
 
 pub fn run() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all)
 }
 
 pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("cluster: install", || check(script(&["install", "s3"])))?;
-    parts.part("cluster: compile", || {
-        let mut build = command("cargo", &["build", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
-        build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-        check(build)?;
-        check(suites::named("cluster", &["--no-run"]))
-    })?;
+    parts.part("cluster: compile", || suites::named("cluster").map(drop))?;
     let outcome = parts
         .part("cluster: start", || check(at_home(&["start", "s3"])))
         .and_then(|()| parts.part("cluster: suites", suites));
@@ -31,10 +22,8 @@ pub fn all(parts: &mut Parts) -> Outcome {
 }
 
 fn suites() -> Outcome {
-    let mut test = suites::named("cluster", &[]);
-    let aws = variables(&home())?.into_iter().find(|(name, _)| name == "AWS_ENDPOINT_URL");
-    let (_, aws) = aws.ok_or("scripts/engines did not say where moto is")?;
-    test.env("RTC_TEST_AWS", aws);
+    let mut test = suites::named("cluster")?;
+    test.env("RTC_TEST_AWS", engines::variable(&home(), "AWS_ENDPOINT_URL")?);
     check(test)
 }
 
@@ -62,10 +51,7 @@ const REAL: [Asked; 3] = [
 ];
 
 pub fn real() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all_real(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all_real)
 }
 
 pub fn all_real(parts: &mut Parts) -> Outcome {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::run::{Outcome, check, command, output, root};
+use crate::platform::Profile;
+use crate::run::{Outcome, command, output, root};
 use crate::{dashboards, manifests};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,9 +15,7 @@ pub enum Mode {
 pub fn run(mode: Mode) -> Outcome {
     dashboards::run(mode)?;
     manifests::chart(mode)?;
-    let mut build = command("cargo", &["build", "--quiet", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
-    build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    check(build)?;
+    Profile::Dev.build()?;
     let binary = |name: &str| binaries().join(name).display().to_string();
     let openapi = output(command(&binary("rtcd"), &["openapi"]))?;
     let topics = output(command(&binary("rtcd"), &["topics"]))?;

@@ -17,10 +17,7 @@ const ALONE_MIN: u64 = 3;
 
 /// Everything that needs engines or the tools that come with them.
 pub fn run(extent: Extent) -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts, extent);
-    parts.print();
-    outcome
+    Parts::told(|parts| all(parts, extent))
 }
 
 /// The parts of it, for a run that has others too.
@@ -28,29 +25,27 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     parts.part("engines: install", || check(script(&["install"])))?;
     let outcome = parts
         .part("engines: start", || check(script(&["start"])))
-        .and_then(|()| parts.part("engines: compile", || check(tests(&["--no-run"], extent))))
-        .and_then(|()| {
-            parts.part("engines: suites", || check(with_engines(tests(&beside_others(), extent))?))
-        })
-        .and_then(|()| parts.part("engines: one by one", || each(with_engines(tests(&alone(), extent))?)));
+        .and_then(|()| parts.part("engines: compile", || suites::named("engines").map(drop)))
+        .and_then(|()| parts.part("engines: suites", || check(tests(&beside_others(), extent)?)))
+        .and_then(|()| parts.part("engines: one by one", || each(tests(&alone(), extent)?, ALONE_MIN)));
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
 }
 
 fn beside_others() -> Vec<&'static str> {
-    ["--"].into_iter().chain(ALONE.into_iter().flat_map(|name| ["--skip", name])).collect()
+    ALONE.into_iter().flat_map(|name| ["--skip", name]).collect()
 }
 
 fn alone() -> Vec<&'static str> {
-    ["--", "--test-threads", "1"].into_iter().chain(ALONE).collect()
+    ["--test-threads", "1"].into_iter().chain(ALONE).collect()
 }
 
 /// A name that matches nothing any more is no test that has passed.
-fn each(tests: Command) -> Outcome {
+pub fn each(tests: Command, at_least: u64) -> Outcome {
     match passed(&heard(tests)?) {
-        0..ALONE_MIN => Err(format!("fewer than {ALONE_MIN} tests ran one by one: have they other names?")),
-        _ => Ok(()),
+        enough if enough >= at_least => Ok(()),
+        passed => Err(format!("{passed} tests ran one by one, not {at_least}: have they other names?")),
     }
 }
 
@@ -83,40 +78,39 @@ fn home() -> PathBuf {
     root().join("target/engines")
 }
 
-fn tests(more: &[&str], extent: Extent) -> Command {
-    let mut test = suites::named("engines", &["--no-fail-fast"]);
-    test.args(more);
+fn tests(more: &[&str], extent: Extent) -> Result<Command, String> {
+    let mut test = suites::named("engines")?;
+    test.args(more).envs(variables(&home())?);
     if extent == Extent::Whole {
         test.env("ENGINES_WHOLE", "1");
     }
-    test
+    Ok(test)
 }
 
-/// Adds what `scripts/engines` wrote about what runs: lines `export NAME='value'`.
-fn with_engines(mut command: Command) -> Result<Command, String> {
-    let file = home().join("env");
+/// What `scripts/engines` wrote about what runs there: lines `export NAME='value'`.
+pub fn variables(home: &Path) -> Result<Vec<(String, String)>, String> {
+    let file = home.join("env");
     let text = std::fs::read_to_string(&file).map_err(|error| format!("{}: {error}", file.display()))?;
-    for line in text.lines() {
-        if let Some((name, value)) = line.strip_prefix("export ").and_then(|pair| pair.split_once('=')) {
-            command.env(name, value.trim_matches('\''));
-        }
-    }
-    Ok(command)
+    let pair = |line: &str| {
+        let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
+        Some((name.to_owned(), value.trim_matches('\'').to_owned()))
+    };
+    Ok(text.lines().filter_map(pair).collect())
+}
+
+/// One of them.
+pub fn variable(home: &Path, name: &str) -> Result<String, String> {
+    let found = variables(home)?.into_iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value).ok_or_else(|| format!("scripts/engines did not say {name}"))
 }
 
 /// The shared engines, and those of tests that could not stop theirs.
 fn stop() -> Outcome {
     let own = std::fs::read_dir(home().join("own")).into_iter().flatten().flatten();
     for left in own.map(|entry| entry.path()).filter(|path| path.is_dir()) {
-        let _ = check(script_at(&left, &["stop"]));
+        let _ = check(at(&left, &["stop"]));
     }
     check(script(&["reset"]))
-}
-
-fn script_at(home: &Path, arguments: &[&str]) -> Command {
-    let mut script = script(&["--home"]);
-    script.arg(home).args(arguments);
-    script
 }
 
 #[cfg(test)]
@@ -141,8 +135,8 @@ mod tests {
     #[test]
     fn what_no_test_shows_alone_is_an_error() {
         let says = |text: &str| crate::run::command("echo", &[text]);
-        assert!(each(says("test result: ok. 0 passed; 0 failed")).is_err());
-        assert!(each(says("test result: ok. 3 passed; 0 failed")).is_ok());
-        assert!(each(crate::run::command("false", &[])).is_err());
+        assert!(each(says("test result: ok. 2 passed; 0 failed"), 3).is_err());
+        assert!(each(says("test result: ok. 3 passed; 0 failed"), 3).is_ok());
+        assert!(each(crate::run::command("false", &[]), 0).is_err());
     }
 }

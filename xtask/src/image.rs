@@ -5,24 +5,17 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::engines::{self, script};
-use crate::run::{Outcome, Parts, check, command, root};
+use crate::platform::Profile;
+use crate::run::{Outcome, Parts, check, root};
 use crate::suites;
 
 pub fn run() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all)
 }
 
 pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("image: install", || check(script(&["install", "registry", "s3"])))?;
-    parts.part("image: compile", || {
-        let mut build = command("cargo", &["build", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
-        build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-        check(build)?;
-        check(suites::named("image", &["--no-run"]))
-    })?;
+    parts.part("image: compile", || suites::named("image").map(drop))?;
     let outcome = parts
         .part("image: start", || check(at_home(&["start", "registry", "s3"])))
         .and_then(|()| parts.part("image: suites", suites));
@@ -30,22 +23,9 @@ pub fn all(parts: &mut Parts) -> Outcome {
 }
 
 fn suites() -> Outcome {
-    let mut test = suites::named("image", &[]);
-    for (name, value) in variables(&home())? {
-        test.env(name, value);
-    }
-    test.env("RTC_TEST_PROGRAM", root().join("target/debug/rtcd"));
+    let mut test = suites::named("image")?;
+    test.envs(engines::variables(&home())?).env("RTC_TEST_PROGRAM", Profile::Dev.binary("rtcd"));
     check(test)
-}
-
-/// What `scripts/engines` says of what it started.
-pub fn variables(home: &std::path::Path) -> Result<Vec<(String, String)>, String> {
-    let text = std::fs::read_to_string(home.join("env")).map_err(|error| error.to_string())?;
-    let line = |line: &str| {
-        let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
-        Some((name.to_owned(), value.trim_matches('\'').to_owned()))
-    };
-    Ok(text.lines().filter_map(line).collect())
 }
 
 fn home() -> PathBuf {

@@ -10,8 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::engines::script;
-use crate::image::variables;
+use crate::engines::{script, variables};
 use crate::run::{Outcome, check, command, root, watched};
 
 const MEGABYTES: usize = 150;

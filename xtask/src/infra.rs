@@ -16,10 +16,7 @@ const DEPTH: usize = 6;
 const NOT_LOOKED_INTO: [&str; 8] = ["proc", "sys", "dev", "run", "tmp", "target", "node_modules", ".git"];
 
 pub fn run(extent: Extent) -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts, extent);
-    parts.print();
-    outcome
+    Parts::told(|parts| all(parts, extent))
 }
 
 pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
@@ -30,7 +27,7 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
     parts.part("infra: install", || check(script(&["install", "s3", "checkov"])))?;
     parts.part("infra: checkov", checkov)?;
     parts.part("infra: validate", || validate(&mirror))?;
-    parts.part("infra: compile", || check(suites::named("infra", &["--no-run"])))?;
+    parts.part("infra: compile", || suites::named("infra").map(drop))?;
     let outcome = parts
         .part("infra: start", start)
         .and_then(|()| parts.part("infra: suites", || suites(&mirror, extent)));
@@ -74,13 +71,9 @@ fn at_home(arguments: &[&str]) -> std::process::Command {
 }
 
 fn suites(mirror: &Path, extent: Extent) -> Outcome {
-    let text = std::fs::read_to_string(home().join("env")).map_err(|error| error.to_string())?;
-    let aws = text
-        .lines()
-        .find_map(|line| line.strip_prefix("export RTC_TEST_S3='"))
-        .and_then(|rest| rest.strip_suffix('\''))
-        .ok_or("scripts/engines did not say where moto is")?;
-    let mut test = suites::named("infra", &["--", "--test-threads=1"]);
+    let aws = engines::variable(&home(), "RTC_TEST_S3")?;
+    let mut test = suites::named("infra")?;
+    test.arg("--test-threads=1");
     if extent == Extent::Bounded {
         // Hundreds of resources one after the other on a stand-in: the lives of environments are whole only.
         test.args(["--skip", "environments::dev_is_", "--skip", "environments::prod_is_"]);

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::codegen::{Mode, binaries};
 use crate::engines::script;
+use crate::platform::Profile;
 use crate::run::{Outcome, Parts, check, command, output, root};
 
 const CHART: &str = "pipelines/helm/rtc";
@@ -36,10 +37,7 @@ pub fn chart(mode: Mode) -> Outcome {
 }
 
 pub fn run() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all)
 }
 
 pub fn all(parts: &mut Parts) -> Outcome {
@@ -66,9 +64,8 @@ pub fn all(parts: &mut Parts) -> Outcome {
 
 /// Every settings file that is rendered, as rtcd itself reads it.
 fn settings(folder: &Path) -> Outcome {
-    let mut build = command("cargo", &["build", "--quiet", "--locked", "-p", "rtcd"]);
-    build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
-    check(build)?;
+    // Both programs, as they are built anyway: rtcd alone is built with other features of what it stands on, and those once more.
+    Profile::Dev.build()?;
     let rtcd = binaries().join("rtcd").display().to_string();
     let files = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
     for file in files.flatten() {

@@ -5,10 +5,7 @@ use crate::engines::script;
 use crate::run::{Outcome, Parts, check, command, root};
 
 pub fn run() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all)
 }
 
 pub fn all(parts: &mut Parts) -> Outcome {

@@ -13,11 +13,21 @@ pub fn root() -> PathBuf {
     here.parent().map(PathBuf::from).unwrap_or(here)
 }
 
-/// A command in the root of the workspace.
+/// A command in the root of the workspace. What cargo has told this program of its own package is kept from it: build scripts
+/// look at that, and to them a cargo that is started from here would be another one than a cargo that is started by hand.
 pub fn command(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
     command.args(arguments).current_dir(root());
+    for (name, _) in std::env::vars_os() {
+        if is_of_a_package(&name.to_string_lossy()) {
+            command.env_remove(name);
+        }
+    }
     command
+}
+
+fn is_of_a_package(variable: &str) -> bool {
+    variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
 /// Runs it and fails where it fails.
@@ -99,7 +109,15 @@ impl Parts {
         outcome.map_err(|reason| format!("{name}: {reason}"))
     }
 
-    pub fn print(&self) {
+    /// The parts of something, with a table of what each took, however it ends.
+    pub fn told(work: impl FnOnce(&mut Self) -> Outcome) -> Outcome {
+        let mut parts = Self::default();
+        let outcome = work(&mut parts);
+        parts.print();
+        outcome
+    }
+
+    fn print(&self) {
         eprintln!("\n  seconds  part");
         for (name, took) in &self.took {
             eprintln!("  {:>7.1}  {name}", took.as_secs_f64());
@@ -123,5 +141,21 @@ pub fn watched(mut command: Command) -> Result<u64, String> {
         let now = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
         peak = now.unwrap_or(0).max(peak);
         std::thread::park_timeout(Duration::from_millis(5));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_said_of_this_package_goes_no_further() {
+        let said = output(command("env", &[])).unwrap();
+        assert!(!said.lines().any(is_of_a_package), "{said}");
+        assert!(said.lines().any(|line| line.starts_with("PATH=")), "{said}");
+        assert!(
+            is_of_a_package("CARGO_MANIFEST_DIR=/somewhere") && is_of_a_package("CARGO_PKG_VERSION_PRE=")
+        );
+        assert!(!is_of_a_package("CARGO_TARGET_DIR=/somewhere"));
     }
 }

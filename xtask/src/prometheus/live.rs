@@ -24,10 +24,7 @@ const SCRAPES: u64 = 6;
 
 /// Everything of it, with what each part took.
 pub fn run() -> Outcome {
-    let mut parts = Parts::default();
-    let outcome = all(&mut parts);
-    parts.print();
-    outcome
+    Parts::told(all)
 }
 
 /// That budgets which burn are told in time, alone.
@@ -45,7 +42,7 @@ pub fn all(parts: &mut Parts) -> Outcome {
     parts.part("metrics: build", || Profile::Dev.build())?;
     parts.part("metrics: every expression has an answer", || answers(&tools))?;
     parts.part("metrics: a budget that burns is told in time", || burning::run(&tools))?;
-    parts.part("metrics: rtcctl beside a server and in a terminal", || check(suites::named("metrics", &[])))
+    parts.part("metrics: rtcctl beside a server and in a terminal", || check(suites::named("metrics")?))
 }
 
 /// The server's program.
