@@ -17,6 +17,35 @@ use crate::trouble;
 
 const BATCH_MAX: u32 = 100;
 
+/// A look that others rely on at every moment, so that it is never put off: a pump that fails is turned more and more rarely,
+/// and this one has to be there when the database is back. That it fails is told once.
+pub struct Steady<J> {
+    name: &'static str,
+    look: J,
+    failing: AtomicBool,
+}
+
+impl<J> Steady<J> {
+    pub const fn new(name: &'static str, look: J) -> Self {
+        Self { name, look, failing: AtomicBool::new(false) }
+    }
+}
+
+#[async_trait]
+impl<J: Job> Job for Steady<J> {
+    async fn run(&self) -> kernel::Result<Progress> {
+        let looked = self.look.run().await;
+        match (&looked, self.failing.swap(looked.is_err(), Ordering::Relaxed)) {
+            (Err(error), false) => {
+                tracing::warn!(look = self.name, error = %error.chain(), "a look fails; what is known stays");
+            }
+            (Ok(_), true) => tracing::info!(look = self.name, "a look succeeds again"),
+            _ => {}
+        }
+        Ok(looked.unwrap_or(Progress::Idle))
+    }
+}
+
 /// Where other processes have the same database, one of them may take an order's last step: nobody signals it here.
 pub struct SettledElsewhere {
     pub db: Db,

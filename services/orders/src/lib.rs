@@ -33,9 +33,10 @@ pub use domain::{EndReason, OrderState};
 
 pub const NAME: &str = "orders";
 
-/// The pressure to which placing an order yields.
+/// The pressure to which placing an order yields, and the pump that counts for it.
 const IN_FLIGHT: &str = "orders.in_flight";
 const IN_FLIGHT_LOOK: Duration = Duration::from_millis(100);
+const SETTLED_ELSEWHERE: &str = "orders.settled_elsewhere";
 /// How often it is looked for orders that another process has settled.
 const SETTLED_LOOK: Duration = Duration::from_millis(25);
 
@@ -87,10 +88,12 @@ pub async fn service(context: &Context) -> Result<Service, StartError> {
     let pressure = in_flight.clone();
     context.edge.pressure(IN_FLIGHT, Arc::new(move || pressure.pressure()));
     let count = jobs::CountInFlight { db: service.db(), in_flight };
-    service.pump_here(Arc::new(Every::new("orders.in_flight", IN_FLIGHT_LOOK, count)));
+    let count = jobs::Steady::new(IN_FLIGHT, count);
+    service.pump_here(Arc::new(Every::new(IN_FLIGHT, IN_FLIGHT_LOOK, count)));
     if !service.db().is_commit_ordered() {
         let look = jobs::SettledElsewhere { db: service.db(), tally: tally.clone() };
-        service.pump_here(Arc::new(Every::new("orders.settled_elsewhere", SETTLED_LOOK, look)));
+        let look = jobs::Steady::new(SETTLED_ELSEWHERE, look);
+        service.pump_here(Arc::new(Every::new(SETTLED_ELSEWHERE, SETTLED_LOOK, look)));
     }
     service.admin(http::operator_routes(tally));
     service.admin(trouble::operator_routes(service.db()));

@@ -1,8 +1,11 @@
 //! What counts as under way, and from when to when.
 
+use std::sync::atomic::AtomicU32;
 use std::sync::mpsc;
+use std::time::Duration;
 
 use db::{Tx, params};
+use messaging::{Every, Pump};
 use testkit::House;
 
 use super::*;
@@ -99,4 +102,52 @@ async fn a_command_that_nobody_waits_for_any_more_is_under_way_until_it_has_ende
     end.send(()).unwrap();
     assert!(ends.await.is_err());
     assert_eq!(in_flight.pressure(), 0.0);
+}
+
+/// Finds a database that is away for a while.
+#[derive(Clone, Default)]
+struct Looking {
+    is_there: Arc<AtomicBool>,
+    found: Arc<AtomicU32>,
+}
+
+#[async_trait]
+impl Job for Looking {
+    async fn run(&self) -> kernel::Result<Progress> {
+        if !self.is_there.load(Ordering::SeqCst) {
+            return Err(Error::unavailable("away", "away"));
+        }
+        self.found.fetch_add(1, Ordering::SeqCst);
+        Ok(Progress::Idle)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_look_that_others_rely_on_is_there_as_soon_as_the_database_is_back() {
+    let looking = Looking::default();
+    let interval = Duration::from_millis(100);
+    let pump = Every::new("looking", interval, Steady::new("looking", looking.clone()));
+    let pumps = host::Pumps::start([Arc::new(pump) as Arc<dyn Pump>]);
+    // Whoever is put off twice as long each time comes again only half a minute from now.
+    tokio::time::sleep(Duration::from_secs(26)).await;
+    looking.is_there.store(true, Ordering::SeqCst);
+    tokio::time::sleep(3 * interval).await;
+    assert!((2..=3).contains(&looking.found.load(Ordering::SeqCst)), "{:?}", looking.found);
+    pumps.stop(Duration::from_secs(1)).await;
+}
+
+#[tokio::test]
+async fn the_count_of_what_is_under_way_never_fails_for_its_pump() {
+    let house = house().await;
+    let service = house.service("orders");
+    let pump = service.pumps.iter().find(|pump| pump.name() == "orders.in_flight").expect("it is counted");
+    let rename = async |sql: &'static str| {
+        let rename = move |tx: &mut Tx<'_>| -> Result<usize, db::Error> { tx.execute(sql, params![]) };
+        service.db.write(rename).await.expect("another name");
+    };
+    rename("ALTER TABLE sagas RENAME TO away").await;
+    assert!(count(&house, &in_flight(1)).run().await.is_err(), "it cannot be looked");
+    assert_eq!(pump.step().await.unwrap(), Progress::Idle);
+    rename("ALTER TABLE away RENAME TO sagas").await;
+    assert_eq!(pump.step().await.unwrap(), Progress::Idle);
 }
