@@ -21,8 +21,8 @@ mod tests;
 pub use fleet::{Fleet, ProcessView};
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use host::{Attention, Config, StartError};
@@ -54,36 +54,19 @@ pub struct Options {
     pub replicas: u32,
 }
 
+fn listen(kind: SignalKind) -> Result<Signal, StartError> {
+    signal(kind).map_err(|error| StartError::Other(Error::internal(error)))
+}
+
+/// What ends it.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hangup: Signal,
-}
-
-enum Wish {
-    Stop,
-    /// Time to see whether the operator's file has changed.
-    Look,
-    Reload,
 }
 
 impl Signals {
     fn listen() -> Result<Self, StartError> {
-        let on = |kind| signal(kind).map_err(|error| StartError::Other(Error::internal(error)));
-        Ok(Self {
-            terminate: on(SignalKind::terminate())?,
-            interrupt: on(SignalKind::interrupt())?,
-            hangup: on(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> Wish {
-        tokio::select! {
-            _ = self.terminate.recv() => Wish::Stop,
-            _ = self.interrupt.recv() => Wish::Stop,
-            _ = self.hangup.recv() => Wish::Reload,
-            () = tokio::time::sleep(LOOK_EVERY) => Wish::Look,
-        }
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
     }
 
     async fn stop(&mut self) {
@@ -97,6 +80,7 @@ impl Signals {
 /// Runs until it is told to stop.
 pub async fn run(options: Options) -> Result<(), StartError> {
     let mut signals = Signals::listen()?;
+    let hangup = listen(SignalKind::hangup())?;
     let Options { config, file, text, reread, replicas } = options;
     shareable::check(&config, replicas)?;
     let data_dir = DataDir::open(&config.data)?;
@@ -144,24 +128,9 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     data_dir.announce(api, admin, started_at)?;
     tracing::info!(%api, %admin, replicas, processes = fleet.replicas().count(), "serving");
 
-    let mut followed = Followed { text, candidate: None, file, reread, replicas };
-    loop {
-        let attention = match signals.next().await {
-            Wish::Stop => break,
-            Wish::Look => Attention::Routine,
-            Wish::Reload => Attention::Asked,
-        };
-        let read = followed.look(attention);
-        let told = followed.text.as_deref().unwrap_or_default();
-        match read.map(|read| read.and_then(|config| fleet.follow(&config, told))) {
-            Some(Ok(())) => tracing::info!("the processes are given the configuration again"),
-            Some(Err(error)) => tracing::error!(%error, "the configuration stays as it was"),
-            None => {}
-        }
-        if attention == Attention::Asked {
-            fleet.reload();
-        }
-    }
+    let followed = Followed { text, candidate: None, file, reread, replicas };
+    tokio::spawn(follow(followed, fleet.clone(), hangup, context.stopping.clone()));
+    signals.stop().await;
     ready.store(false, Ordering::Release);
     context.stopping.cancel();
     tracing::info!("stopping");
@@ -172,6 +141,33 @@ pub async fn run(options: Options) -> Result<(), StartError> {
     let _ = operators.await;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Hands on what changes in the operator's file, looked at once a second and at SIGHUP, until `stop`.
+async fn follow(followed: Followed, fleet: Arc<Fleet>, mut hangup: Signal, stop: CancellationToken) {
+    let followed = Arc::new(Mutex::new(followed));
+    loop {
+        let attention = tokio::select! {
+            () = stop.cancelled() => return,
+            _ = hangup.recv() => Attention::Asked,
+            () = tokio::time::sleep(LOOK_EVERY) => Attention::Routine,
+        };
+        let (looked, told) = (followed.clone(), fleet.clone());
+        let looking = tokio::task::spawn_blocking(move || {
+            looked.lock().unwrap_or_else(PoisonError::into_inner).hand_on(attention, &told);
+        });
+        // A mount that hangs holds up nobody but this.
+        let looked = tokio::select! {
+            () = stop.cancelled() => return,
+            looked = looking => looked,
+        };
+        if let Err(error) = looked {
+            tracing::error!(%error, "looking at the configuration failed");
+        }
+        if attention == Attention::Asked {
+            fleet.reload();
+        }
+    }
 }
 
 /// Drains all of it; a second signal ends the drains.
@@ -204,6 +200,17 @@ struct Followed {
 }
 
 impl Followed {
+    /// Gives the processes what has changed.
+    fn hand_on(&mut self, attention: Attention, fleet: &Fleet) {
+        let read = self.look(attention);
+        let told = self.text.as_deref().unwrap_or_default();
+        match read.map(|read| read.and_then(|config| fleet.follow(&config, told))) {
+            Some(Ok(())) => tracing::info!("the processes are given the configuration again"),
+            Some(Err(error)) => tracing::error!(%error, "the configuration stays as it was"),
+            None => {}
+        }
+    }
+
     /// What has changed, to be handed on. A configuration that cannot be read, or that processes cannot share, is refused
     /// once, and nothing of it is handed on.
     fn look(&mut self, attention: Attention) -> Option<Result<Config, StartError>> {

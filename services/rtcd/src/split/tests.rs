@@ -8,12 +8,14 @@ use std::time::Duration;
 
 use host::{Attention, Config};
 use serde_json::json;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
 
 use super::entrance::Entrance;
 use super::fleet::{Fleet, Plan};
 use super::line::{Line, Supervisor};
 use super::replica::{Launch, Patience, Replica, Seen, State, Stops};
-use super::{Followed, Reread};
+use super::{Followed, Reread, follow};
 use crate::{Options, Selection};
 
 /// A program that does what `text` says.
@@ -209,6 +211,27 @@ fn a_changed_file_is_handed_on_only_if_processes_can_share_what_it_names() {
     assert!(followed.look(Attention::Routine).is_none(), "somebody may still be writing");
     let config = followed.look(Attention::Routine).unwrap().unwrap();
     assert_eq!(config.limits["register"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn whoever_is_told_to_stop_does_not_wait_for_a_file_that_cannot_be_read() {
+    let folder = tempfile::tempdir().unwrap();
+    // Whoever reads it waits for somebody who writes.
+    let file = folder.path().join("pipe");
+    assert!(Command::new("mkfifo").arg(&file).status().unwrap().success());
+    let fleet = fleet(folder.path(), SERVE);
+    let reread: Reread = Box::new(|| Config::load(None, &[]));
+    let followed = Followed { text: None, candidate: None, file: Some(file.clone()), reread, replicas: 2 };
+    let (stop, hangup) = (CancellationToken::new(), signal(SignalKind::hangup()).unwrap());
+    let following = tokio::spawn(follow(followed, fleet, hangup, stop.clone()));
+    let (tell, told) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || tell.send(std::fs::OpenOptions::new().write(true).open(file)));
+    // There is a reader by now, and nothing comes.
+    let writer = told.await.unwrap().unwrap();
+    tokio::time::resume();
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(20), following).await.expect("at once").unwrap();
+    drop(writer);
 }
 
 #[tokio::test]
