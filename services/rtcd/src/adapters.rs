@@ -52,9 +52,13 @@ fn scheme_is(url: &str, wanted: &[&str]) -> bool {
     wanted.iter().any(|scheme| url.starts_with(&format!("{scheme}://")))
 }
 
-fn unknown(key: &str, url: &str, known: &str) -> StartError {
-    let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
-    StartError::Config(format!("{key}: {scheme:?} is no engine that this program knows; there are {known}"))
+/// What is wrong with an address that leads to none of the `known` engines.
+fn unknown(url: &str, known: &str) -> String {
+    let problem = match host::scheme_of(url) {
+        Some(scheme) => format!("{scheme:?} is no engine that this program knows"),
+        None => "it has no scheme".to_owned(),
+    };
+    format!("{problem}; there are {known}")
 }
 
 fn engine(which: Engine, url: &str, problem: Problem, detail: impl ToString) -> StartError {
@@ -77,10 +81,7 @@ fn without_password(url: &str) -> String {
 impl Adapters for Linked {
     async fn database(&self, service: &str, url: &str) -> Result<Db, db::Error> {
         if !scheme_is(url, &["mysql"]) {
-            let scheme = url.split_once("://").map_or(url, |(scheme, _)| scheme);
-            return Err(db::Error::Other(format!(
-                "{scheme:?} is no engine that this program knows; there are embedded, mysql://"
-            )));
+            return Err(db::Error::Address(unknown(url, "embedded, mysql://")));
         }
         let password = self.passwords.databases.get(service).cloned();
         let (url, options) = (url.to_owned(), db_mysql::Options { password });
@@ -90,7 +91,7 @@ impl Adapters for Linked {
 
     async fn bus(&self, url: &str) -> Result<Arc<dyn Bus>, StartError> {
         if !scheme_is(url, &["kafka"]) {
-            return Err(unknown("bus", url, "embedded, kafka://"));
+            return Err(StartError::Config(format!("bus: {}", unknown(url, "embedded, kafka://"))));
         }
         let options =
             bus_kafka::Options { password: self.passwords.bus.clone(), ..bus_kafka::Options::default() };
@@ -104,7 +105,7 @@ impl Adapters for Linked {
     async fn cache(&self, url: &str) -> Result<Arc<dyn Cache>, StartError> {
         use cache_redis::OpenError::{NoPassword, Password, TooOld, Url};
         if !scheme_is(url, &["redis", "rediss"]) {
-            return Err(unknown("cache", url, "embedded, redis://"));
+            return Err(StartError::Config(format!("cache: {}", unknown(url, "embedded, redis://"))));
         }
         let mut options = cache_redis::Options::default();
         if let Some(password) = self.passwords.cache.clone() {
@@ -119,7 +120,7 @@ impl Adapters for Linked {
 
     async fn objects(&self, url: &str) -> Result<Arc<dyn Objects>, StartError> {
         if !scheme_is(url, &["s3"]) {
-            return Err(unknown("objects", url, "folder, s3://"));
+            return Err(StartError::Config(format!("objects: {}", unknown(url, "folder, s3://"))));
         }
         objects_s3::open(url, objects_s3::Options::default()).await.map_err(|error| match error {
             objects_s3::OpenError::Url(reason) => StartError::Config(format!("objects: {reason}")),
@@ -131,6 +132,30 @@ impl Adapters for Linked {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn an_address_that_leads_to_no_engine_is_a_mistake_in_the_configuration_and_shows_no_password() {
+        let linked = Linked { passwords: Passwords::default() };
+        for (address, told) in [
+            ("root:hunter2@db/rtc", "it has no scheme"),
+            ("oracle://root:hunter2@db/rtc", "\"oracle\" is no engine"),
+        ] {
+            let source = linked.database("orders", address).await.err().unwrap();
+            let refused = [
+                StartError::Database { name: "orders".to_owned(), source },
+                linked.bus(address).await.err().unwrap(),
+                linked.cache(address).await.err().unwrap(),
+                linked.objects(address).await.err().unwrap(),
+            ];
+            for error in refused {
+                assert_eq!((error.code(), error.exit_code()), ("RTD001", 3), "{error}");
+                assert!(
+                    error.to_string().contains(told) && !error.to_string().contains("hunter2"),
+                    "{error}"
+                );
+            }
+        }
+    }
 
     #[test]
     fn an_address_is_shown_without_what_is_secret_in_it() {

@@ -7,7 +7,7 @@ use host::{Attention, Config, Key, Look, Takes};
 use serde_json::json;
 use testkit::Call;
 
-use crate::{Options, Running, Selection, start};
+use crate::{Options, Running, Selection, select, start};
 
 async fn run(file: Option<&Path>, data: &Path) -> Running {
     let overrides = [
@@ -82,4 +82,29 @@ async fn a_changed_file_and_a_rotated_token_reach_a_running_shop() {
     running.context.reload.look(Attention::Routine);
     assert_eq!((status(&old).await.status, status(new).await.status), (401, 200));
     running.stop().await;
+}
+
+#[tokio::test]
+async fn upstreams_that_are_none_end_the_start_with_what_is_wrong_and_no_password() {
+    let directory = tempfile::tempdir().unwrap();
+    for (replicas, told) in [
+        (json!(["http://here:1", "users:8080"]), "upstreams.users: replica 2: it has no scheme"),
+        (json!(["https://users"]), "upstreams.users: replica 1: https:// is not spoken"),
+        (json!(["http://name:hunter2@users"]), "upstreams.users: replica 1: it names a user"),
+        (json!(["name:hunter2@users"]), "upstreams.users: replica 1: it has no scheme"),
+        (json!([]), "upstreams.users: a service elsewhere has at least one replica"),
+    ] {
+        let overrides = [
+            ("data", json!(directory.path())),
+            ("server.api_bind", json!("127.0.0.1:0")),
+            ("server.admin_bind", json!("127.0.0.1:0")),
+            ("upstreams.users", replicas),
+        ];
+        let config = Config::load(None, &overrides).unwrap();
+        let selection = select(&["gateway".to_owned()]).unwrap();
+        let error = start(Options { config, selection, listener: None }).await.err().unwrap();
+        assert_eq!((error.code(), error.exit_code()), ("RTD001", 3), "{error}");
+        assert!(error.to_string().contains(told) && !error.to_string().contains("hunter2"), "{error}");
+        assert!(error.hint().contains("rtcd config"), "{}", error.hint());
+    }
 }
