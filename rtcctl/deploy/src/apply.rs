@@ -10,6 +10,7 @@ use std::collections::BTreeSet;
 use kubernetes::write::{Apply, Change, Force, MANAGER};
 use kubernetes::{Conflict, Error, Gvk, Result};
 use manifests::render::{ENVIRONMENT, OWNER};
+use rollout::evidence::masked_text;
 use serde::Serialize;
 use serde_json::{Value as Json, json};
 
@@ -140,7 +141,7 @@ pub async fn preview(port: &dyn Port, manifest: &Manifest, force: Force) -> Resu
                     Error::Forbidden { .. } => Refusal::Denied,
                     _ => Refusal::Unwanted,
                 };
-                What::Refused { reason: error.to_string(), hint: error.hint(), why }
+                What::Refused { reason: said(&error), hint: error.hint(), why }
             }
             Err(error) => return Err(error),
         };
@@ -176,6 +177,11 @@ pub fn is_refusal(error: &Error) -> bool {
             | Error::Owned { .. }
             | Error::Unsendable(_)
     )
+}
+
+/// What the API said, as it may be kept and shown: whoever refuses something may repeat what is in it.
+pub fn said(error: &Error) -> String {
+    masked_text(&error.to_string())
 }
 
 /// Makes one object be as described.

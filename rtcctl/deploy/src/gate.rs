@@ -1,13 +1,14 @@
 //! What decides after the pods stand: checks of metrics, and what their measurements come to.
 //!
 //! Invariants: a check without data is told apart from a good one; a gate of which nothing could be measured is never
-//! passed; a breach outranks everything that could not be said.
+//! passed; a breach outranks everything that could not be said; what is told of a look is masked.
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 use kernel::Timestamp;
 use rollout::canary::analysis::{Limits, Measurement, Tally, Verdict, joined};
+use rollout::evidence::masked_text;
 use serde::{Deserialize, Serialize};
 
 /// What stands in an expression for the pods that are judged.
@@ -203,7 +204,7 @@ impl Standing {
             } else {
                 tally.add(seen.measurement);
             }
-            *says = seen.says;
+            *says = masked_text(&seen.says);
         }
     }
 

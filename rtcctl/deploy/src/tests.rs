@@ -13,6 +13,7 @@ mod guards;
 mod killed;
 mod killed_beside;
 mod left_beside;
+mod masked;
 mod recognised;
 mod returning;
 mod rolling;

@@ -1,7 +1,7 @@
 //! The journal of a rollout: written before and after each step, read when a run is taken up again.
 //!
 //! Invariants: what [`Book`] holds in memory is what its file says; a state is left only after the trigger that leaves it
-//! is on disk.
+//! is on disk; why something failed is masked before it is written.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -10,6 +10,7 @@ use journal::{Entry, Journal, Run, Start};
 use kernel::Timestamp;
 use kubernetes::Place;
 use rollout::canary::Canary;
+use rollout::evidence::masked_text;
 use rollout::failure::Cause;
 use rollout::lifecycle::{Lifecycle, OnFailure, Outcome, Step, Trigger};
 use rollout::verdict::Applied;
@@ -281,7 +282,8 @@ impl Book {
         Ok(())
     }
 
-    pub(super) fn add_cause(&mut self, cause: Cause) -> Result<()> {
+    pub(super) fn add_cause(&mut self, mut cause: Cause) -> Result<()> {
+        cause.why = masked_text(&cause.why);
         self.note(CAUSE, &cause)?;
         self.causes.push(cause);
         Ok(())

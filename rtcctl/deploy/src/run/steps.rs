@@ -285,7 +285,8 @@ impl<'a> Session<'a, '_> {
             uid: Uid::default(),
             container: None,
         });
-        let why = format!("{id}: {error}");
+        // Not behind a mark: the name of a secret would hide what follows it.
+        let why = format!("{id} is refused; {}", apply::said(error));
         let cause = Cause { code, finality: Finality::Final, why, about: about.into_iter().collect() };
         self.fail(step, cause)
     }

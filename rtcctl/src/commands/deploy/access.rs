@@ -6,6 +6,7 @@
 
 use std::path::PathBuf;
 
+use ::deploy::apply;
 use kubernetes::{Access, Cluster, Error as Kube};
 
 use crate::codes::{self, Code};
@@ -123,10 +124,10 @@ pub fn namespace(context: &Context) -> String {
     config.text("namespace").or(described).unwrap_or(NAMESPACE).to_owned()
 }
 
-/// What the API said, under a code.
+/// What the API said, masked and under a code.
 pub fn failed(error: Kube) -> Error {
     let code = code_of(&error);
-    Error::new(code, error.to_string()).with_hint(error.hint())
+    Error::new(code, apply::said(&error)).with_hint(error.hint())
 }
 
 /// The code of what the API said.

@@ -10,6 +10,7 @@ mod revisions;
 
 use std::collections::BTreeMap;
 
+use ::deploy::apply;
 use futures_util::StreamExt;
 use kubernetes::read::{Life, LogRequest};
 use kubernetes::{Cluster, Gvk};
@@ -83,7 +84,7 @@ async fn look(args: Args, cluster: &Cluster, context: &Context) -> Result<Report
     }
     let mut report = report(&troubles, cluster, &namespace, targets.len(), context.screen);
     for (kind, error) in &snapshot.missing {
-        let message = format!("{} cannot be looked at: {error}", kind.name());
+        let message = format!("{} cannot be looked at: {}", kind.name(), apply::said(error));
         report = report.with_finding(Finding::new(&codes::KUB015, Severity::Warning, message));
     }
     Ok(match troubles.is_empty() {
@@ -222,7 +223,9 @@ async fn missing(why: &str, pod: &Pod, cluster: &Cluster) -> Vec<String> {
     let namespace = &pod.metadata.namespace;
     let found = match cluster.list(&Gvk::named("v1", kind), namespace, None).await {
         Ok(found) => found,
-        Err(error) => return vec![format!("what there is of {kind} cannot be asked: {error}")],
+        Err(error) => {
+            return vec![format!("what there is of {kind} cannot be asked: {}", apply::said(&error))];
+        }
     };
     let names: Vec<&str> = found.iter().filter_map(|one| one["metadata"]["name"].as_str()).collect();
     let wanted = why.split('"').nth(1).unwrap_or_default();

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use ::deploy::apply;
 use futures_util::StreamExt;
 use kubernetes::Cluster;
 use kubernetes::read::{Life, LogEnd, LogRequest};
@@ -171,7 +172,7 @@ impl<'a> Writer<'a> {
     }
 
     fn refused(&self, source: &Source, error: &kubernetes::Error) {
-        self.context.progress.say(format!("{}/{}: {error}", source.pod, source.container));
+        self.context.progress.say(format!("{}/{}: {}", source.pod, source.container, apply::said(error)));
     }
 }
 
@@ -237,7 +238,7 @@ async fn once(args: &Args, cluster: &Cluster, targets: &[Target], context: &Cont
     };
     let error = Error::new(&codes::KUB016, message).with_hint(codes::KUB016.action);
     Err(match last {
-        Some(last) => error.with_source(&last),
+        Some(last) => error.with_cause(apply::said(&last)),
         None => error,
     })
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use ::deploy::apply;
 use crossterm::event::{Event, KeyCode, KeyModifiers};
 use futures_util::{Stream, StreamExt};
 use kernel::Clock;
@@ -91,7 +92,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 }
 
 fn not_seen(kind: Kind, error: &kubernetes::Error) -> Finding {
-    let message = format!("{} cannot be looked at: {error}", kind.name());
+    let message = format!("{} cannot be looked at: {}", kind.name(), apply::said(error));
     Finding::new(&codes::KUB015, Severity::Warning, message).with_hint(error.hint())
 }
 
@@ -272,7 +273,7 @@ fn text(watched: &Watched<'_>, width: usize, height: usize, paint: Paint) -> Tex
     let mut foot: Vec<String> = watched
         .broken
         .iter()
-        .map(|(kind, error)| format!("{} may be old: {error}", kind.name()))
+        .map(|(kind, error)| format!("{} may be old: {}", kind.name(), apply::said(error)))
         .chain(watched.missing.keys().map(|kind| format!("{} cannot be looked at", kind.name())))
         .collect();
     if !watched.is_complete() {

@@ -407,7 +407,7 @@ pub async fn keep(
                 items.iter_mut().for_each(masked);
                 write(name, serde_json::to_string_pretty(&items).unwrap_or_default())?;
             }
-            Err(error) => missing.push(format!("{name}: {error}")),
+            Err(error) => missing.push(format!("{name}: {}", apply::said(&error))),
         }
     }
     for pod in names {
@@ -419,7 +419,7 @@ pub async fn keep(
         };
         match Port::log(&cluster, &request).await {
             Ok(text) => write(&format!("{pod}.log"), masked_text(&text))?,
-            Err(error) => missing.push(format!("{pod}.log: {error}")),
+            Err(error) => missing.push(format!("{pod}.log: {}", apply::said(&error))),
         }
     }
     Ok((files, missing))

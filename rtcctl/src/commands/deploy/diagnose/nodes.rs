@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use ::deploy::apply;
 use kubernetes::{Cluster, Error, Gvk};
 use serde_json::Value;
 
@@ -33,7 +34,7 @@ pub async fn architecture(cluster: &Cluster, node: &str) -> Option<String> {
 pub async fn ask(cluster: &Cluster, namespace: &str, pod: &str) -> Vec<String> {
     let nodes = match cluster.list(&Gvk::named("v1", "Node"), "", None).await {
         Ok(nodes) => nodes,
-        Err(error) => return vec![format!("the nodes cannot be asked: {error}")],
+        Err(error) => return vec![format!("the nodes cannot be asked: {}", apply::said(&error))],
     };
     let kind = Gvk::named("v1", "Pod");
     let (pods, is_partial) = match cluster.list(&kind, "", None).await {
@@ -41,7 +42,7 @@ pub async fn ask(cluster: &Cluster, namespace: &str, pod: &str) -> Vec<String> {
         Err(Error::Forbidden { .. }) => {
             (cluster.list(&kind, namespace, None).await.unwrap_or_default(), true)
         }
-        Err(error) => return vec![format!("the pods on the nodes cannot be asked: {error}")],
+        Err(error) => return vec![format!("the pods on the nodes cannot be asked: {}", apply::said(&error))],
     };
     let wanted = pods
         .iter()

@@ -2,6 +2,7 @@
 
 use oci::registry::{Access, Repository};
 use oci::{Document, Error, Reference};
+use rollout::evidence::masked_text;
 use serde_json::Value;
 
 use crate::commands::image::access;
@@ -31,7 +32,9 @@ pub async fn ask(image: &str, architecture: Option<&str>, context: &Context) -> 
             let mut seen = vec![format!("the registry has {name} {wanted} for us: {digest}")];
             match found.document() {
                 Ok(document) => seen.extend(platforms(&repository, &document, architecture).await),
-                Err(error) => seen.push(format!("what it has cannot be read: {error}")),
+                Err(error) => {
+                    seen.push(format!("what it has cannot be read: {}", masked_text(&error.to_string())))
+                }
             }
             seen
         }
@@ -48,9 +51,9 @@ pub async fn ask(image: &str, architecture: Option<&str>, context: &Context) -> 
         }
         Err(Error::NameUnknown { .. }) => vec![format!("the registry has no repository {name}")],
         Err(Error::Denied { message, .. }) => {
-            vec![format!("the registry does not let us look either: {message}")]
+            vec![format!("the registry does not let us look either: {}", masked_text(&message))]
         }
-        Err(error) => vec![format!("the registry does not say: {error}")],
+        Err(error) => vec![format!("the registry does not say: {}", masked_text(&error.to_string()))],
     }
 }
 

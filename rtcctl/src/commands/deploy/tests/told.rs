@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kubernetes::testing::What;
 use kubernetes::testing::behaviour::Behaviour;
 use serde_json::{Value, json};
 
@@ -97,5 +98,27 @@ async fn a_secret_in_the_last_words_is_told_nowhere() {
     for path in kept {
         let text = std::fs::read(&path).unwrap();
         assert!(!String::from_utf8_lossy(&text).contains(SECRET), "{}", path.display());
+    }
+}
+
+#[tokio::test]
+async fn a_secret_in_an_answer_of_the_api_is_told_nowhere() {
+    const SECRET: &str = "hunter2-and-more";
+    let place = Place::new().await;
+    assert_eq!(place.rollout(IMAGE, &[]).await.exit, 0);
+    place.api.deny("Deployment", "gateway", &format!("who has password={SECRET} is not let in"));
+    let refused = place.rollout(NEXT, &["-o", "json"]).await;
+    assert_eq!((refused.exit, &refused.error()["code"]), (7, &json!("DEP011")), "{}", refused.stderr);
+    let differs = place.dev(&["diff", "--outputs", "dev.json", "--image", NEXT, "-o", "json"]).await;
+    assert_eq!(differs.exit, 0, "{}", differs.stderr);
+    place.api.fault("GET", "/configmaps", What::Status(403, format!("no, password={SECRET}")), 99);
+    let denied = place.dev(&["history", "-o", "json"]).await;
+    assert_eq!((denied.exit, &denied.error()["code"]), (4, &json!("KUB003")), "{}", denied.stderr);
+    place.api.fault("GET", "/nodes", What::Status(403, format!("no, password={SECRET}")), 99);
+    let partial = place.dev(&["status", "-o", "json"]).await;
+    assert_eq!(partial.exit, 0, "{}", partial.stderr);
+    for came in [refused, differs, denied, partial] {
+        let said = came.stdout + &came.stderr;
+        assert!(said.contains("password=***") && !said.contains(SECRET), "{said}");
     }
 }
