@@ -3,6 +3,7 @@
 //! Invariants: a revision's manifest is written once and never changed, only its status and when its run was heard of;
 //! numbers grow; a run has one revision, however often it is taken up again; what could be gone back to is kept.
 
+use std::fmt;
 use std::time::Duration;
 
 use kernel::Timestamp;
@@ -25,6 +26,8 @@ const RUN: &str = "rtc.io/run";
 /// Milliseconds since 1970, or [`WAITS`].
 const HEARD: &str = "rtc.io/revision-heard";
 const WAITS: &str = "waits";
+/// Milliseconds since 1970, while it waits.
+const SINCE: &str = "rtc.io/revision-waits-since";
 /// Revisions that stay.
 const KEPT: usize = 12;
 /// A run that nobody has heard of for longer is taken for dead.
@@ -100,24 +103,51 @@ pub enum Heard {
     /// Somebody works on it.
     At(Timestamp),
     /// It stands still until somebody says how it goes on, however long that takes.
-    Waits,
+    Waits {
+        /// Not told by programs before this one.
+        since: Option<Timestamp>,
+    },
 }
 
 impl Heard {
-    fn told(self) -> String {
-        match self {
-            Heard::Never => String::new(),
-            Heard::At(at) => at.as_millis().to_string(),
-            Heard::Waits => WAITS.to_owned(),
-        }
+    /// As labels; those that go are null.
+    fn told(self) -> Json {
+        let ms = |at: Timestamp| at.as_millis().to_string();
+        let (heard, since) = match self {
+            Heard::Never => (String::new(), None),
+            Heard::At(at) => (ms(at), None),
+            Heard::Waits { since } => (WAITS.to_owned(), since.map(ms)),
+        };
+        json!({ HEARD: heard, SINCE: since })
     }
 
-    fn read(told: Option<&str>) -> Self {
-        match told {
-            Some(WAITS) => Heard::Waits,
-            Some(told) => told.parse().map_or(Heard::Never, |ms| Heard::At(Timestamp::from_millis(ms))),
-            None => Heard::Never,
+    fn read(labels: &Json) -> Self {
+        let at = |label: &str| labels[label].as_str()?.parse().ok().map(Timestamp::from_millis);
+        match labels[HEARD] == WAITS {
+            true => Heard::Waits { since: at(SINCE) },
+            false => at(HEARD).map_or(Heard::Never, Heard::At),
         }
+    }
+}
+
+/// The run of somebody else that may still go on.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Other {
+    pub head: Head,
+    pub heard: Heard,
+}
+
+impl fmt::Display for Other {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Head { command, by, at, run, .. } = &self.head;
+        write!(f, "{command} of {by} ")?;
+        match self.heard {
+            Heard::Waits { since: Some(since) } => write!(f, "waits for a word since {since}")?,
+            Heard::Waits { since: None } => f.write_str("waits for a word")?,
+            Heard::At(heard) => write!(f, "seems to be under way since {at}, and was heard of at {heard}")?,
+            Heard::Never => write!(f, "seems to be under way since {at}")?,
+        }
+        write!(f, ": {run}")
     }
 }
 
@@ -141,15 +171,16 @@ pub enum Others {
 }
 
 /// The newest revision where it is of another run that may still go on.
-pub fn under_way<'a>(all: &'a [Revision], run: &str, now: Timestamp) -> Option<&'a Head> {
+pub fn under_way(all: &[Revision], run: &str, now: Timestamp) -> Option<Other> {
     let newest = all.first()?;
     let head = &newest.head;
     let may_live = match newest.heard {
-        Heard::Waits => true,
+        Heard::Waits { .. } => true,
         Heard::At(at) => now < at.max(head.at).plus(UNDER_WAY),
         Heard::Never => now < head.at.plus(UNDER_WAY),
     };
-    (head.status == Status::Pending && head.run != run && may_live).then_some(head)
+    let is_other = head.status == Status::Pending && head.run != run && may_live;
+    is_other.then(|| Other { head: head.clone(), heard: newest.heard })
 }
 
 fn gvk() -> Gvk {
@@ -185,7 +216,7 @@ impl History<'_> {
             if others == Others::Respected
                 && let Some(other) = under_way(&all, &revision.head.run, revision.head.at)
             {
-                return Err(run::Error::UnderWay(Box::new(other.clone())));
+                return Err(run::Error::UnderWay(Box::new(other)));
             }
             revision.head.number = all.first().map_or(1, |newest| newest.head.number + 1);
             match self.port.create(&self.document(&revision)).await {
@@ -215,8 +246,7 @@ impl History<'_> {
         let all = self.all().await?;
         let is_ours = |one: &&Revision| one.head.run == run && one.head.status == Status::Pending;
         let Some(ours) = all.iter().find(is_ours) else { return Ok(()) };
-        let labels = json!({ HEARD: heard.told() });
-        self.port.label(&gvk(), self.namespace, &name(ours.head.number), &labels).await.map(drop)
+        self.port.label(&gvk(), self.namespace, &name(ours.head.number), &heard.told()).await.map(drop)
     }
 
     /// Says what became of a run's revision. What was deployed before is superseded by one that came through.
@@ -286,6 +316,6 @@ fn read(object: &Json) -> Option<Revision> {
     // The labels alone are changed afterwards.
     let labels = &object["metadata"]["labels"];
     revision.head.status = Status::named(labels[STATUS].as_str()?)?;
-    revision.heard = Heard::read(labels[HEARD].as_str());
+    revision.heard = Heard::read(labels);
     Some(revision)
 }

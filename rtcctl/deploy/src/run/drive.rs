@@ -137,7 +137,7 @@ impl Driver<'_> {
             };
             let (trigger, outputs) = match came {
                 Came::Paused { step, why } => {
-                    pulse.tell(Heard::Waits).await?;
+                    pulse.tell(Heard::Waits { since: Some(self.clock.now()) }).await?;
                     return Ok(End::Paused { step, why });
                 }
                 Came::Trigger { trigger, outputs } => (trigger, outputs),

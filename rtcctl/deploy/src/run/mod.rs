@@ -25,7 +25,7 @@ pub use book::{Book, Recorded};
 pub use drive::{Driver, End, News, Word};
 pub use plan::{Action, Migration, Plan, Removal, Strategy};
 
-use crate::revision::Head;
+use crate::revision::{Head, Other};
 
 /// Why a run cannot go on. It can be taken up again.
 #[derive(Debug, thiserror::Error)]
@@ -51,8 +51,8 @@ pub enum Error {
     Overtaken { run: String, newer: Box<Head> },
     #[error("the run {run} was begun on {began_on}, and this is {}", elsewhere(.began_on, .is_on))]
     Elsewhere { run: String, began_on: String, is_on: String },
-    #[error("{} of {} seems to be under way: {}", .0.command, .0.by, .0.run)]
-    UnderWay(Box<Head>),
+    #[error("{0}")]
+    UnderWay(Box<Other>),
     /// Whoever asks for no track would find them.
     #[error("{0} pods of the second version are still there a minute after it was deleted")]
     Lingering(usize),

@@ -58,7 +58,7 @@ impl<'a> Session<'a, '_> {
                 && self.book.plan().others == Others::Respected
                 && let Some(other) = under_way(&all, &self.book.id(), now)
             {
-                return Err(Error::UnderWay(Box::new(other.clone())));
+                return Err(Error::UnderWay(Box::new(other)));
             }
             let previous = all.into_iter().find(|revision| revision.head.status == Status::Deployed);
             let mut added = Vec::new();

@@ -16,7 +16,7 @@ use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, image, mani
 use super::killed_beside::{scaled, switch};
 use crate::manifest::Id;
 use crate::port::Port;
-use crate::revision::Others;
+use crate::revision::{Heard, Others};
 use crate::run::{Book, Driver, End, Error, News, Plan, Removal, Word};
 
 const TWO: Scaled = Scaled::Fixed(2);
@@ -52,7 +52,10 @@ async fn nothing_is_rolled_out_beside_a_run_that_seems_to_be_under_way() {
     let (ground, id) = died().await;
     let before = ground.deployment("web");
     let Err(Error::UnderWay(other)) = driven(&ground, plan(3, manifest(3, TWO))).await else { panic!() };
-    assert_eq!((other.run.as_str(), other.by.as_str(), other.number), (id.as_str(), "somebody", 2));
+    assert_eq!(
+        (other.head.run.as_str(), other.head.by.as_str(), other.head.number),
+        (id.as_str(), "somebody", 2)
+    );
     assert_eq!(ground.deployment("web")["spec"], before["spec"]);
     assert!(ground.api.object("Job", NAMESPACE, "migrate-3").is_none());
     // Whoever has been silent for so long is dead.
@@ -77,7 +80,11 @@ async fn a_living_run_of_forty_minutes_is_respected() {
     let second = async {
         tokio::time::sleep(Duration::from_secs(40 * 60)).await;
         let refused = driven(&ground, plan(3, tracked(3, Scaled::ByAutoscaler))).await;
-        assert!(matches!(refused, Err(Error::UnderWay(_))), "{refused:?}");
+        let Err(Error::UnderWay(other)) = refused else { panic!("{refused:?}") };
+        let Heard::At(heard) = other.heard else { panic!("{other:?}") };
+        assert!(api.now().since(heard) <= Duration::from_secs(2 * 60), "{other}");
+        let told = format!("under way since {}, and was heard of at {heard}", other.head.at);
+        assert!(other.to_string().contains(&told), "{other}");
         assert!(api.object("Deployment", NAMESPACE, "web-green").is_some());
     };
     let (end, ()) = tokio::join!(first, second);
@@ -113,12 +120,18 @@ async fn a_run_that_waits_for_a_word_is_respected_for_as_long_as_it_waits() {
     let _looking = scaled(&ground).await;
     let paused = ground.gated(switch(2), &Told::new(&[Measurement::Unknown])).await;
     assert!(matches!(paused.end, End::Paused { .. }), "{:?}", paused.end);
+    let waits_from = ground.api.now();
     ground.api.advance(Duration::from_secs(24 * 60 * 60));
     let refused = driven(&ground, plan(3, tracked(3, Scaled::ByAutoscaler))).await;
-    assert!(matches!(refused, Err(Error::UnderWay(_))), "{refused:?}");
+    let Err(Error::UnderWay(other)) = refused else { panic!("{refused:?}") };
+    let Heard::Waits { since: Some(since) } = other.heard else { panic!("{other:?}") };
+    assert!(since <= waits_from && waits_from.since(since) <= Duration::from_secs(2), "{other}");
+    assert!(other.to_string().contains(&format!("waits for a word since {since}")), "{other}");
     let mut book = paused.book;
     let end = ground.drive(&mut book, &ground.api.cluster(), None, Word::Approve).await.unwrap();
     assert!(matches!(end, End::Over { exit: 0, .. }), "{end:?}");
+    let revision = ground.api.object("ConfigMap", NAMESPACE, "rtc-revision-2").unwrap();
+    assert!(revision["metadata"]["labels"]["rtc.io/revision-waits-since"].is_null(), "{revision}");
 }
 
 #[tokio::test(start_paused = true)]

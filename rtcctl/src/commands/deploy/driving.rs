@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use ::deploy::gate::Gauge;
 use ::deploy::port::Port;
+use ::deploy::revision::{Head, Heard};
 use ::deploy::run::{self, Book, Driver, End, News, Plan, Word};
 use journal::Start;
 use kubernetes::write::Change;
@@ -292,12 +293,21 @@ pub fn of_run(error: run::Error) -> Error {
         }
         run::Error::Disk { .. } => Error::new(&codes::DEP008, error.to_string()).with_source(&error),
         run::Error::UnderWay(other) => {
-            let (run, at) = (other.run.clone(), other.at);
+            let Head { run, at, .. } = &other.head;
             let goes_on = format!("rtcctl deploy rollout --resume {run}");
-            Error::new(&codes::DEP028, run::Error::UnderWay(other).to_string())
-                .with_cause(format!("it was begun at {at}; one that waits for a word waits until it is said"))
-                .with_hint(format!("wait for it, or end it: {goes_on} --abort"))
-                .with_hint("where it waits for a word, the same with --approve or --promote")
+            let (until, hint) = match other.heard {
+                Heard::Waits { .. } => (
+                    "it waits until somebody says how it goes on",
+                    format!("say it: {goes_on} with --approve, --promote or --abort"),
+                ),
+                Heard::At(_) | Heard::Never => (
+                    "one that is not heard of for half an hour is taken for dead",
+                    format!("wait for it, or end it: {goes_on} --abort"),
+                ),
+            };
+            Error::new(&codes::DEP028, other.to_string())
+                .with_cause(format!("it was begun at {at}; {until}"))
+                .with_hint(hint)
                 .with_hint("rtcctl deploy rollout --take-over where it is known to be dead")
         }
         run::Error::Overtaken { .. } | run::Error::Elsewhere { .. } => {

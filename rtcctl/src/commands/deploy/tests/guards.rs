@@ -100,6 +100,7 @@ async fn two_do_not_roll_out_at_once_and_neither_goes_on_over_the_other() {
     let came = place.rollout(&other, &["-o", "json"]).await;
     let told = refused(&came, 8, "DEP028");
     assert!(told.contains("--take-over") && told.contains("it was begun at "), "{}", came.stderr);
+    assert!(told.contains("seems to be under way since ") && told.contains("--abort"), "{}", came.stderr);
     assert_eq!(place.image(), IMAGE);
     let runs = place.typed.run(&["runs", "list", "-o", "json"]).await.json();
     let first = runs["data"][1]["run"].as_str().unwrap().to_owned();
