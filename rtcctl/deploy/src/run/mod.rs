@@ -9,6 +9,7 @@
 //! taken up where its journal ends, and does nothing a second time that would not come to the same; whatever ends a run
 //! is in its journal before anybody is told.
 
+mod back;
 mod beside;
 mod book;
 mod collect;
