@@ -19,6 +19,7 @@ pub mod rollout;
 mod status;
 pub(in crate::commands) mod steps;
 mod targets;
+mod telling;
 
 use crate::cli::Stopping;
 use crate::context::Context;
