@@ -270,8 +270,7 @@ async fn what_is_rendered_otherwise_now_is_not_touched_by_a_canary() {
 async fn a_canary_of_a_mesh_has_its_share_of_the_pods_that_live() {
     let ground = Ground::new();
     let _looking = meshed(&ground).await;
-    ground.api.autoscale("rtc", "shop", 8);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    ground.grow("rtc", "shop", 8).await;
     let mut plan = weighted();
     if let Strategy::Canary { steps, .. } = &mut plan.strategy {
         steps.remove(0);
@@ -287,8 +286,7 @@ async fn a_canary_of_a_mesh_has_its_share_of_the_pods_that_live() {
 async fn a_canary_of_a_mesh_keeps_its_pods_where_those_that_live_become_fewer() {
     let ground = Ground::new();
     let _looking = meshed(&ground).await;
-    ground.api.autoscale("rtc", "shop", 8);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    ground.grow("rtc", "shop", 8).await;
     let mut plan = weighted();
     if let Strategy::Canary { steps, .. } = &mut plan.strategy {
         for step in steps {
@@ -302,8 +300,7 @@ async fn a_canary_of_a_mesh_keeps_its_pods_where_those_that_live_become_fewer() 
     let Rolled { mut book, end } = ground.gated(plan, &told).await;
     assert_eq!((end, replicas()), (End::Paused { step: 0, why: Pause::Approval }, 3.into()));
     // It is asked less, and its autoscaler sees that.
-    ground.api.autoscale("rtc", "shop", 2);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    ground.grow("rtc", "shop", 2).await;
     let end = ground.drive(&mut book, &ground.api.cluster(), Some(&told), Word::Approve).await.unwrap();
     assert_eq!((end, replicas()), (End::Paused { step: 1, why: Pause::Approval }, 3.into()));
 }

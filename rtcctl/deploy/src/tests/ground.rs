@@ -25,6 +25,7 @@ use rollout::world::Target;
 use serde_json::{Value as Json, json};
 use tokio::sync::Notify;
 
+use super::eye::{BadFrom, Eye, Shown};
 use crate::gate::{Check, Gauge, Seen, View};
 use crate::manifest::{Item, Manifest, Wave};
 use crate::port::{Following, Port};
@@ -263,6 +264,22 @@ impl Ground {
         let silent = |_: &News<'_>| {};
         let driver = Driver { port, clock: clock.as_ref(), gauge, tell: &silent };
         driver.drive(book, word).await
+    }
+
+    /// Drives a run before an eye, bad once so many percent are led to the second version. With how many requests had been
+    /// made by then.
+    pub async fn shown(&self, book: &mut Book, eye: &Eye, bad_from: u64) -> (End, Option<usize>) {
+        let gauge = BadFrom::new(eye, bad_from);
+        let shown = Shown { port: &self.api.cluster(), eye };
+        let end = self.drive(book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+        let since = *gauge.since.lock().unwrap();
+        (end, since)
+    }
+
+    /// The autoscaler wants so many pods, and has had a moment.
+    pub async fn grow(&self, namespace: &str, deployment: &str, pods: u32) {
+        self.api.autoscale(namespace, deployment, pods);
+        tokio::time::sleep(Duration::from_secs(5)).await;
     }
 
     /// Numbers and states of the revisions where the cluster is played.

@@ -110,8 +110,7 @@ pub fn hurried() -> Plan {
 pub async fn scaled(ground: &Ground) -> Looking {
     let first = plan(1, tracked(1, Scaled::ByAutoscaler));
     assert_eq!(ground.roll(first).await.exit(), 0);
-    ground.api.autoscale(NAMESPACE, "web", PODS as u32);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    ground.grow(NAMESPACE, "web", PODS as u32).await;
     Looking::at(ground, NAMESPACE, "web")
 }
 

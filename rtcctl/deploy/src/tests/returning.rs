@@ -11,7 +11,7 @@ use rollout::canary::analysis::Measurement::{Good, Unknown};
 use rollout::lifecycle::{Failure, State};
 use serde_json::{Value as Json, json};
 
-use super::eye::{BadFrom, Eye, Looking, Shown, tracked};
+use super::eye::{Eye, Looking, Shown, tracked};
 use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, image, plan};
 use super::killed_beside::{
     NEVER, PODS, Ways, everywhere, gate, hurried, is_plain, is_plain_in, scaled, switch,
@@ -44,12 +44,9 @@ async fn who_is_led_back_to_is_asked_for_as_many_pods_before_it_is_led_to() {
     let ground = Ground::new();
     let looking = growing(&ground).await;
     let mut book = ground.begin(switch(2));
-    let gauge = BadFrom::new(&looking.eye, 100);
-    let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
-    let end = ground.drive(&mut book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+    let (end, since) = ground.shown(&mut book, &looking.eye, 100).await;
     assert_eq!(end, End::Over { state: State::RolledBack { why: Failure::Gate }, exit: 24 });
-    let since = gauge.since.lock().unwrap().unwrap();
-    let after = changes(&ground, since);
+    let after = changes(&ground, since.unwrap());
     let (_, path, body) = &after[0];
     assert!(path.ends_with("/deployments/web"), "{path}");
     assert_eq!(body["spec"], json!({ "replicas": GROWN }));
@@ -268,9 +265,7 @@ async fn whoever_is_new_stands_before_green_is_sent_anything_and_goes_where_that
             }
             api.object("Deployment", NAMESPACE, "api").map(|new| new["status"]["availableReplicas"].clone())
         });
-        let gauge = BadFrom::new(&looking.eye, NEVER);
-        let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
-        let end = ground.drive(&mut book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+        let (end, _) = ground.shown(&mut book, &looking.eye, NEVER).await;
         is_plain(&ground, &looking.eye, "new");
         assert_eq!(looking.eye.way().contains(&"green".to_owned()), is_led);
         assert_eq!(ground.api.object("Deployment", NAMESPACE, "api").is_some(), is_led);

@@ -13,7 +13,7 @@ use rollout::verdict::Rules;
 use serde_json::json;
 
 use super::eye::tracked;
-use super::ground::{Ground, NAMESPACE, Scaled, image, plan};
+use super::ground::{Ground, NAMESPACE, Rolled, Scaled, image, plan};
 use super::killed_beside::{scaled, switch};
 use super::switching::changes;
 use crate::gate::{Check, Gauge, Seen, View};
@@ -43,6 +43,11 @@ fn minutes(minutes: u64) -> Duration {
     Duration::from_secs(minutes * 60)
 }
 
+/// A switch with the time to grow in.
+fn long() -> Plan {
+    Plan { bake: minutes(20), ..switch(2) }
+}
+
 /// Waits until calls are led to a colour, but not for ever.
 async fn until_led_to(ground: &Ground, colour: &str) {
     for _ in 0..120 {
@@ -64,8 +69,7 @@ async fn grow_without_room(ground: &Ground) {
         "metadata": { "name": "full", "namespace": NAMESPACE },
         "spec": { "hard": { "pods": pods.to_string() } },
     }));
-    ground.api.autoscale(NAMESPACE, "web-green", 9);
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    ground.grow(NAMESPACE, "web-green", 9).await;
     let green = ground.deployment("web-green");
     assert!(green["status"]["availableReplicas"].as_u64() < Some(9), "{}", green["status"]);
 }
@@ -75,19 +79,18 @@ async fn growth_without_room_neither_ends_a_healthy_green_nor_stops_its_measurin
     let ground = Ground::new();
     let looking = scaled(&ground).await;
     let gauge = Grown::default();
-    let mut book = ground.begin(Plan { bake: minutes(20), ..switch(2) });
-    let cluster = ground.api.cluster();
-    let run = ground.drive(&mut book, &cluster, Some(&gauge), Word::GoOn);
     let growing = async {
         grow_without_room(&ground).await;
         gauge.has_grown.store(true, Ordering::SeqCst);
     };
-    let (end, ()) = tokio::join!(run, growing);
-    assert_eq!(end.unwrap(), End::Paused { step: 1, why: Pause::Inconclusive }, "{:?}", book.causes());
+    let (rolled, ()) = tokio::join!(ground.gated(long(), &gauge), growing);
+    let Rolled { mut book, end } = rolled;
+    assert_eq!(end, End::Paused { step: 1, why: Pause::Inconclusive }, "{:?}", book.causes());
     assert!(gauge.asked.load(Ordering::SeqCst) >= 200, "{:?}", gauge.asked);
     assert_eq!(looking.eye.leads(), [("green".to_owned(), 100)]);
     // What takes over would find no room either, until somebody makes it.
     ground.api.remove("ResourceQuota", NAMESPACE, "full");
+    let cluster = ground.api.cluster();
     let end = ground.drive(&mut book, &cluster, Some(&gauge), Word::Promote).await.unwrap();
     assert_eq!(end, End::Over { state: State::Done, exit: 0 }, "{:?}", book.causes());
     assert_eq!(ground.deployment("web")["status"]["availableReplicas"], 9);
@@ -98,18 +101,15 @@ async fn a_breach_is_seen_while_a_pod_is_not_up() {
     let ground = Ground::new();
     let _looking = scaled(&ground).await;
     let gauge = Grown::default();
-    let mut book = ground.begin(Plan { bake: minutes(20), ..switch(2) });
-    let cluster = ground.api.cluster();
-    let run = ground.drive(&mut book, &cluster, Some(&gauge), Word::GoOn);
     let growing = async {
         grow_without_room(&ground).await;
         gauge.is_bad.store(true, Ordering::SeqCst);
         until_led_to(&ground, "stable").await;
         ground.api.remove("ResourceQuota", NAMESPACE, "full");
     };
-    let (end, ()) = tokio::join!(run, growing);
+    let (rolled, ()) = tokio::join!(ground.gated(long(), &gauge), growing);
     let wanted = End::Over { state: State::RolledBack { why: Failure::Gate }, exit: 24 };
-    assert_eq!(end.unwrap(), wanted, "{:?}", book.causes());
+    assert_eq!(rolled.end, wanted, "{:?}", rolled.book.causes());
 }
 
 #[tokio::test(start_paused = true)]

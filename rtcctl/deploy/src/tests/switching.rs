@@ -9,11 +9,11 @@ use rollout::canary::{Approval, Pause};
 use rollout::lifecycle::{Failure, State};
 use serde_json::{Value as Json, json};
 
-use super::eye::{BadFrom, Looking, Shown, tracked};
+use super::eye::{Looking, Shown, tracked};
 use super::ground::{
     Ground, Moment, Mortal, NAMESPACE, Scaled, Told, anywhere, deployment, image, plan, seconds,
 };
-use super::killed_beside::{gate, in_mesh, is_plain, scaled, switch};
+use super::killed_beside::{NEVER, gate, in_mesh, is_plain, scaled, switch};
 use crate::manifest::Manifest;
 use crate::revision::Others;
 use crate::run::{Book, End, Plan, Strategy, Word};
@@ -63,9 +63,7 @@ async fn whoever_is_sent_everything_has_as_many_pods_as_who_was_and_its_autoscal
     });
     let mut book = ground.begin(switch(2));
     let began = ground.api.now();
-    let gauge = BadFrom::new(&looking.eye, 101);
-    let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
-    let end = ground.drive(&mut book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+    let (end, _) = ground.shown(&mut book, &looking.eye, NEVER).await;
     assert_eq!(end, End::Over { state: State::Done, exit: 0 }, "{:?}", book.causes());
     growing.await.unwrap();
     assert!(seconds(&ground, began) >= 30, "it has to stand, before and after");
@@ -105,9 +103,7 @@ async fn a_green_that_does_not_stand_is_never_led_to_and_goes_with_its_evidence_
         }
         ground.api.behave(&image(2), behaviour.clone());
         let mut book = ground.begin(plan);
-        let gauge = BadFrom::new(&looking.eye, 101);
-        let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
-        let end = ground.drive(&mut book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+        let (end, _) = ground.shown(&mut book, &looking.eye, NEVER).await;
         let End::Over { state: State::RolledBack { why: Failure::Rollout { .. } }, exit: 24 } = end else {
             panic!("{behaviour:?}: {end:?}")
         };
@@ -134,11 +130,9 @@ async fn a_breach_after_the_switch_is_answered_with_one_write_before_anything_el
     let ground = Ground::new();
     let looking = scaled(&ground).await;
     let mut book = ground.begin(switch(2));
-    let gauge = BadFrom::new(&looking.eye, 100);
-    let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
-    let end = ground.drive(&mut book, &shown, Some(&gauge), Word::GoOn).await.unwrap();
+    let (end, since) = ground.shown(&mut book, &looking.eye, 100).await;
     assert_eq!(end, End::Over { state: State::RolledBack { why: Failure::Gate }, exit: 24 });
-    let since = gauge.since.lock().unwrap().unwrap();
+    let since = since.unwrap();
     let after = changes(&ground, since);
     let (method, path, body) = &after[0];
     assert!(method == "PATCH" && path.ends_with("/services/web"), "{method} {path}");
