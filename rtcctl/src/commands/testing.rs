@@ -1,5 +1,6 @@
 //! Commands as they are typed, run in this process against a platform that a test makes up.
 
+mod aws;
 mod typing;
 
 use std::convert::Infallible;

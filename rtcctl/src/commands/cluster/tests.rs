@@ -9,20 +9,7 @@ use crate::commands::testing::{Came, Typed};
 
 /// A folder whose files of AWS lead to the stand-in.
 fn typed(aws: &Aws) -> Typed {
-    let mut typed = Typed::alone();
-    let config = format!(
-        "[default]\nregion = {REGION}\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = not-a-secret\n\
-         endpoint_url = {}\nmax_attempts = 1\n",
-        aws.url()
-    );
-    typed.write("aws", config.as_bytes());
-    for (name, file) in [("AWS_CONFIG_FILE", "aws"), ("RTCCTL_JOURNAL", "journal"), ("HOME", ".")] {
-        let path = typed.path(file).display().to_string();
-        typed.set(name, &path);
-    }
-    typed.write("rtc.toml", format!("[environments.dev]\ncluster = \"{CLUSTER}\"\n").as_bytes());
-    typed.set("RTCCTL_ENV", "dev");
-    typed
+    Typed::of_aws(aws, &format!("cluster = \"{CLUSTER}\"\n"))
 }
 
 #[track_caller]

@@ -18,20 +18,7 @@ async fn place() -> (Aws, Api, Typed) {
     aws.change(&format!("GET /clusters/{CLUSTER}"), |body| {
         body["cluster"]["endpoint"] = format!("http://{address}").into();
     });
-    let mut typed = Typed::alone();
-    let config = format!(
-        "[default]\nregion = {REGION}\naws_access_key_id = AKIDEXAMPLE\naws_secret_access_key = not-a-secret\n\
-         endpoint_url = {}\nmax_attempts = 1\n",
-        aws.url()
-    );
-    typed.write("aws", config.as_bytes());
-    for (name, file) in [("AWS_CONFIG_FILE", "aws"), ("RTCCTL_JOURNAL", "journal"), ("HOME", ".")] {
-        let path = typed.path(file).display().to_string();
-        typed.set(name, &path);
-    }
-    let described = format!("[environments.dev]\nkind = \"remote\"\ncluster = \"{CLUSTER}\"\n");
-    typed.write("rtc.toml", described.as_bytes());
-    typed.set("RTCCTL_ENV", "dev");
+    let typed = Typed::of_aws(&aws, &format!("kind = \"remote\"\ncluster = \"{CLUSTER}\"\n"));
     (aws, api, typed)
 }
 
