@@ -5,6 +5,7 @@
 //! without them nothing of this is on the way of a command or a message. Steps are counted from the first command of
 //! the orders after the process is ready, so that the same work has the same steps.
 
+use std::collections::BTreeSet;
 use std::fs::{File, OpenOptions};
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -254,6 +255,10 @@ impl Bus for SteppingBus {
 
     async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
         self.bus.lag().await
+    }
+
+    async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
+        self.bus.lag_of(groups).await
     }
 
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {

@@ -16,6 +16,7 @@ use rdkafka::statistics::Statistics;
 
 use crate::Settings;
 use crate::rest::SAY_EVERY;
+use crate::sign_in::Shown;
 
 /// How long one question to the brokers may take.
 pub(crate) const ASK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -41,15 +42,33 @@ pub(crate) struct Watch {
     trouble: Mutex<Option<(Code, String)>>,
     /// Whether there may be one: asked at every message.
     is_troubled: AtomicBool,
+    shown: Shown,
 }
 
 impl Watch {
+    pub fn new(shown: Shown) -> Self {
+        Self { shown, ..Self::default() }
+    }
+
+    /// Brokers have refused its password, which is another one by now.
+    pub fn gives_way(&self) -> bool {
+        self.shown.gives_way()
+    }
+
+    /// Its password is another one by now.
+    pub fn is_old(&self) -> bool {
+        self.shown.is_old()
+    }
+
     pub fn note(&self, error: &KafkaError, reason: &str) {
         // Said of every partition that is read to its end.
         if error.rdkafka_error_code() == Some(Code::PartitionEOF) {
             return;
         }
         if let Some(code) = error.rdkafka_error_code() {
+            if matches!(code, Code::Authentication | Code::SaslAuthenticationFailed) {
+                self.shown.refused();
+            }
             // That no broker is left says less than why.
             let mut trouble = lock(&self.trouble);
             if code != Code::AllBrokersDown || trouble.is_none() {
@@ -121,14 +140,22 @@ impl ClientContext for Watch {
 
 impl ConsumerContext for Watch {}
 
-pub(crate) fn create<C, T>(config: &ClientConfig, context: C) -> Result<T, Error>
+/// A client with `config`, which names the password that it signs in with. `context` is given the client's watch.
+pub(crate) fn create<C, T>(
+    settings: &Settings,
+    config: &ClientConfig,
+    context: impl FnOnce(Watch) -> C,
+) -> Result<T, Error>
 where
     C: ClientContext,
     T: FromClientConfigAndContext<C>,
 {
-    T::from_config_and_context(config, context)
+    let shown = Shown::new(&settings.sign_in, config.get(PASSWORD).map(str::to_owned));
+    T::from_config_and_context(config, context(Watch::new(shown)))
         .map_err(|error| Error::Misconfigured(format!("a client cannot be made: {error}")))
 }
+
+const PASSWORD: &str = "sasl.password";
 
 fn base(settings: &Settings) -> Result<ClientConfig, Error> {
     let (address, options) = (&settings.address, &settings.options);
@@ -150,14 +177,10 @@ fn base(settings: &Settings) -> Result<ClientConfig, Error> {
     }
     if address.security.signs_in() {
         let mechanism = address.mechanism.as_deref().unwrap_or("SCRAM-SHA-512");
-        let password = options.password.as_ref().ok_or_else(|| {
-            Error::Misconfigured("signing in needs a password, and nobody gives one".to_owned())
-        })?;
-        let password = password()
-            .map_err(|reason| Error::Misconfigured(format!("the password cannot be had: {reason}")))?;
+        let password = settings.sign_in.ask()?;
         config.set("sasl.mechanism", mechanism);
         config.set("sasl.username", address.user.as_deref().unwrap_or_default());
-        config.set("sasl.password", password);
+        config.set(PASSWORD, password);
     }
     config.set_log_level(RDKafkaLogLevel::Warning);
     Ok(config)

@@ -1,10 +1,13 @@
 //! How far groups are: ours, in this process and in others.
 //!
-//! Invariant: a group of ours is known by its prefix. Where the brokers do not list groups, those of this process are
-//! all that is known.
+//! Invariants:
+//! - a group of ours is known by its prefix. Where the brokers do not list groups, those of this process are all that is known;
+//! - what a process asks for itself is about its own groups, by their members' clients: it lists nothing, and makes a client
+//!   only for a group that nobody here is in any more.
 
-use std::collections::HashMap;
-use std::sync::Mutex;
+use std::collections::{BTreeSet, HashMap};
+use std::convert::identity;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bus::{Error, GroupLag};
@@ -46,12 +49,12 @@ pub(crate) struct Listing {
 }
 
 impl Listing {
-    /// Closes what nobody used for a while. Called about twice a second.
+    /// Closes what nobody used for a while, and what signs in with an old password. Called about twice a second.
     pub fn drop_idle(&self) {
         let mut observers = lock(&self.observers);
         observers.iter_mut().for_each(|observer| observer.idle_turns += 1);
-        let old: Vec<Observer> =
-            observers.extract_if(.., |observer| observer.idle_turns > IDLE_TURNS).collect();
+        let is_old = |one: &mut Observer| one.idle_turns > IDLE_TURNS || one.client.context().is_old();
+        let old: Vec<Observer> = observers.extract_if(.., is_old).collect();
         drop(observers);
         drop(old);
     }
@@ -64,7 +67,7 @@ impl Listing {
         let observer = match known {
             Some(observer) => Observer { idle_turns: 0, ..observer },
             None => {
-                let client = client::create(&client::observer(settings, group)?, Watch::default())?;
+                let client = client::create(settings, &client::observer(settings, group)?, identity)?;
                 Observer { group: group.to_owned(), client, idle_turns: 0 }
             }
         };
@@ -96,44 +99,78 @@ impl Listing {
     }
 }
 
-pub(crate) fn of_all(
-    settings: &Settings,
-    listing: &Listing,
-    desk: &BaseConsumer<Watch>,
-    members: &Members,
-    seen: &Seen,
-) -> Result<Vec<GroupLag>, Error> {
-    let mut groups = members.groups();
-    groups.extend(listing.groups(desk, &settings.options.group_prefix));
-    let mut ends: HashMap<(&str, u32), (i64, i64)> = HashMap::new();
-    let mut lags = Vec::new();
-    for group in groups {
-        let committed = match members.client_of(&group) {
-            Some(member) => committed(&member),
-            None => listing.observe(settings, &group)?,
+/// How long a process may ask about its own groups: it asks again every few seconds.
+const OWN_WITHIN: Duration = ASK_TIMEOUT;
+/// How long an operator's question may take, which is about all groups.
+const ALL_WITHIN: Duration = Duration::from_secs(60);
+
+/// Whom lag is asked of.
+pub(crate) struct Teller {
+    pub settings: Arc<Settings>,
+    pub listing: Arc<Listing>,
+    pub desk: Arc<BaseConsumer<Watch>>,
+    pub members: Arc<Members>,
+    pub seen: Arc<Seen>,
+}
+
+impl Teller {
+    /// Of all groups that are ours, in whatever process: each of others costs a client.
+    pub fn all(&self) -> Result<Vec<GroupLag>, Error> {
+        let mut groups = self.members.groups();
+        groups.extend(self.listing.groups(&self.desk, &self.settings.options.group_prefix));
+        self.tell(groups, Instant::now() + ALL_WITHIN)
+    }
+
+    /// Of these groups alone. Where there are none, whether brokers answer.
+    pub fn of(&self, groups: BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
+        if groups.is_empty() {
+            let any = self.desk.fetch_metadata(Some(topics::ORDERS.name), ASK_TIMEOUT);
+            any.map_err(|error| self.desk.context().explain("the brokers do not answer", &error))?;
+            self.desk.context().recovered();
+        }
+        self.tell(groups, Instant::now() + OWN_WITHIN)
+    }
+
+    /// Nothing more is asked once it is `until`.
+    fn tell(&self, groups: BTreeSet<String>, until: Instant) -> Result<Vec<GroupLag>, Error> {
+        let in_time = || match Instant::now() < until {
+            true => Ok(()),
+            false => Err(Error::Unavailable("brokers take too long to say how far groups are".to_owned())),
         };
-        let committed =
-            committed.map_err(|error| desk.context().explain("a group's offsets cannot be had", &error))?;
-        for topic in topics::ALL {
-            for partition in 0..topic.partitions {
-                let Some(&committed) = committed.get(&(topic.name, partition)) else { continue };
-                let (begin, end) = match ends.get(&(topic.name, partition)) {
-                    Some(bounds) => *bounds,
-                    None => seen.bounds(desk, topic, partition)?,
-                };
-                ends.insert((topic.name, partition), (begin, end));
-                lags.push(GroupLag {
-                    group: group.clone(),
-                    topic: topic.name.to_owned(),
-                    partition,
-                    committed,
-                    end: end.max(committed),
-                    lag: (end - committed.max(begin)).max(0),
-                });
+        let mut ends: HashMap<(&str, u32), (i64, i64)> = HashMap::new();
+        let mut lags = Vec::new();
+        for group in groups {
+            in_time()?;
+            let committed = match self.members.client_of(&group) {
+                Some(member) => committed(&member),
+                None => self.listing.observe(&self.settings, &group)?,
+            };
+            let committed = committed
+                .map_err(|error| self.desk.context().explain("a group's offsets cannot be had", &error))?;
+            for topic in topics::ALL {
+                for partition in 0..topic.partitions {
+                    let Some(&committed) = committed.get(&(topic.name, partition)) else { continue };
+                    let (begin, end) = match ends.get(&(topic.name, partition)) {
+                        Some(bounds) => *bounds,
+                        None => {
+                            in_time()?;
+                            self.seen.bounds(&self.desk, topic, partition)?
+                        }
+                    };
+                    ends.insert((topic.name, partition), (begin, end));
+                    lags.push(GroupLag {
+                        group: group.clone(),
+                        topic: topic.name.to_owned(),
+                        partition,
+                        committed,
+                        end: end.max(committed),
+                        lag: (end - committed.max(begin)).max(0),
+                    });
+                }
             }
         }
+        Ok(lags)
     }
-    Ok(lags)
 }
 
 /// What the group of this client has committed, where it has.

@@ -9,37 +9,38 @@
 
 mod address;
 mod client;
+mod desk;
 mod lag;
 mod member;
 mod producer;
 mod reader;
 mod rest;
+mod sign_in;
 #[cfg(test)]
 mod tests;
 mod topics;
 mod wire;
 
-use std::sync::{Arc, Weak};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bus::{Bus, Delivery, Error, GroupLag, Message, PartitionInfo, Start, Subscription};
 use contracts::topics::{self as contracted, Topic};
 use kernel::Timestamp;
-use rdkafka::consumer::BaseConsumer;
 use tokio::sync::Notify;
 
 use crate::address::Address;
-use crate::client::{Watch, blocking};
-use crate::lag::Listing;
+use crate::client::blocking;
+use crate::desk::Desk;
+use crate::lag::{Listing, Teller};
 use crate::member::{Member, Members};
 use crate::producer::Publisher;
 use crate::reader::{Readers, Seen};
+use crate::sign_in::SignIn;
 
-/// How often clients that nobody calls are turned, so that what they report does not pile up.
-const TURN: Duration = Duration::from_millis(500);
-
-/// Gives the password when a connection is made, so that it is in no configuration and no URL.
+/// Gives the password when a client is made and after brokers have refused it, so that it is in no configuration and no URL.
 pub type Password = Arc<dyn Fn() -> Result<String, String> + Send + Sync>;
 
 /// What the URL does not say.
@@ -78,22 +79,23 @@ impl Default for Options {
 pub(crate) struct Settings {
     pub address: Address,
     pub options: Options,
+    pub sign_in: Arc<SignIn>,
 }
 
 /// Connects, creates topics that are missing, and checks those that are there. README.md says what the URL may hold.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Bus>, Error> {
     let address = Address::parse(url)?;
     let session_timeout = address.session_timeout.unwrap_or(options.session_timeout);
-    let settings = Arc::new(Settings { address, options: Options { session_timeout, ..options } });
+    let sign_in = SignIn::new(options.password.clone());
+    let settings = Arc::new(Settings { address, options: Options { session_timeout, ..options }, sign_in });
     let bus = blocking(move || Kafka::connect(settings)).await?;
     Ok(Arc::new(bus))
 }
 
 struct Kafka {
     settings: Arc<Settings>,
-    /// Asks for metadata, offsets and groups; reads nothing.
-    desk: Arc<BaseConsumer<Watch>>,
-    publisher: Publisher,
+    desk: Arc<Desk>,
+    publisher: Arc<Publisher>,
     readers: Arc<Readers>,
     members: Arc<Members>,
     listing: Arc<Listing>,
@@ -103,14 +105,19 @@ struct Kafka {
 
 impl Kafka {
     fn connect(settings: Arc<Settings>) -> Result<Self, Error> {
-        let desk: Arc<BaseConsumer<Watch>> =
-            Arc::new(client::create(&client::desk(&settings)?, Watch::default())?);
-        topics::ensure(&settings, &desk)?;
+        let desk = Arc::new(Desk::open(settings.clone())?);
+        topics::ensure(&settings, &desk.client())?;
         let seen: Arc<Seen> = Arc::default();
         let readers = Arc::new(Readers::new(settings.clone(), desk.clone(), seen.clone()));
-        let publisher = Publisher::new(&settings, seen.clone())?;
+        let publisher = Arc::new(Publisher::new(settings.clone(), seen.clone())?);
         let listing: Arc<Listing> = Arc::default();
-        turn(Arc::downgrade(&desk), Arc::downgrade(&readers), Arc::downgrade(&listing))?;
+        desk::turn(
+            settings.clone(),
+            Arc::downgrade(&desk),
+            Arc::downgrade(&publisher),
+            Arc::downgrade(&readers),
+            Arc::downgrade(&listing),
+        )?;
         Ok(Self {
             settings,
             desk,
@@ -122,25 +129,16 @@ impl Kafka {
             published: Arc::new(Notify::new()),
         })
     }
-}
 
-/// Serves the events of clients between calls until the bus is gone.
-fn turn(
-    desk: Weak<BaseConsumer<Watch>>,
-    readers: Weak<Readers>,
-    listing: Weak<Listing>,
-) -> Result<(), Error> {
-    let turning = move || {
-        while let (Some(readers), Some(listing)) = (readers.upgrade(), listing.upgrade()) {
-            readers.drop_idle();
-            listing.drop_idle();
-            drop((readers, listing));
-            let Some(desk) = desk.upgrade() else { return };
-            drop(desk.poll(TURN));
+    fn teller(&self) -> Teller {
+        Teller {
+            settings: self.settings.clone(),
+            listing: self.listing.clone(),
+            desk: self.desk.client(),
+            members: self.members.clone(),
+            seen: self.seen.clone(),
         }
-    };
-    let thread = std::thread::Builder::new().name("kafka-desk".to_owned()).spawn(turning);
-    thread.map(drop).map_err(|error| Error::Unavailable(format!("no thread for Kafka: {error}")))
+    }
 }
 
 pub(crate) fn known(topic: &str) -> Result<Topic, Error> {
@@ -187,16 +185,20 @@ impl Bus for Kafka {
     }
 
     async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
-        let (settings, desk, members) = (self.settings.clone(), self.desk.clone(), self.members.clone());
-        let (listing, seen) = (self.listing.clone(), self.seen.clone());
-        blocking(move || lag::of_all(&settings, &listing, &desk, &members, &seen)).await
+        let teller = self.teller();
+        blocking(move || teller.all()).await
+    }
+
+    async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
+        let (teller, groups) = (self.teller(), groups.clone());
+        blocking(move || teller.of(groups)).await
     }
 
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {
         let topic = known_partition(topic, partition)?;
         let ask = |start| {
             let (desk, seen) = (self.desk.clone(), self.seen.clone());
-            blocking(move || reader::offset_of(&desk, &seen, topic, partition, start))
+            blocking(move || reader::offset_of(&desk.client(), &seen, topic, partition, start))
         };
         let found = ask(start).await?;
         let Start::At(at) = start else { return Ok(found) };

@@ -8,6 +8,7 @@
 //! - a member that joins when it is dropped first finishes that, for a while: some brokers wait for good for one that
 //!   left amid its first rebalance (README.md);
 //! - a member whose group does not settle is told of, and after longer than a rebalance may take joins anew (`rest`);
+//! - a member whose password was refused, and is another one by now, joins anew too (`sign_in`);
 //! - a commit that the brokers refuse or lose is repeated at the next poll while the partition is still ours. A thread
 //!   of the member's waits for the answers; what is committed meanwhile goes together in the next.
 //!
@@ -22,7 +23,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bus::{Delivery, Error, Subscription};
 use contracts::topics::Topic;
-use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::{ClientContext, Message as _, Offset, TopicPartitionList};
@@ -89,11 +90,11 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    fn new(group: &str, settings: &Settings) -> Self {
+    fn new(group: &str, settings: &Settings, watch: Watch) -> Self {
         let (session, handling) = (settings.options.session_timeout, settings.options.handling_timeout);
         Self {
             group: group.to_owned(),
-            watch: Watch::default(),
+            watch,
             rest: Mutex::new(Rest::new(session, handling, rest::some_share())),
             is_joining: AtomicBool::new(true),
             is_given_up: AtomicBool::new(false),
@@ -276,13 +277,14 @@ impl Member {
         let mut member =
             Self { settings, members, group, topics, wake, published, seen, client: None, committer: None };
         member.members.wait_for_goodbyes(Some(&member.group), GOODBYE_TIMEOUT);
-        member.connect()?;
+        let config = client::member(&member.settings, &member.group)?;
+        member.connect(&config)?;
         Ok(member)
     }
 
-    fn connect(&mut self) -> Result<Arc<MemberClient>, Error> {
-        let config = client::member(&self.settings, &self.group)?;
-        let mut fresh: MemberClient = client::create(&config, Ledger::new(&self.group, &self.settings))?;
+    fn connect(&mut self, config: &ClientConfig) -> Result<Arc<MemberClient>, Error> {
+        let ledger = |watch| Ledger::new(&self.group, &self.settings, watch);
+        let mut fresh: MemberClient = client::create(&self.settings, config, ledger)?;
         let wake = self.wake.clone();
         fresh.set_nonempty_callback(move || wake.notify_one());
         let names: Vec<&str> = self.topics.iter().map(|(topic, _)| topic.name).collect();
@@ -440,12 +442,22 @@ fn commit_for(client: &Weak<MemberClient>, told: &mpsc::Receiver<()>) {
 #[async_trait]
 impl Subscription for Member {
     async fn poll(&mut self, max: usize) -> Result<Vec<Delivery>, Error> {
-        let client = match &self.client {
-            Some(client) => client.clone(),
+        let client = match self.client.clone() {
+            Some(client) => client,
             // What was left after an error: the wake comes.
             None if self.members.is_leaving(Some(&self.group)) => return Ok(Vec::new()),
-            None => self.connect()?,
+            None => {
+                let (settings, group) = (self.settings.clone(), self.group.clone());
+                let config = blocking(move || client::member(&settings, &group)).await?;
+                self.connect(&config)?
+            }
         };
+        if client.context().watch.gives_way() {
+            tracing::warn!(group = self.group, "kafka: the group is joined again, with another password");
+            drop(client);
+            self.disconnect();
+            return Ok(Vec::new());
+        }
         // What failed is tried again.
         self.tell();
         let batch = self.collect(&client, max)?;

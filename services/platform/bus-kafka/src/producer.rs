@@ -16,10 +16,9 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use bus::{Error, Message, partition_of};
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::producer::{
     BaseRecord, DeliveryResult, NoCustomPartitioner, Producer, ProducerContext, PurgeConfig, ThreadedProducer,
@@ -29,7 +28,7 @@ use rdkafka::{ClientContext, Message as _};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-use crate::client::{self, Watch, lock};
+use crate::client::{self, Watch, blocking, lock};
 use crate::reader::Seen;
 use crate::{Settings, known, wire};
 
@@ -112,6 +111,10 @@ struct Live {
 }
 
 impl Live {
+    fn gives_way(&self) -> bool {
+        self.producer.as_ref().is_some_and(|producer| producer.client().context().watch.gives_way())
+    }
+
     fn send(&self, message: &Message, partition: u32, ticket: Ticket) -> Result<(), KafkaError> {
         let gate = lock(&self.gate);
         if *gate == Gate::Shut {
@@ -140,36 +143,39 @@ impl Drop for Live {
 }
 
 pub(crate) struct Publisher {
-    config: ClientConfig,
+    settings: Arc<Settings>,
     seen: Arc<Seen>,
-    delivery_timeout: Duration,
     room: Arc<Semaphore>,
     live: Mutex<Option<Arc<Live>>>,
 }
 
 impl Publisher {
-    pub fn new(settings: &Settings, seen: Arc<Seen>) -> Result<Self, Error> {
-        let publisher = Self {
-            config: client::producer(settings)?,
-            seen,
-            delivery_timeout: settings.options.delivery_timeout,
-            room: Arc::new(Semaphore::new(ROOM_KIB)),
-            live: Mutex::new(None),
-        };
-        publisher.live()?;
+    pub fn new(settings: Arc<Settings>, seen: Arc<Seen>) -> Result<Self, Error> {
+        let room = Arc::new(Semaphore::new(ROOM_KIB));
+        let publisher = Self { settings, seen, room, live: Mutex::new(None) };
+        publisher.make()?;
         Ok(publisher)
     }
 
-    fn live(&self) -> Result<Arc<Live>, Error> {
-        let mut live = lock(&self.live);
-        if let Some(live) = &*live {
-            return Ok(live.clone());
+    fn live(&self) -> Option<Arc<Live>> {
+        lock(&self.live).clone()
+    }
+
+    /// Asks for the password: not on a thread of the runtime.
+    fn make(&self) -> Result<Arc<Live>, Error> {
+        let config = client::producer(&self.settings)?;
+        let reports = |watch| Reports { watch, seen: self.seen.clone() };
+        let producer = Some(client::create(&self.settings, &config, reports)?);
+        let fresh = Arc::new(Live { producer, gate: Mutex::new(Gate::Open) });
+        // Somebody else may have been faster.
+        Ok(lock(&self.live).get_or_insert(fresh).clone())
+    }
+
+    /// A producer that gives way is abandoned: what is under way fails now, not after its time, and is published again.
+    pub fn renew(&self) {
+        if let Some(refused) = self.live().filter(|live| live.gives_way()) {
+            self.abandon(refused);
         }
-        let producer =
-            client::create(&self.config, Reports { watch: Watch::default(), seen: self.seen.clone() })?;
-        let fresh = Arc::new(Live { producer: Some(producer), gate: Mutex::new(Gate::Open) });
-        *live = Some(fresh.clone());
-        Ok(fresh)
     }
 
     /// The producer takes nothing more, and what it holds is thrown away.
@@ -194,7 +200,7 @@ impl Publisher {
         }
     }
 
-    pub async fn publish(&self, messages: &[Message]) -> Result<(), Error> {
+    pub async fn publish(self: &Arc<Self>, messages: &[Message]) -> Result<(), Error> {
         let mut partitions = Vec::with_capacity(messages.len());
         for message in messages {
             partitions.push(partition_of(&message.key, known(&message.topic)?.partitions));
@@ -203,13 +209,19 @@ impl Publisher {
         if messages.is_empty() {
             return Ok(());
         }
-        let live = self.live()?;
+        let live = match self.live() {
+            Some(live) => live,
+            None => {
+                let publisher = self.clone();
+                blocking(move || publisher.make()).await?
+            }
+        };
         let round = Arc::new(Round {
             outstanding: AtomicUsize::new(messages.len()),
             failure: Mutex::new(None),
             settled: Notify::new(),
         });
-        let deadline = Instant::now() + self.delivery_timeout;
+        let deadline = Instant::now() + self.settings.options.delivery_timeout;
         let sending = self.send_all(&live, &round, messages, &partitions);
         let outcome = tokio::time::timeout_at(deadline, sending).await;
         let error = match outcome {

@@ -3,6 +3,7 @@
 //! Invariant: a few clients serve all readers; one that goes on where it stopped finds its messages read ahead.
 
 use std::collections::HashMap;
+use std::convert::identity;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rdkafka::{Message as _, Offset, TopicPartitionList};
 use tokio::sync::Semaphore;
 
 use crate::client::{self, ASK_TIMEOUT, BATCH_BYTES_MAX, Watch, blocking, lock};
+use crate::desk::Desk;
 use crate::{Settings, wire};
 
 const READERS_MAX: usize = 4;
@@ -30,7 +32,7 @@ struct Reader {
 
 pub(crate) struct Readers {
     settings: Arc<Settings>,
-    desk: Arc<BaseConsumer<Watch>>,
+    desk: Arc<Desk>,
     seen: Arc<Seen>,
     idle: Mutex<Vec<Reader>>,
     turns: Semaphore,
@@ -99,15 +101,16 @@ pub(crate) fn offset_of(
 }
 
 impl Readers {
-    pub fn new(settings: Arc<Settings>, desk: Arc<BaseConsumer<Watch>>, seen: Arc<Seen>) -> Self {
+    pub fn new(settings: Arc<Settings>, desk: Arc<Desk>, seen: Arc<Seen>) -> Self {
         Self { settings, desk, seen, idle: Mutex::default(), turns: Semaphore::new(READERS_MAX) }
     }
 
-    /// Closes what nobody used for a while. Called about twice a second.
+    /// Closes what nobody used for a while, and what signs in with an old password. Called about twice a second.
     pub fn drop_idle(&self) {
         let mut idle = lock(&self.idle);
         idle.iter_mut().for_each(|reader| reader.idle_turns += 1);
-        let old: Vec<Reader> = idle.extract_if(.., |reader| reader.idle_turns > IDLE_TURNS).collect();
+        let is_old = |reader: &mut Reader| reader.idle_turns > IDLE_TURNS || reader.client.context().is_old();
+        let old: Vec<Reader> = idle.extract_if(.., is_old).collect();
         drop(idle);
         drop(old);
     }
@@ -122,7 +125,7 @@ impl Readers {
             return Ok(idle.swap_remove(0));
         }
         drop(idle);
-        let client = client::create(&client::reader(&self.settings)?, Watch::default())?;
+        let client = client::create(&self.settings, &client::reader(&self.settings)?, identity)?;
         Ok(Reader { client, at: None, idle_turns: 0 })
     }
 
@@ -145,7 +148,7 @@ impl Readers {
         offset: i64,
         limit: usize,
     ) -> Result<Vec<Delivery>, Error> {
-        let (begin, end) = self.seen.bounds(&self.desk, topic, partition)?;
+        let (begin, end) = self.seen.bounds(&self.desk.client(), topic, partition)?;
         let offset = offset.max(begin);
         if offset > end || limit == 0 {
             return Ok(Vec::new());
@@ -168,7 +171,7 @@ impl Readers {
 
     pub async fn describe(self: &Arc<Self>, topic: Topic, partition: u32) -> Result<PartitionInfo, Error> {
         let readers = self.clone();
-        let bounds = move || readers.seen.bounds(&readers.desk, topic, partition);
+        let bounds = move || readers.seen.bounds(&readers.desk.client(), topic, partition);
         let (begin, end) = blocking(bounds).await?;
         let first = self.read(topic, partition, begin, 1).await?;
         // The last place may hold the end of a transaction, which is no message.
@@ -229,7 +232,7 @@ impl Reader {
                 Some(Err(error)) => trouble = error,
                 None => silence += POLL,
             }
-            if silence >= ASK_TIMEOUT {
+            if silence >= ASK_TIMEOUT || self.client.context().gives_way() {
                 if found.is_empty() {
                     return Err(explain(&self.client, &trouble));
                 }

@@ -4,6 +4,7 @@
 //! other partitions than their earlier messages.
 
 use std::collections::HashMap;
+use std::convert::identity;
 use std::time::Duration;
 
 use bus::{Error, MESSAGE_BYTES_MAX};
@@ -39,7 +40,7 @@ pub(crate) fn ensure(settings: &Settings, desk: &BaseConsumer<Watch>) -> Result<
     let mut there = found(desk, deadline)?;
     let missing: Vec<Topic> =
         topics::ALL.into_iter().filter(|topic| !there.contains_key(topic.name)).collect();
-    let admin: AdminClient<Watch> = client::create(&client::desk(settings)?, Watch::default())?;
+    let admin: AdminClient<Watch> = client::create(settings, &client::desk(settings)?, identity)?;
     if !missing.is_empty() {
         create(settings, &admin, &missing)?;
     }

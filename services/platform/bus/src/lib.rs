@@ -7,6 +7,7 @@ mod embedded;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -142,7 +143,14 @@ pub trait Bus: Send + Sync {
 
     async fn partitions(&self, topic: &str) -> Result<Vec<PartitionInfo>, Error>;
 
+    /// How far every group is, whoever is in it: for an operator. It may cost a question a group.
     async fn lag(&self) -> Result<Vec<GroupLag>, Error>;
+
+    /// How far these groups are. Fails where the bus does not answer, also where it is asked for none.
+    async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
+        let all = self.lag().await?;
+        Ok(all.into_iter().filter(|one| groups.contains(&one.group)).collect())
+    }
 
     /// The offset in `partition` at which reading from `start` begins.
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error>;

@@ -96,6 +96,9 @@ async fn groups_do_not_disturb_each_other_and_lag_counts_what_is_left() {
     let of = |group: &str| lag.iter().filter(|lag| lag.group == group).map(|lag| lag.lag).sum::<i64>();
     assert_eq!(of("one"), 1);
     assert!(of("two") <= 16);
+    let of_one = log.lag_of(&["one".to_owned()].into()).await.unwrap();
+    assert!(of_one.iter().eq(lag.iter().filter(|lag| lag.group == "one")), "{of_one:?}");
+    assert_eq!(log.lag_of(&[].into()).await.unwrap(), []);
 }
 
 #[tokio::test]

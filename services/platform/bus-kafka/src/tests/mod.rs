@@ -1,7 +1,10 @@
 //! The adapter against librdkafka's mock cluster: what every bus does, and what happens when brokers fail.
 
+mod door;
 mod faults;
+mod lag;
 mod rest;
+mod sign_in;
 mod suite;
 
 use std::collections::BTreeSet;
@@ -9,7 +12,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bus::{Bus, Delivery, Message, Subscription};
+use bus::{Bus, Delivery, Error, Message, Subscription};
 use contracts::topics::{self, Topic};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
@@ -118,4 +121,16 @@ async fn publish_until_taken(bus: &dyn Bus, messages: Vec<Message>) -> usize {
 
 async fn within<T>(limit: Duration, work: impl Future<Output = T>) -> T {
     timeout(limit, work).await.expect("it takes no longer")
+}
+
+/// Asks until it is answered. What fails may be asked again.
+async fn answered<T>(ask: impl AsyncFn() -> Result<T, Error>) -> T {
+    let asking = async {
+        loop {
+            if let Ok(answer) = ask().await {
+                return answer;
+            }
+        }
+    };
+    within(PATIENCE, asking).await
 }

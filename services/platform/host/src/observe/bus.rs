@@ -1,7 +1,7 @@
 //! The bus, measured: what is sent and how long it takes to be durable, what is delivered and how long it takes to be
 //! handled.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -75,6 +75,10 @@ impl Bus for MeasuredBus {
 
     async fn lag(&self) -> Result<Vec<GroupLag>, Error> {
         self.inner.lag().await
+    }
+
+    async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
+        self.inner.lag_of(groups).await
     }
 
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {

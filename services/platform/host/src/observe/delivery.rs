@@ -111,12 +111,13 @@ impl Observer for LagObserver {
     }
 
     async fn observe(&self) -> kernel::Result<()> {
+        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names = groups.iter().map(|(group, _)| group.clone()).collect();
         // Brokers that are away take longer to say so than a look may last.
-        let found = tokio::time::timeout(LAG_MAX, self.bus.lag()).await.unwrap_or_else(|_| {
+        let found = tokio::time::timeout(LAG_MAX, self.bus.lag_of(&names)).await.unwrap_or_else(|_| {
             Err(bus::Error::Unavailable("the brokers do not say how far groups are".to_owned()))
         });
         self.measures.bus_up.set(i64::from(found.is_ok()));
-        let groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let mut lags: BTreeMap<(String, &str), i64> = groups.into_iter().map(|of| (of, 0)).collect();
         let found = found?;
         for one in &found {
