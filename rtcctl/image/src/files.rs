@@ -4,7 +4,8 @@
 //! is refused; a layer is believed when its digest has been seen.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
+use std::convert::Infallible;
 use std::fs::File;
 use std::io::{self, Read};
 
@@ -13,6 +14,7 @@ use oci::{Descriptor, Digest, Hasher, Layout, Manifest};
 use tar::EntryType;
 
 use crate::error::{Error, Result};
+use crate::links::follow;
 
 /// What a layer may make us remember. Beyond it is no layer, but an attempt at our memory.
 #[derive(Debug, Clone, Copy)]
@@ -29,8 +31,6 @@ const LIMITS: Limits = Limits { entries: 1_000_000, text: 128 << 20 };
 const DESCRIPTION_BYTES_MAX: u64 = 1 << 20;
 /// What else tar has between two contents: padding, and a header for each of those.
 const HEADERS_BYTES_MAX: u64 = 16 << 10;
-/// More links than this on one way are a circle.
-const LINKS_MAX: usize = 40;
 const BUFFER_BYTES: usize = 256 << 10;
 /// What is in front of a name that a layer takes away.
 const WHITEOUT: &str = ".wh.";
@@ -132,32 +132,13 @@ pub fn image(layout: &Layout, manifest: &Manifest) -> Result<Files> {
 
 /// Where a path leads through links; `None` if nothing is there. A folder that no layer tells of may be on the way.
 pub(crate) fn real(files: &Files, path: &str) -> Option<String> {
-    let mut ahead: VecDeque<&str> = path.split('/').collect();
-    let mut done: Vec<&str> = Vec::new();
-    let mut followed = 0;
-    while let Some(part) = ahead.pop_front() {
-        match part {
-            "" | "." => continue,
-            ".." => {
-                done.pop();
-                continue;
-            }
-            part => done.push(part),
-        }
-        let Some(Item { what: What::Link(target), .. }) = files.get(&done.join("/")) else { continue };
-        followed += 1;
-        if followed > LINKS_MAX {
-            return None;
-        }
-        done.pop();
-        if target.starts_with('/') {
-            done.clear();
-        }
-        for part in target.split('/').rev() {
-            ahead.push_front(part);
-        }
-    }
-    let real = done.join("/");
+    let target_of = |at: &str| -> std::result::Result<_, Infallible> {
+        Ok(match files.get(at) {
+            Some(Item { what: What::Link(target), .. }) => Some(target.clone()),
+            _ => None,
+        })
+    };
+    let real = follow(path, target_of).ok().flatten()?;
     files.contains_key(&real).then_some(real)
 }
 

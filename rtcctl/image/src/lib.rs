@@ -23,6 +23,7 @@ pub mod gzip;
 pub mod kept;
 pub mod layer;
 pub mod libraries;
+mod links;
 mod loader_cache;
 pub mod platform;
 pub mod root;

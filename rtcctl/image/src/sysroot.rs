@@ -2,12 +2,11 @@
 //!
 //! Symlinks are followed within it: an absolute one begins at its root, and `..` does not lead out of it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// More links than this on one way are a circle.
-const LINKS_MAX: usize = 40;
+use crate::links::follow;
 
 #[derive(Debug, Clone)]
 pub struct Sysroot {
@@ -77,40 +76,21 @@ impl Sysroot {
     }
 
     fn walk(&self, path: &str, links: &mut BTreeMap<String, String>) -> io::Result<String> {
-        let mut ahead: VecDeque<String> = path.split('/').map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
-        let mut followed = 0;
-        while let Some(part) = ahead.pop_front() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(part),
-            }
-            let here = format!("/{}", done.join("/"));
+        let target_of = |at: &str| -> io::Result<Option<String>> {
+            let here = format!("/{at}");
             let on_machine = self.on_machine(&here);
             if !std::fs::symlink_metadata(&on_machine)?.is_symlink() {
-                continue;
-            }
-            followed += 1;
-            if followed > LINKS_MAX {
-                return Err(io::Error::new(io::ErrorKind::NotFound, "symlinks in a circle"));
+                return Ok(None);
             }
             let target = std::fs::read_link(&on_machine)?.into_os_string().into_string().map_err(|_| {
                 io::Error::new(io::ErrorKind::InvalidData, "a symlink whose target is no text")
             })?;
-            done.pop();
-            if target.starts_with('/') {
-                done.clear();
-            }
-            for part in target.split('/').rev() {
-                ahead.push_front(part.to_owned());
-            }
-            links.insert(here, target);
-        }
-        Ok(format!("/{}", done.join("/")))
+            links.insert(here, target.clone());
+            Ok(Some(target))
+        };
+        let real = follow(path, target_of)?;
+        let real = real.ok_or_else(|| io::Error::new(io::ErrorKind::NotFound, "symlinks in a circle"))?;
+        Ok(format!("/{real}"))
     }
 }
 

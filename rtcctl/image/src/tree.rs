@@ -3,10 +3,12 @@
 //! Invariants: a path is relative, in normal form, and there once; what is iterated comes sorted, a folder before what
 //! is in it.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::path::PathBuf;
 
 use crate::error::{Error, Result};
+use crate::links::follow;
 use crate::sysroot::split;
 
 /// Folders that everybody may look into, and programs.
@@ -62,9 +64,6 @@ impl Entry {
 pub struct Tree {
     entries: BTreeMap<String, Entry>,
 }
-
-/// Links that lead on more often than this are a circle.
-const LINKS_MAX: usize = 40;
 
 impl Tree {
     pub fn directory(&mut self, path: &str, mode: u32, owner: Owner) -> Result<()> {
@@ -141,35 +140,17 @@ impl Tree {
         if !path.starts_with('/') {
             return Err(Error::Path { path: path.to_owned() });
         }
-        let mut ahead: VecDeque<String> = folder.split('/').map(str::to_owned).collect();
-        let mut done: Vec<String> = Vec::new();
-        let mut followed = 0;
-        while let Some(part) = ahead.pop_front() {
-            match part.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    done.pop();
-                    continue;
-                }
-                _ => done.push(part),
-            }
-            let Some(Entry { kind: Kind::Link(target), .. }) = self.entries.get(&done.join("/")) else {
-                continue;
-            };
-            followed += 1;
-            if followed > LINKS_MAX {
-                return Err(Error::Path { path: path.to_owned() });
-            }
-            done.pop();
-            if target.starts_with('/') {
-                done.clear();
-            }
-            for part in target.split('/').rev() {
-                ahead.push_front(part.to_owned());
-            }
+        let target_of = |at: &str| -> std::result::Result<_, Infallible> {
+            Ok(match self.entries.get(at) {
+                Some(Entry { kind: Kind::Link(target), .. }) => Some(target.clone()),
+                _ => None,
+            })
+        };
+        let real = follow(folder, target_of).ok().flatten();
+        match real.ok_or_else(|| Error::Path { path: path.to_owned() })? {
+            root if root.is_empty() => Ok(format!("/{name}")),
+            folder => Ok(format!("/{folder}/{name}")),
         }
-        done.push(name.to_owned());
-        Ok(format!("/{}", done.join("/")))
     }
 }
 
