@@ -8,22 +8,24 @@
 //!   written by who makes a layout: of many who make one at once, all have the same.
 
 mod sweep;
+mod writer;
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Read as _, Write};
-use std::os::unix::fs::PermissionsExt as _;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use crate::document::{self, Descriptor, Document, Index, REF_NAME};
 use crate::error::io;
-use crate::{Digest, Error, Hasher, Result};
+use crate::{Digest, Error, Result};
 
 pub use sweep::{Busy, Swept};
+pub use writer::BlobWriter;
+pub(crate) use writer::bare;
+use writer::{complete, keep, temporary};
 
 pub(crate) const MARK: &str = "oci-layout";
 pub(crate) const INDEX: &str = "index.json";
@@ -238,7 +240,7 @@ impl Layout {
         let folder = self.root.join(BLOBS);
         fs::create_dir_all(&folder).map_err(io(&folder))?;
         let file = temporary(&folder)?;
-        Ok(BlobWriter { layout: self.clone(), file, hasher: Hasher::default(), size: 0 })
+        Ok(BlobWriter::new(self.clone(), file))
     }
 
     /// What the layout names.
@@ -418,102 +420,4 @@ fn check_is_begun(root: &Path) -> Result<()> {
         }
     }
     Ok(())
-}
-
-fn temporary(folder: &Path) -> Result<NamedTempFile> {
-    let file = tempfile::Builder::new().prefix(WRITING).tempfile_in(folder).map_err(io(folder))?;
-    // As long as it lives nobody takes it for what a dead one left; where nothing can be locked nothing is cleared.
-    let _ = file.as_file().lock();
-    Ok(file)
-}
-
-/// A finished file, readable by all as the rest of a layout is, whatever the umask.
-fn complete(file: &NamedTempFile, path: &Path) -> Result<()> {
-    file.as_file().set_permissions(fs::Permissions::from_mode(0o644)).map_err(io(path))?;
-    file.as_file().sync_data().map_err(io(path))
-}
-
-/// Puts a finished file where it belongs.
-fn keep(file: NamedTempFile, path: &Path) -> Result<()> {
-    complete(&file, path)?;
-    file.persist(path).map(drop).map_err(|error| io(path)(error.error))
-}
-
-/// Writes one blob, hashing on the way; dropped before [`BlobWriter::finish`] it leaves nothing. The errors of its
-/// [`Write`] name the file.
-#[derive(Debug)]
-pub struct BlobWriter {
-    layout: Layout,
-    file: NamedTempFile,
-    hasher: Hasher,
-    size: u64,
-}
-
-impl BlobWriter {
-    /// The file that is written until it has its name.
-    pub fn path(&self) -> &Path {
-        self.file.path()
-    }
-
-    /// How many bytes were written.
-    pub fn size(&self) -> u64 {
-        self.size
-    }
-
-    /// # Errors
-    /// [`Error::Io`].
-    pub fn finish(self) -> Result<Blob> {
-        let blob = Blob { digest: self.hasher.finish(), size: self.size };
-        if self.layout.blob_size(&blob.digest)? != Some(blob.size) {
-            keep(self.file, &self.layout.blob_path(&blob.digest))?;
-        }
-        Ok(blob)
-    }
-
-    /// Finishes what came from outside, if it is what was asked for.
-    ///
-    /// # Errors
-    /// [`Error::SizeMismatch`], [`Error::DigestMismatch`], [`Error::Io`].
-    pub fn finish_as(self, expected: &Descriptor) -> Result<Blob> {
-        let what = format!("blob {}", expected.digest);
-        if self.size != expected.size {
-            return Err(Error::SizeMismatch { what, expected: expected.size, actual: self.size });
-        }
-        expected.digest.expect(self.hasher.clone().finish(), &what)?;
-        self.finish()
-    }
-}
-
-impl Write for BlobWriter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.as_file_mut().write(bytes).map_err(|error| named(self.file.path(), error))?;
-        self.hasher.update(&bytes[..written]);
-        self.size += written as u64;
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.as_file_mut().flush().map_err(|error| named(self.file.path(), error))
-    }
-}
-
-/// An error of the disk with its path in it, for those who see only [`Write`]. Interruptions stay what they are.
-#[derive(Debug, thiserror::Error)]
-#[error("{}: {source}", path.display())]
-struct Named {
-    path: PathBuf,
-    source: io::Error,
-}
-
-fn named(path: &Path, source: io::Error) -> io::Error {
-    io::Error::new(source.kind(), Named { path: path.to_owned(), source })
-}
-
-/// The same without it, for those who say the path themselves.
-pub(crate) fn bare(path: &Path, error: io::Error) -> Error {
-    let source = match error.downcast::<Named>() {
-        Ok(named) => named.source,
-        Err(error) => error,
-    };
-    Error::Io { path: path.to_owned(), source }
 }

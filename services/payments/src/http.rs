@@ -3,23 +3,26 @@
 //! Invariants: another person's account, hold or payment is 404; a refusal of the bank is an HTTP error; a PIN is
 //! read, checked and forgotten, also by the store of idempotent answers, which sees only its keyed index.
 
+mod bodies;
+
 use std::sync::Arc;
 
 use axum::extract::State;
-use contracts::{OrderId, Role, UserId};
+use contracts::{OrderId, Role};
 use db::{Db, Tx};
-use kernel::{Clock, Currency, Error, IdSource, Money, Timestamp};
-use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use kernel::{Clock, Currency, Error, IdSource, Money};
 use web::{
     Answer, ApiResult, Caller, Json, Keyed, Limit, Op, Page, PageParams, Pages, Path, Policy, Query,
     RequestKey, Routes, once,
 };
 
-use crate::bank::Held;
+use bodies::{
+    AccountView, Deposit, EntryView, HoldView, Nothing, OpenAccount, Part, PaymentView, PlaceHold, shown_key,
+};
+
 use crate::bank::accounts::{self, Account};
-use crate::bank::pin::{Pin, Pins};
-use crate::bank::{Bank, HoldId, HoldRequest, OnHold, Refusal, Reply};
+use crate::bank::pin::Pins;
+use crate::bank::{Bank, Held, HoldId, HoldRequest, OnHold, Refusal, Reply};
 use crate::store;
 
 #[derive(Clone)]
@@ -34,138 +37,9 @@ pub(crate) struct Api {
     pub test_money: bool,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct OpenAccount {
-    currency: Currency,
-    pin: Pin,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Deposit {
-    amount: Money,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct PlaceHold {
-    /// What it pays for; one hold each on this account, and the same request again gets the same hold.
-    key: String,
-    amount: Money,
-    pin: Pin,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Part {
-    /// The whole where it is absent.
-    #[serde(default)]
-    amount: Option<Money>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Nothing {}
-
-#[derive(Serialize, JsonSchema)]
-struct AccountView {
-    number: String,
-    owner: UserId,
-    currency: Currency,
-    /// `available` and `held` together.
-    balance: Money,
-    held: Money,
-    available: Money,
-    has_pin: bool,
-    opened_at: Timestamp,
-}
-
-impl From<&Account> for AccountView {
-    fn from(account: &Account) -> Self {
-        let money = |minor| Money::new(minor, account.currency);
-        Self {
-            number: account.number.clone(),
-            owner: account.owner,
-            currency: account.currency,
-            balance: money(account.available.saturating_add(account.held)),
-            held: money(account.held),
-            available: money(account.available),
-            has_pin: account.has_pin,
-            opened_at: account.opened_at,
-        }
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-struct EntryView {
-    id: i64,
-    /// What became available, or (negative) ceased to be.
-    amount: Money,
-    /// `deposit`, `hold`, `capture` (the part that was not taken), `release`, `expire`, `refund`.
-    action: String,
-    /// What the hold paid for.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<String>,
-    at: Timestamp,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct HoldView {
-    id: HoldId,
-    key: String,
-    account: Option<String>,
-    amount: Money,
-    captured: Money,
-    refunded: Money,
-    state: String,
-    expires_at: Timestamp,
-    created_at: Timestamp,
-}
-
 /// Holds made at the counter live under their account, so that none can take the place of an order's.
 fn counter_key(number: &str, key: &str) -> String {
     format!("acc:{number}:{key}")
-}
-
-/// What the owner called it.
-fn shown_key(hold_key: &str) -> String {
-    hold_key.splitn(3, ':').nth(2).unwrap_or(hold_key).to_owned()
-}
-
-impl From<&Held> for HoldView {
-    fn from(hold: &Held) -> Self {
-        let money = |minor| Money::new(minor, hold.currency);
-        Self {
-            id: hold.id,
-            key: shown_key(&hold.hold_key),
-            account: hold.account.clone(),
-            amount: money(hold.amount),
-            captured: money(hold.captured),
-            refunded: money(hold.refunded),
-            state: hold.state.to_string(),
-            expires_at: hold.expires_at,
-            created_at: hold.created_at,
-        }
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-struct PaymentView {
-    order_id: OrderId,
-    payment_id: contracts::PaymentId,
-    state: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<Money>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    captured: Option<Money>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refunded: Option<Money>,
-    /// Why it was declined, or why the hold ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    code: Option<String>,
-    created_at: Timestamp,
-    updated_at: Timestamp,
 }
 
 /// The account, where the caller may see it.

@@ -28,7 +28,12 @@ struct Operation<'a> {
     at: Timestamp,
 }
 
-impl Operation<'_> {
+impl<'a> Operation<'a> {
+    /// What is asked about money that is held.
+    fn on_hold(request: &'a OnHold, action: Action, at: Timestamp) -> Self {
+        Self { key: &request.key, action, hold_key: &request.hold_key, asked: request.amount_minor, at }
+    }
+
     fn note(&self, tx: &mut Tx<'_>, result: Result<Done, Refusal>) -> Result<Reply, db::Error> {
         tx.keep_new(Logged {
             key: self.key.to_owned(),
@@ -145,13 +150,7 @@ pub(crate) fn capture(
     terms: Terms,
     at: Timestamp,
 ) -> Result<Reply, db::Error> {
-    let operation = Operation {
-        key: &request.key,
-        action: Action::Capture,
-        hold_key: &request.hold_key,
-        asked: request.amount_minor,
-        at,
-    };
+    let operation = Operation::on_hold(request, Action::Capture, at);
     if let Some(reply) = before(tx, &operation)? {
         return Ok(reply);
     }
@@ -186,13 +185,7 @@ pub(crate) fn release(
     mark: HoldId,
     at: Timestamp,
 ) -> Result<Reply, db::Error> {
-    let operation = Operation {
-        key: &request.key,
-        action: Action::Release,
-        hold_key: &request.hold_key,
-        asked: request.amount_minor,
-        at,
-    };
+    let operation = Operation::on_hold(request, Action::Release, at);
     if let Some(reply) = before(tx, &operation)? {
         return Ok(reply);
     }
@@ -225,13 +218,7 @@ pub(crate) fn release(
 }
 
 pub(crate) fn refund(tx: &mut Tx<'_>, request: &OnHold, at: Timestamp) -> Result<Reply, db::Error> {
-    let operation = Operation {
-        key: &request.key,
-        action: Action::Refund,
-        hold_key: &request.hold_key,
-        asked: request.amount_minor,
-        at,
-    };
+    let operation = Operation::on_hold(request, Action::Refund, at);
     if let Some(reply) = before(tx, &operation)? {
         return Ok(reply);
     }
