@@ -187,13 +187,11 @@ fn of_stateful_set<'a>(object: &'a Object, set: &'a StatefulSet, world: &'a Worl
     } else {
         None
     };
-    let ending = (is_on_delete && status.updated_replicas < to_update)
-        .then(|| {
-            let why = format!("{} old pods of {} stay", old_pods.len(), set.metadata.name);
-            cause(Code::OnDelete, Finality::Retryable, why, object)
-        })
-        .flatten()
-        .or_else(|| stuck(&old_pods).filter(|_| !is_on_delete && status.updated_replicas < to_update));
+    let ending = match (status.updated_replicas < to_update, is_on_delete) {
+        (true, true) => stay(&old_pods, &set.metadata.name, object),
+        (true, false) => stuck(&old_pods),
+        (false, _) => None,
+    };
     let new = count(&pods).min(status.updated_replicas);
     Stand {
         desired,
@@ -208,6 +206,12 @@ fn of_stateful_set<'a>(object: &'a Object, set: &'a StatefulSet, world: &'a Worl
         old_pods,
         owners: vec![object],
     }
+}
+
+/// Old pods that somebody has to delete before the set goes on.
+fn stay(old_pods: &[&Pod], name: &str, object: &Object) -> Option<Cause> {
+    let why = format!("{} old pods of {name} stay", old_pods.len());
+    cause(Code::OnDelete, Finality::Retryable, why, object)
 }
 
 /// An old pod that will not become ready, and that the set waits for before it goes on.
@@ -249,12 +253,10 @@ fn of_daemon_set<'a>(object: &'a Object, set: &'a DaemonSet, world: &'a World) -
         None
     };
     let is_on_delete = set.spec.update_strategy.strategy() == Strategy::OnDelete;
-    let ending = (is_on_delete && status.updated_number_scheduled < desired)
-        .then(|| {
-            let why = format!("{} old pods of {} stay", old_pods.len(), set.metadata.name);
-            cause(Code::OnDelete, Finality::Retryable, why, object)
-        })
-        .flatten();
+    let ending = match is_on_delete && status.updated_number_scheduled < desired {
+        true => stay(&old_pods, &set.metadata.name, object),
+        false => None,
+    };
     Stand {
         desired,
         updated: status.updated_number_scheduled,
