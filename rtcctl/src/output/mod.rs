@@ -4,7 +4,6 @@
 //! `{schema, status, findings, data}`; tables never exceed the terminal, JSON and YAML are never cut.
 
 mod table;
-mod yaml;
 
 pub use table::{Align, Column, Table};
 
@@ -179,7 +178,7 @@ impl Report {
                 text.push('\n');
                 text
             }
-            Format::Yaml => yaml::write(&self.document()),
+            Format::Yaml => manifests::yaml::write(&self.document()),
             Format::Name => self.names.iter().map(|name| format!("{name}\n")).collect(),
             Format::Table => self.render_blocks(width, Columns::Narrow),
             Format::Wide => self.render_blocks(width, Columns::All),

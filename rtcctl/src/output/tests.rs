@@ -52,7 +52,7 @@ fn yaml_is_the_same_document() {
 #[test]
 fn yaml_quotes_what_a_reader_could_take_for_something_else() {
     let value = json!({"a": "true", "b": "1.5", "c": "x: y", "d": "", "e": null, "f": [[1, 2], {}], "g": "two\nlines", "no": "-"});
-    insta::assert_snapshot!(super::yaml::write(&value));
+    insta::assert_snapshot!(manifests::yaml::write(&value));
 }
 
 #[test]

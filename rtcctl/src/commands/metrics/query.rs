@@ -6,7 +6,7 @@ use super::{Moment, clock_text, open, with_warnings};
 use crate::codes;
 use crate::context::Context;
 use crate::error::Result;
-use crate::metrics::model::{Answer, Data, Labels, Reading, number};
+use crate::metrics::model::{Answer, Data, Labels, Reading, Series, number};
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]
@@ -25,6 +25,16 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let answer = source.instant(&args.expr, at_ms).await?;
     let report = report(&args.expr, at_ms, &answer);
     Ok(with_warnings(report, &answer.warnings))
+}
+
+/// Each series with its points.
+pub(super) fn series_json(series: &[Series]) -> Value {
+    let one = |series: &Series| {
+        let points: Vec<Value> =
+            series.points.iter().map(|(at_ms, value)| json!([at_ms, number(*value)])).collect();
+        json!({"labels": series.labels.to_json(), "points": points})
+    };
+    series.iter().map(one).collect()
 }
 
 fn sample_json(labels: &Labels, at_ms: i64, value: f64) -> Value {
@@ -78,15 +88,7 @@ fn report(expr: &str, at_ms: i64, answer: &Answer) -> Report {
             report.with_names(samples.iter().map(|sample| sample.labels.to_string())).with_table(table)
         }
         Data::Matrix(series) => {
-            let result: Vec<Value> = series
-                .iter()
-                .map(|series| {
-                    let points: Vec<Value> =
-                        series.points.iter().map(|(at_ms, value)| json!([at_ms, number(*value)])).collect();
-                    json!({"labels": series.labels.to_json(), "points": points})
-                })
-                .collect();
-            let report = Report::new("metrics/query", document("matrix", json!(result)));
+            let report = Report::new("metrics/query", document("matrix", series_json(series)));
             if series.is_empty() {
                 return empty(report);
             }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::query::plain;
+use super::query::{plain, series_json};
 use super::{Moment, clock_text, open, with_warnings};
 use crate::cli::duration;
 use crate::codes;
@@ -12,7 +12,7 @@ use crate::context::Context;
 use crate::error::Result;
 use crate::human;
 use crate::metrics::draw;
-use crate::metrics::model::{Series, Span, number};
+use crate::metrics::model::{Series, Span};
 use crate::metrics::units::Unit;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
@@ -86,16 +86,9 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
 }
 
 fn document(expr: &str, span: Span, series: &[Series]) -> Value {
-    let series: Vec<Value> = series
-        .iter()
-        .map(|series| {
-            let points: Vec<Value> =
-                series.points.iter().map(|(at_ms, value)| json!([at_ms, number(*value)])).collect();
-            json!({"labels": series.labels.to_json(), "points": points})
-        })
-        .collect();
     json!({
-        "expr": expr, "start_ms": span.start_ms, "end_ms": span.end_ms, "step_ms": span.step_ms, "series": series,
+        "expr": expr, "start_ms": span.start_ms, "end_ms": span.end_ms, "step_ms": span.step_ms,
+        "series": series_json(series),
     })
 }
 
