@@ -3,6 +3,7 @@
 //! Invariant: nothing is changed.
 
 use ::deploy::apply::{self, Leftover, Planned, Refusal, What};
+use ::deploy::diff::{Change, told};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
 use kubernetes::write::Force;
@@ -48,15 +49,31 @@ pub(super) async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force
     }
 }
 
-/// What would be done, as a table.
-pub(super) fn described_report(command: &'static str, planned: &[Planned], leftovers: &[Leftover]) -> Report {
-    let mut table = Table::new([
+/// What becomes of objects, a line for each field.
+pub(super) fn table() -> Table {
+    Table::new([
         Column::left("object"),
         Column::left("change"),
         Column::left("field"),
         Column::left("before"),
         Column::left("after"),
-    ]);
+    ])
+}
+
+/// The line of a field that is changed.
+pub(super) fn changed(object: &str, change: &Change) -> [String; 5] {
+    [
+        object.to_owned(),
+        "change".to_owned(),
+        change.field.clone(),
+        told(change.before.as_ref()),
+        told(change.after.as_ref()),
+    ]
+}
+
+/// What would be done, as a table.
+pub(super) fn described_report(command: &'static str, planned: &[Planned], leftovers: &[Leftover]) -> Report {
+    let mut table = table();
     let mut names = Vec::new();
     for one in planned.iter().filter(|one| one.what != What::Unchanged) {
         names.push(one.id.to_string());
@@ -66,13 +83,7 @@ pub(super) fn described_report(command: &'static str, planned: &[Planned], lefto
             What::Created | What::CreatedLater => table.push(row("new")),
             What::Changed { fields } => {
                 for field in fields {
-                    table.push([
-                        one.id.to_string(),
-                        "change".to_owned(),
-                        field.field.clone(),
-                        ::deploy::diff::told(field.before.as_ref()),
-                        ::deploy::diff::told(field.after.as_ref()),
-                    ]);
+                    table.push(changed(&one.id.to_string(), field));
                 }
             }
             What::Owned { owners } => {

@@ -6,9 +6,11 @@ use rollout::objects::Kind;
 use rollout::world::Target;
 use serde_json::Value;
 
-use super::access::failed;
+use super::access::{self, failed};
+use super::within;
 use crate::codes;
 use crate::config::nearest;
+use crate::context::Context;
 use crate::error::{Error, Result};
 
 /// On everything that belongs to the platform.
@@ -54,6 +56,16 @@ impl Of<'_> {
             _ => true,
         }
     }
+}
+
+/// The cluster, and whatever is meant there, whoever deployed it, within the time that a command has.
+pub async fn looked_up(args: &Args, namespace: &str, context: &Context) -> Result<(Cluster, Vec<Target>)> {
+    let finding = within(context, async {
+        let cluster = access::cluster(context).await?;
+        let targets = find(args, Of::Anybody, &cluster, namespace).await?;
+        Ok((cluster, targets))
+    });
+    Box::pin(finding).await
 }
 
 /// Finds them.

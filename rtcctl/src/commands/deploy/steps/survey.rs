@@ -9,10 +9,10 @@ use manifests::lint::{self, Severity as Grave};
 use serde_json::{Value, json};
 
 use crate::codes;
-use crate::commands::deploy::{access, described};
+use crate::commands::deploy::{access, described, preview};
 use crate::context::Context;
 use crate::error::Result;
-use crate::output::{Column, Finding, Severity, Table};
+use crate::output::{Finding, Severity, Table};
 
 /// What a rollout would change.
 pub struct Survey {
@@ -39,13 +39,7 @@ pub async fn survey(reference: &str, context: &Context) -> Result<Survey> {
             Finding::new(codes::of_lint(one.id), severity, message).with_hint(one.hint)
         })
         .collect();
-    let mut table = Table::new([
-        Column::left("object"),
-        Column::left("change"),
-        Column::left("field"),
-        Column::left("before"),
-        Column::left("after"),
-    ]);
+    let mut table = preview::table();
     let (mut new, mut changed) = (0, 0);
     for one in &planned {
         let id = one.id.to_string();
@@ -57,13 +51,7 @@ pub async fn survey(reference: &str, context: &Context) -> Result<Survey> {
             What::Changed { fields } => {
                 changed += 1;
                 for field in fields {
-                    table.push([
-                        id.clone(),
-                        "change".to_owned(),
-                        field.field.clone(),
-                        ::deploy::diff::told(field.before.as_ref()),
-                        ::deploy::diff::told(field.after.as_ref()),
-                    ]);
+                    table.push(preview::changed(&id, field));
                 }
             }
             What::Owned { owners } => {
