@@ -74,12 +74,7 @@ impl Source {
 
 pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let namespace = access::namespace(context);
-    let finding = within(context, async {
-        let cluster = access::cluster(context).await?;
-        let targets = targets::find(&args.which, targets::Of::Anybody, &cluster, &namespace).await?;
-        Ok((cluster, targets))
-    });
-    let (cluster, targets) = Box::pin(finding).await?;
+    let (cluster, targets) = targets::looked_up(&args.which, &namespace, context).await?;
     let ended = if args.follow {
         Box::pin(follow(&args, &cluster, &targets, context)).await?
     } else {
