@@ -10,7 +10,7 @@ use axum::body::Body;
 use axum::http::Request;
 use clap::{Parser, Subcommand};
 use contracts::topics;
-use host::{Config, ServerSection, StartError};
+use host::{Config, Context, ServerSection, StartError};
 use serde_json::json;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +25,8 @@ use crate::{all, select, split};
 const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
 /// What a process ends with that was still there then.
 const ORPHANED: i32 = 1;
+/// How long the supervisor is kept waiting for consumer groups that do not settle: brokers may be away.
+const SETTLES_WITHIN: Duration = Duration::from_secs(10);
 /// How long threads that still wait for something may hold up the end of the process.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
@@ -242,11 +244,18 @@ async fn abandoned(supervisor: &mut Option<Attended>) {
     }
 }
 
-/// Tells the supervisor when requests are served, and returns when it is gone. Without one it never returns.
-async fn attend(supervisor: &mut Option<Attended>, up: CancellationToken) {
+/// Tells the supervisor when requests are served and messages come, and returns when it is gone. Without one it never returns.
+async fn attend(supervisor: &mut Option<Attended>, up: CancellationToken, context: Context) {
+    if supervisor.is_none() {
+        return std::future::pending().await;
+    }
+    let serves = async {
+        up.cancelled().await;
+        context.groups_settle(SETTLES_WITHIN).await;
+    };
     tokio::select! {
         () = abandoned(supervisor) => return,
-        () = up.cancelled() => {}
+        () = serves => {}
     }
     let told = match supervisor {
         Some(supervisor) => supervisor.say_ready().await,
@@ -277,7 +286,7 @@ pub(crate) async fn serve(options: Options, supervisor: Option<Supervisor>) -> R
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = attend(&mut supervisor, running.up.clone()) => {
+        () = attend(&mut supervisor, running.up.clone(), running.context.clone()) => {
             tracing::warn!("the supervisor is gone");
             orphaned(&server);
         }

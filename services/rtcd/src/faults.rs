@@ -257,6 +257,10 @@ impl Bus for SteppingBus {
         self.bus.lag().await
     }
 
+    fn has_settled(&self, groups: &BTreeSet<String>) -> bool {
+        self.bus.has_settled(groups)
+    }
+
     async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
         self.bus.lag_of(groups).await
     }

@@ -3,7 +3,6 @@
 
 mod silence;
 
-use std::collections::BTreeSet;
 
 use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo};
 use rtc_metrics::{self as m, Metric};

@@ -189,6 +189,10 @@ impl Bus for Kafka {
         blocking(move || teller.all()).await
     }
 
+    fn has_settled(&self, groups: &BTreeSet<String>) -> bool {
+        self.members.have_settled(groups)
+    }
+
     async fn lag_of(&self, groups: &BTreeSet<String>) -> Result<Vec<GroupLag>, Error> {
         let (teller, groups) = (self.teller(), groups.clone());
         blocking(move || teller.of(groups)).await

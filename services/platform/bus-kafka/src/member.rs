@@ -53,6 +53,10 @@ const SETTLE_STEP: Duration = Duration::from_millis(50);
 /// How long the last handle of a bus waits for members who are leaving.
 pub(crate) const LEFT_WITHIN: Duration = Duration::from_secs(10);
 
+/// A group in which nothing was divided anew for so long has settled: partitions go to a new member in a second round, after
+/// others have let go of them.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
+
 type Place = (String, i32);
 
 /// Where a partition stands in this member.
@@ -80,6 +84,8 @@ pub(crate) struct Ledger {
     rest: Mutex<Rest>,
     /// As far as it has been told: joining, and that its brokers can be reached.
     is_joining: AtomicBool,
+    /// When something was last divided anew.
+    divided_at: Mutex<Option<Instant>>,
     /// It has waited for its group in vain.
     is_given_up: AtomicBool,
     /// The thread that commits has been told that something is owed.
@@ -97,6 +103,7 @@ impl Ledger {
             watch,
             rest: Mutex::new(Rest::new(session, handling, rest::some_share())),
             is_joining: AtomicBool::new(true),
+            divided_at: Mutex::new(None),
             is_given_up: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             served: AtomicU64::new(0),
@@ -106,6 +113,15 @@ impl Ledger {
 
     fn serve(&self) {
         self.served.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn divides(&self) {
+        *lock(&self.divided_at) = Some(Instant::now());
+    }
+
+    fn has_settled(&self) -> bool {
+        let is_calm = lock(&self.divided_at).is_some_and(|at| at.elapsed() >= SETTLED_AFTER);
+        is_calm && !self.is_joining.load(Ordering::Relaxed)
     }
 
     fn stands(&self, place: rest::Place) {
@@ -151,6 +167,7 @@ impl ClientContext for Ledger {
 impl ConsumerContext for Ledger {
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.serve();
+        self.divides();
         match rebalance {
             Rebalance::Assign(list) => tracing::debug!(partitions = ?places(list), "kafka: assigned"),
             Rebalance::Revoke(list) => {
@@ -204,6 +221,12 @@ impl Members {
         let mut clients = lock(&self.clients);
         clients.retain(|(_, client)| client.strong_count() > 0);
         clients.iter().find(|(of, _)| of == group)?.1.upgrade()
+    }
+
+    /// Whether somebody here has a place in each of the groups, and has had it for a while.
+    pub fn have_settled(&self, groups: &BTreeSet<String>) -> bool {
+        let has_settled = |client: Arc<MemberClient>| client.context().has_settled();
+        groups.iter().all(|group| self.client_of(group).is_some_and(has_settled))
     }
 
     /// Leaving a group waits for the brokers, and nobody here has to. `wake` hears when it is done.

@@ -152,6 +152,12 @@ pub trait Bus: Send + Sync {
         Ok(all.into_iter().filter(|one| groups.contains(&one.group)).collect())
     }
 
+    /// Whether this process has its place in each of these groups, and none of them is being divided anew. Always, where
+    /// members need not agree with those of other processes.
+    fn has_settled(&self, _groups: &BTreeSet<String>) -> bool {
+        true
+    }
+
     /// The offset in `partition` at which reading from `start` begins.
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error>;
 

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bus::Bus;
 use cache::Cache;
@@ -17,6 +18,9 @@ use crate::history::History;
 use crate::observe::{LagObserver, MeasuredBus, Measures, Observer, Observers, Process, Reading};
 use crate::reload::edge_config;
 use crate::{Config, Databases, Engines, Profile, Reload, Secrets, StartError, Vault};
+
+/// How often it is looked whether groups have settled.
+const SETTLE_LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Clone)]
 pub struct Context {
@@ -105,6 +109,21 @@ impl Context {
 
     pub fn is_embedded(&self) -> bool {
         self.config.profile == Profile::Embedded
+    }
+
+    /// Waits until the consumer groups of this process have settled, at most for so long. Whoever restarts processes one after
+    /// the other goes on then: who leaves a group while it is being divided makes its messages rest.
+    pub async fn groups_settle(&self, at_most: Duration) {
+        let names = self.groups.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let names: BTreeSet<String> = names.into_iter().map(|(group, _)| group).collect();
+        let settled = async {
+            while !self.bus.has_settled(&names) {
+                tokio::time::sleep(SETTLE_LOOK).await;
+            }
+        };
+        if tokio::time::timeout(at_most, settled).await.is_err() {
+            tracing::warn!(?at_most, "the consumer groups have not settled: nobody waits any longer");
+        }
     }
 
     /// Registers metrics, by the names of the catalogue (`rtc-metrics`).

@@ -1,7 +1,7 @@
 //! The line between the supervisor and a process of its own: a socket in the place of the process's standard input.
 //!
 //! Invariants: the line ends when the supervisor does, however it ended; over it goes one greeting, with the listener of
-//! the API where that is shared, and one byte back once the process serves.
+//! the API where that is shared, and one byte back once the process serves and its consumer groups have settled.
 
 use std::io::{self, ErrorKind, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;

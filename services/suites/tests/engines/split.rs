@@ -15,6 +15,8 @@ use tokio::sync::Mutex;
 use crate::support::{Engine, Engines, Shopper};
 
 const PROCESSES: usize = 16;
+/// How long a restart of all of them may take, each of which waits for its consumer groups.
+const ROUND_S: u32 = 60;
 
 /// One platform of so many processes at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
@@ -243,7 +245,7 @@ async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
     let _turn = TURN.lock().await;
     let split = Split::up(Engine::KafkaA).await;
     let rounds = rounds();
-    let mut load = split.load(10, 30 + rounds * 35);
+    let mut load = split.load(10, 30 + rounds * ROUND_S);
     let loading = tokio::spawn(async move { report_of(&mut load).await });
     // The load signs its shoppers in first.
     let begun =
@@ -252,6 +254,7 @@ async fn a_rolling_restart_of_everything_under_load_fails_no_request() {
     for _ in 0..rounds {
         assert_eq!(split.restart().await, PROCESSES);
     }
+    assert!(!loading.is_finished(), "restarts that no load has seen");
     nothing_failed(&loading.await.expect("a load"));
     split.invariants_hold().await;
     split.down().await;

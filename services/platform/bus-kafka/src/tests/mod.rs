@@ -4,6 +4,7 @@ mod door;
 mod faults;
 mod lag;
 mod rest;
+mod settled;
 mod sign_in;
 mod suite;
 

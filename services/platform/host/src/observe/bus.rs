@@ -81,6 +81,10 @@ impl Bus for MeasuredBus {
         self.inner.lag_of(groups).await
     }
 
+    fn has_settled(&self, groups: &BTreeSet<String>) -> bool {
+        self.inner.has_settled(groups)
+    }
+
     async fn offset_of(&self, topic: &str, partition: u32, start: Start) -> Result<i64, Error> {
         self.inner.offset_of(topic, partition, start).await
     }
