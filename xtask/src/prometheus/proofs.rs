@@ -3,7 +3,6 @@
 
 mod silence;
 
-
 use rtc_metrics::slo::{ALL as SLOS, BURNS, Burn, Severity, Slo};
 use rtc_metrics::{self as m, Metric};
 
@@ -281,7 +280,7 @@ fn proofs() -> Vec<Proof> {
 
 /// The alerts that are proved.
 #[cfg(test)]
-pub fn proved() -> BTreeSet<(&'static str, Option<String>)> {
+pub fn proved() -> std::collections::BTreeSet<(&'static str, Option<String>)> {
     proofs().into_iter().map(|proof| proof.of).collect()
 }
 
