@@ -30,9 +30,15 @@ fn is_of_a_package(variable: &str) -> bool {
     variable.starts_with("CARGO_PKG_") || variable.starts_with("CARGO_MANIFEST_")
 }
 
+/// The program and what it is given, without what it is not told.
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy()).collect::<Vec<_>>().join(" ")
+}
+
 /// Runs it and fails where it fails.
 pub fn check(mut command: Command) -> Outcome {
-    let shown = format!("{command:?}");
+    let shown = shown(&command);
     match command.status() {
         Ok(status) if status.success() => Ok(()),
         Ok(status) => Err(format!("{shown}: {status}")),
@@ -42,7 +48,7 @@ pub fn check(mut command: Command) -> Outcome {
 
 /// Runs it and gives its standard output.
 pub fn output(mut command: Command) -> Result<String, String> {
-    let shown = format!("{command:?}");
+    let shown = shown(&command);
     let output = command.stderr(Stdio::inherit()).output().map_err(|error| format!("{shown}: {error}"))?;
     if !output.status.success() {
         return Err(format!("{shown}: {}", output.status));
@@ -52,7 +58,7 @@ pub fn output(mut command: Command) -> Result<String, String> {
 
 /// Runs it, passes its standard output on as it comes, and gives it.
 pub fn heard(mut command: Command) -> Result<String, String> {
-    let shown = format!("{command:?}");
+    let shown = shown(&command);
     let failed = |error: std::io::Error| format!("{shown}: {error}");
     let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
     let mut heard = String::new();
@@ -134,7 +140,7 @@ pub fn watched(mut command: Command) -> Result<u64, String> {
     let mut peak = 0;
     loop {
         if let Some(exit) = child.try_wait().map_err(|error| error.to_string())? {
-            return if exit.success() { Ok(peak) } else { Err(format!("{command:?}: {exit}")) };
+            return if exit.success() { Ok(peak) } else { Err(format!("{}: {exit}", shown(&command))) };
         }
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
@@ -147,6 +153,12 @@ pub fn watched(mut command: Command) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_fails_is_told_by_its_own_words() {
+        let told = check(command("false", &["in", "vain"])).unwrap_err();
+        assert!(told.starts_with("false in vain: "), "{told}");
+    }
 
     #[test]
     fn what_cargo_said_of_this_package_goes_no_further() {

@@ -161,3 +161,16 @@ async fn a_call_that_hangs_is_given_up_after_the_time_out_and_waits_its_turn() {
     counter.driver.step().await.unwrap();
     assert_eq!(counter.bank.hung.load(Ordering::SeqCst), 2);
 }
+
+#[tokio::test(start_paused = true)]
+async fn whoever_goes_on_after_a_step_that_panicked_asks_the_bank_again() {
+    let counter = Counter::open().await;
+    counter.intend(0..1).await;
+    // The wake-up of the intent.
+    counter.step().await;
+    assert_eq!(counter.bank.hung.load(Ordering::SeqCst), 1);
+    // What the host does then.
+    counter.driver.finish().await;
+    counter.step().await;
+    assert_eq!(counter.bank.hung.load(Ordering::SeqCst), 2);
+}

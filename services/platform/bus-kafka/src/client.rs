@@ -232,6 +232,11 @@ fn consumer(settings: &Settings, group: &str) -> Result<ClientConfig, Error> {
     Ok(config)
 }
 
+/// How often a member tells that it lives, and is told that something is divided anew.
+pub(crate) fn heartbeat(session: Duration) -> Duration {
+    (session / 3).max(Duration::from_millis(1))
+}
+
 pub(crate) fn member(settings: &Settings, group: &str) -> Result<ClientConfig, Error> {
     let mut config = consumer(settings, group)?;
     let session = settings.options.session_timeout;
@@ -241,7 +246,7 @@ pub(crate) fn member(settings: &Settings, group: &str) -> Result<ClientConfig, E
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", session.as_millis().to_string())
         .set("statistics.interval.ms", SAY_EVERY.as_millis().to_string())
-        .set("heartbeat.interval.ms", (session.as_millis() / 3).max(1).to_string())
+        .set("heartbeat.interval.ms", heartbeat(session).as_millis().to_string())
         .set("max.poll.interval.ms", handling.as_millis().to_string());
     Ok(config)
 }

@@ -15,6 +15,7 @@ mod member;
 mod producer;
 mod reader;
 mod rest;
+mod share;
 mod sign_in;
 #[cfg(test)]
 mod tests;

@@ -33,6 +33,7 @@ use tokio::time::Instant;
 use crate::client::{self, BATCH_BYTES_MAX, Watch, blocking, lock};
 use crate::reader::Seen;
 use crate::rest::{self, Rest, Verdict};
+use crate::share::Share;
 use crate::{Settings, wire};
 
 /// How long commits are gathered after one was made: each is a question to the brokers, and what it tells them is needed by
@@ -52,10 +53,6 @@ const SETTLE_STEP: Duration = Duration::from_millis(50);
 
 /// How long the last handle of a bus waits for members who are leaving.
 pub(crate) const LEFT_WITHIN: Duration = Duration::from_secs(10);
-
-/// A group in which nothing was divided anew for so long has settled: partitions go to a new member in a second round, after
-/// others have let go of them.
-const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 type Place = (String, i32);
 
@@ -84,8 +81,7 @@ pub(crate) struct Ledger {
     rest: Mutex<Rest>,
     /// As far as it has been told: joining, and that its brokers can be reached.
     is_joining: AtomicBool,
-    /// When something was last divided anew.
-    divided_at: Mutex<Option<Instant>>,
+    share: Mutex<Share>,
     /// It has waited for its group in vain.
     is_given_up: AtomicBool,
     /// The thread that commits has been told that something is owed.
@@ -103,7 +99,7 @@ impl Ledger {
             watch,
             rest: Mutex::new(Rest::new(session, handling, rest::some_share())),
             is_joining: AtomicBool::new(true),
-            divided_at: Mutex::new(None),
+            share: Mutex::new(Share::new(client::heartbeat(session))),
             is_given_up: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             served: AtomicU64::new(0),
@@ -115,13 +111,8 @@ impl Ledger {
         self.served.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn divides(&self) {
-        *lock(&self.divided_at) = Some(Instant::now());
-    }
-
     fn has_settled(&self) -> bool {
-        let is_calm = lock(&self.divided_at).is_some_and(|at| at.elapsed() >= SETTLED_AFTER);
-        is_calm && !self.is_joining.load(Ordering::Relaxed)
+        lock(&self.share).has_settled() && !self.is_joining.load(Ordering::Relaxed)
     }
 
     fn stands(&self, place: rest::Place) {
@@ -167,12 +158,15 @@ impl ClientContext for Ledger {
 impl ConsumerContext for Ledger {
     fn pre_rebalance(&self, client: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         self.serve();
-        self.divides();
         match rebalance {
-            Rebalance::Assign(list) => tracing::debug!(partitions = ?places(list), "kafka: assigned"),
+            Rebalance::Assign(list) => {
+                tracing::debug!(partitions = ?places(list), "kafka: assigned");
+                lock(&self.share).takes(list.count());
+            }
             Rebalance::Revoke(list) => {
                 let gone = places(list);
                 tracing::debug!(partitions = ?gone, "kafka: revoked");
+                lock(&self.share).lets_go(gone.len());
                 let mut handled = TopicPartitionList::new();
                 let mut books = lock(&self.books);
                 for place in &gone {

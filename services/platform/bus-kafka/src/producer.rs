@@ -147,12 +147,14 @@ pub(crate) struct Publisher {
     seen: Arc<Seen>,
     room: Arc<Semaphore>,
     live: Mutex<Option<Arc<Live>>>,
+    /// Held while one is made: whoever finds none meanwhile waits for it. On threads that may wait.
+    making: Mutex<()>,
 }
 
 impl Publisher {
     pub fn new(settings: Arc<Settings>, seen: Arc<Seen>) -> Result<Self, Error> {
         let room = Arc::new(Semaphore::new(ROOM_KIB));
-        let publisher = Self { settings, seen, room, live: Mutex::new(None) };
+        let publisher = Self { settings, seen, room, live: Mutex::new(None), making: Mutex::new(()) };
         publisher.make()?;
         Ok(publisher)
     }
@@ -163,12 +165,16 @@ impl Publisher {
 
     /// Asks for the password: not on a thread of the runtime.
     fn make(&self) -> Result<Arc<Live>, Error> {
+        let _making = lock(&self.making);
+        if let Some(live) = self.live() {
+            return Ok(live);
+        }
         let config = client::producer(&self.settings)?;
         let reports = |watch| Reports { watch, seen: self.seen.clone() };
         let producer = Some(client::create(&self.settings, &config, reports)?);
         let fresh = Arc::new(Live { producer, gate: Mutex::new(Gate::Open) });
-        // Somebody else may have been faster.
-        Ok(lock(&self.live).get_or_insert(fresh).clone())
+        *lock(&self.live) = Some(fresh.clone());
+        Ok(fresh)
     }
 
     /// A producer that gives way is abandoned: what is under way fails now, not after its time, and is published again.

@@ -261,7 +261,8 @@ impl Pump for Leased {
 
     async fn finish(&self) {
         self.pump.finish().await;
-        let known = self.known.lock().await;
+        // Whoever goes on after a step that panicked looks at the row first.
+        let known = std::mem::replace(&mut *self.known.lock().await, Known::NOTHING);
         if let Standing::Holder { token } = known.standing
             && let Err(error) = self.leases.release(self.pump.name(), token).await
         {

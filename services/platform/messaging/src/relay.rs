@@ -378,6 +378,12 @@ impl Pump for Relay {
         if self.is_out.load(Ordering::Acquire) { LOOK_AGAIN } else { Duration::from_secs(1) }
     }
 
+    /// What is under way is given up, and published again by whoever goes on: also by this one, after a step that panicked.
+    async fn finish(&self) {
+        *self.lanes.lock().await = Lanes::default();
+        self.is_out.store(false, Ordering::Release);
+    }
+
     /// Not where much may wait for a partition: every look would read it again.
     fn follows_commits(&self) -> bool {
         !self.is_out.load(Ordering::Acquire)

@@ -116,6 +116,18 @@ async fn a_holder_looks_often_while_there_is_work_and_less_often_when_there_was_
 }
 
 #[tokio::test]
+async fn who_has_let_go_and_goes_on_looks_at_the_lease_first() {
+    let db = database().await;
+    let (one, other) = (Process::start(&db, "one"), Process::start(&db, "other"));
+    assert!(one.works().await);
+    // As after a step that panicked.
+    one.pump.finish().await;
+    assert!(other.works().await);
+    assert_eq!(one.pump.step().await.unwrap(), Progress::Idle);
+    assert!(other.works().await);
+}
+
+#[tokio::test]
 async fn who_waits_for_a_lease_locks_nothing_of_its_holder() {
     let (db, recorder) = recording::recorded(database().await);
     let (one, other) = (Process::start(&db, "one"), Process::start(&db, "other"));

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicU32;
 use async_trait::async_trait;
 use bus::{Delivery, GroupLag, PartitionInfo, Start, Subscription};
 use contracts::topics::Topic;
+use futures_util::FutureExt;
 use tokio::sync::Notify;
 
 use super::*;
@@ -16,6 +17,8 @@ enum Away {
     Refuses,
     /// It is silent until somebody says that it is back.
     IsSilent,
+    /// A defect.
+    Panics,
 }
 
 /// A log of which one partition may be away.
@@ -41,6 +44,7 @@ impl Bus for PartlyAway {
                 return Err(bus::Error::Unavailable("its leader is away".to_owned()));
             }
             Some((partition, Away::IsSilent)) if is_hit(partition) => self.back.notified().await,
+            Some((partition, Away::Panics)) if is_hit(partition) => panic!("a defect"),
             _ => {}
         }
         self.log.publish(messages).await
@@ -210,6 +214,22 @@ async fn a_partition_that_is_silent_holds_up_no_other_however_much_waits_for_it(
     publish_all(&house, &relay).await;
     consume(&house).await;
     assert_eq!(house.seen("TEA").await, (0..600).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn whoever_goes_on_after_a_publication_that_panicked_publishes_it() {
+    let (house, bus, relay) = partly_away(Away::Refuses).await;
+    house.send("TEA", 0).await;
+    assert!(relay.step().await.is_err());
+    let panics = bus.away.lock().unwrap().map(|(partition, _)| (partition, Away::Panics));
+    *bus.away.lock().unwrap() = panics;
+    assert!(std::panic::AssertUnwindSafe(relay.step()).catch_unwind().await.is_err());
+    relay.finish().await;
+
+    *bus.away.lock().unwrap() = None;
+    publish_all(&house, &relay).await;
+    consume(&house).await;
+    assert_eq!(house.seen("TEA").await, [0]);
 }
 
 #[tokio::test]

@@ -20,6 +20,8 @@ pub(crate) enum Failure {
     Unreachable,
     /// The connection was there, the answer was not.
     Unanswered,
+    /// Its caller had patience and left without an answer. Of a replica that is being probed by another call it says nothing new.
+    Left,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -101,10 +103,11 @@ impl Health {
         }
         match self.state {
             State::Out { .. } => return None,
+            State::Probed { .. } if failure == Failure::Left => return None,
             State::Probed { .. } => {}
             State::Well => {
                 self.unanswered += 1;
-                if failure == Failure::Unanswered && self.unanswered < UNANSWERED_MAX {
+                if failure != Failure::Unreachable && self.unanswered < UNANSWERED_MAX {
                     return None;
                 }
             }
@@ -168,6 +171,20 @@ mod tests {
         health.failed(Failure::Unanswered, now);
         health.failed(Failure::Unanswered, now);
         assert_eq!(health.failed(Failure::Unanswered, now), Some(OUT_FIRST));
+    }
+
+    #[test]
+    fn who_leaves_counts_like_who_is_not_answered_but_not_while_another_call_probes() {
+        let mut now = Instant::now();
+        let mut health = Health::default();
+        assert_eq!([(); 2].map(|()| health.failed(Failure::Left, now)), [None, None]);
+        now += health.failed(Failure::Left, now).unwrap();
+        assert!(health.admits(now));
+        let probe = health.probe().unwrap();
+        assert_eq!(health.failed(Failure::Left, now), None, "it was let through before");
+        health.given_up(probe);
+        assert!(health.admits(now), "the probe's place was still the probe's");
+        assert_eq!(health.failed(Failure::Unanswered, now), Some(2 * OUT_FIRST));
     }
 
     #[test]

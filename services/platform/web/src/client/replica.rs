@@ -255,7 +255,8 @@ impl Drop for Asked<'_> {
     fn drop(&mut self) {
         let now = Instant::now();
         if self.sent_at.is_some_and(|at| now >= at + PATIENCE_MIN) {
-            self.replica.failed(Failure::Unanswered, now);
+            let is_probe = self.probe.is_some();
+            self.replica.failed(if is_probe { Failure::Unanswered } else { Failure::Left }, now);
         } else if let Some(probe) = self.probe.take() {
             self.replica.health(|health| health.given_up(probe));
         }
