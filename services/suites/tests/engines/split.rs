@@ -16,7 +16,7 @@ use crate::support::{Engine, Engines, Shopper};
 
 const PROCESSES: usize = 16;
 /// How long a restart of all of them may take, each of which waits for its consumer groups.
-const ROUND_S: u32 = 60;
+const ROUND_S: u32 = 80;
 
 /// One platform of so many processes at a time.
 static TURN: Mutex<()> = Mutex::const_new(());
