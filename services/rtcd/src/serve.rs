@@ -245,6 +245,7 @@ pub async fn start(options: Options) -> Result<Running, StartError> {
     tokio::spawn(host::observe::follow(context.clone(), stop.clone()));
     let server_config = ServerConfig {
         drain_timeout: Duration::from_millis(context.config.server.drain_timeout_ms),
+        keep_alive: Duration::from_millis(context.config.server.keep_alive_ms),
         ..ServerConfig::default()
     };
     let up = CancellationToken::new();

@@ -39,6 +39,8 @@ pub struct ServerSection {
     pub drain_notice_ms: u64,
     /// How long requests under way may go on after that.
     pub drain_timeout_ms: u64,
+    /// How long a connection stays open between two requests: longer than the load balancer in front keeps it.
+    pub keep_alive_ms: u64,
     /// Addresses whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<std::net::IpAddr>,
     /// Origins that browsers may call from (CORS).
@@ -55,6 +57,7 @@ impl Default for ServerSection {
             concurrency_max: 4_096,
             drain_notice_ms: 0,
             drain_timeout_ms: 20_000,
+            keep_alive_ms: 150_000,
             trusted_proxies: Vec::new(),
             allowed_origins: Vec::new(),
             worker_threads: 0,
@@ -380,6 +383,7 @@ impl Root {
         let positive = [
             ("server.request_timeout_ms", self.server.request_timeout_ms),
             ("server.concurrency_max", self.server.concurrency_max as u64),
+            ("server.keep_alive_ms", self.server.keep_alive_ms),
         ];
         if let Some((key, _)) = positive.iter().find(|(_, value)| *value == 0) {
             return Err(StartError::Config(format!("{key} is at least 1")));

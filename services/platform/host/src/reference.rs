@@ -16,7 +16,7 @@ pub enum Takes {
 }
 
 /// The settings outside `services`. `*` is any name.
-const ROOT: [(&str, Takes); 28] = [
+const ROOT: [(&str, Takes); 29] = [
     ("profile", Takes::AtTheNextStart),
     ("data", Takes::AtTheNextStart),
     ("server.api_bind", Takes::AtTheNextStart),
@@ -25,6 +25,7 @@ const ROOT: [(&str, Takes); 28] = [
     ("server.concurrency_max", Takes::AtOnce),
     ("server.drain_notice_ms", Takes::AtTheNextStart),
     ("server.drain_timeout_ms", Takes::AtTheNextStart),
+    ("server.keep_alive_ms", Takes::AtTheNextStart),
     ("server.trusted_proxies", Takes::AtOnce),
     ("server.allowed_origins", Takes::AtTheNextStart),
     ("server.worker_threads", Takes::AtTheNextStart),

@@ -29,6 +29,26 @@ fn row(key: &Key) -> String {
     format!("| `{}` | {default} | {takes} |", key.key)
 }
 
+/// The first number after `key` in a file of this repository.
+fn number(file: &str, key: &str) -> u64 {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+    let text = std::fs::read_to_string(path).unwrap();
+    let (_, rest) = text.split_once(key).unwrap();
+    let rest = rest.trim_start_matches([' ', '=']);
+    rest.chars().take_while(char::is_ascii_digit).collect::<String>().parse().unwrap()
+}
+
+#[test]
+fn a_connection_outlives_the_time_for_which_the_load_balancer_in_front_keeps_it() {
+    let kept_s = Config::for_tests(Path::new("data"), &[]).unwrap().server.keep_alive_ms / 1_000;
+    let balancers = [
+        number("terraform/modules/edge/main.tf", "\n  idle_timeout"),
+        number("pipelines/helm/rtc/templates/gateway.yaml", "idle_timeout.timeout_seconds"),
+    ];
+    // Whoever sends closes the connection first: the other way round some request is on its way to where it is being closed.
+    assert!(balancers.into_iter().all(|idle_s| (60..kept_s).contains(&idle_s)), "{balancers:?} {kept_s}");
+}
+
 #[tokio::test]
 async fn the_reference_of_the_configuration_lists_every_setting_as_it_is() {
     let directory = tempfile::tempdir().unwrap();

@@ -2,8 +2,14 @@
 //!
 //! Invariants: from the notice on every answer asks for its connection to be closed, while new connections are still
 //! taken; so by the end of the notice nobody who talks to this server has a connection that would be cut. Whoever has
-//! connected by then is given a moment to say what for.
+//! connected by then is given a moment to say what for. A connection without a request stays open for longer than anybody in
+//! front keeps it: who closes it is whoever would send next, and no request meets the end of its connection.
 
+mod connection;
+#[cfg(test)]
+mod tests;
+
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,9 +20,8 @@ use axum::extract::ConnectInfo;
 use axum::http::{HeaderName, HeaderValue, Request, header};
 use futures_util::FutureExt;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt;
@@ -26,8 +31,12 @@ pub(crate) const STOPPING_HEADER: HeaderName = HeaderName::from_static("x-rtc-st
 
 #[derive(Debug, Clone, Copy)]
 pub struct ServerConfig {
-    /// A client that takes longer to send its headers is cut off.
+    /// A client that takes longer to send its headers, from their first byte on, is cut off. So is one that connects and says
+    /// nothing for as long.
     pub header_timeout: Duration,
+    /// How long a connection stays open after an answer without another request: longer than a load balancer in front keeps it,
+    /// or some request of a shopper is sent into a connection that is being closed.
+    pub keep_alive: Duration,
     /// How long after the stop connections without a request stay open: one may be on its way.
     pub linger: Duration,
     /// How long requests under way may go on after that.
@@ -38,6 +47,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             header_timeout: Duration::from_secs(10),
+            keep_alive: Duration::from_secs(150),
             linger: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(20),
         }
@@ -69,7 +79,7 @@ impl Server {
 
     /// Serves until `stop`, then takes no new connection and waits for the requests under way.
     pub async fn run(self, stop: CancellationToken) {
-        let graceful = GracefulShutdown::new();
+        let closing = CancellationToken::new();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -80,7 +90,7 @@ impl Server {
                 () = stop.cancelled() => break,
             };
             match accepted {
-                Ok((stream, peer)) => self.serve(stream, peer, &graceful),
+                Ok((stream, peer)) => self.serve(stream, peer, &closing),
                 Err(error) => {
                     // Out of file descriptors or memory: wait for connections to end rather than spin.
                     tracing::warn!(%error, "accept failed");
@@ -89,25 +99,45 @@ impl Server {
             }
         }
         self.stopping.store(true, Ordering::Relaxed);
-        // Whoever is in the listener's queue believes to be connected: closing it would cut them off.
-        while let Some(Ok((stream, peer))) = self.listener.accept().now_or_never() {
-            self.serve(stream, peer, &graceful);
-        }
+        self.take_the_rest(&closing);
         drop(self.listener);
         self.connections.close();
         if tokio::time::timeout(self.config.linger, self.connections.wait()).await.is_ok() {
             return;
         }
-        if tokio::time::timeout(self.config.drain_timeout, graceful.shutdown()).await.is_err() {
+        closing.cancel();
+        if tokio::time::timeout(self.config.drain_timeout, self.connections.wait()).await.is_err() {
             tracing::warn!("requests were still under way when the time to drain was over");
         }
     }
 
-    fn serve(&self, stream: tokio::net::TcpStream, peer: SocketAddr, graceful: &GracefulShutdown) {
+    /// Whoever is in the listener's queue believes to be connected: closing it would cut them off. The queue itself is asked, for
+    /// the runtime knows only of those who had come when it last looked.
+    fn take_the_rest(&self, closing: &CancellationToken) {
+        let queue = SockRef::from(&self.listener);
+        loop {
+            let stream = match queue.accept() {
+                Ok((socket, _)) => std::net::TcpStream::from(socket),
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) =>
+                {
+                    continue;
+                }
+                Err(_) => return,
+            };
+            let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
+            match taken.and_then(|stream| Ok((stream.peer_addr()?, stream))) {
+                Ok((peer, stream)) => self.serve(stream, peer, closing),
+                Err(error) => tracing::debug!(%error, "a connection was gone before it was served"),
+            }
+        }
+    }
+
+    fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: &CancellationToken) {
         let _ = stream.set_nodelay(true);
         let router = self.router.clone();
         let stopping = self.stopping.clone();
-        let service = hyper::service::service_fn(move |mut request: Request<Incoming>| {
+        let answer = move |mut request: Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             let stopping = stopping.clone();
             router.clone().oneshot(request.map(axum::body::Body::new)).map(move |answer| {
@@ -120,13 +150,8 @@ impl Server {
                     response
                 })
             })
-        });
-        let connection = hyper::server::conn::http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(self.config.header_timeout)
-            .max_buf_size(64 * 1024)
-            .serve_connection(TokioIo::new(stream), service);
-        let connection = graceful.watch(connection);
+        };
+        let connection = connection::serve(stream, self.config, answer, closing.clone());
         self.connections.spawn(async move {
             if let Err(error) = connection.await {
                 tracing::debug!(%error, %peer, "connection ended early");

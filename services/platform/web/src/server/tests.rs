@@ -1,0 +1,157 @@
+//! A server's connections: how long they stay open, and how they end.
+
+use std::io::{Read, Write};
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::{Server, ServerConfig};
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: here\r\n\r\n";
+
+/// A server in this thread, which does nothing while its test does not wait.
+struct Running {
+    address: std::net::SocketAddr,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    async fn start(config: ServerConfig) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stop = CancellationToken::new();
+        let server = Server::new(listener, Router::new().route("/", get(async || "hello")), config);
+        Self { address, stop: stop.clone(), task: tokio::spawn(server.run(stop)) }
+    }
+
+    async fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.address).await.unwrap()
+    }
+}
+
+/// The status line and headers of the next answer, whose body is `hello`.
+async fn answer(stream: &mut TcpStream) -> String {
+    let mut read = Vec::new();
+    while !read.ends_with(b"hello") {
+        let mut more = [0; 1_024];
+        let count = stream.read(&mut more).await.unwrap();
+        assert!(count > 0, "closed after {:?}", String::from_utf8_lossy(&read));
+        read.extend_from_slice(&more[..count]);
+    }
+    String::from_utf8(read).unwrap()
+}
+
+async fn is_closed(stream: &mut TcpStream) -> bool {
+    stream.read(&mut [0; 16]).await.map_or(true, |count| count == 0)
+}
+
+#[tokio::test]
+async fn a_connection_between_two_requests_stays_open_for_longer_than_a_head_may_take() {
+    let header_timeout = Duration::from_millis(100);
+    let server = Running::start(ServerConfig { header_timeout, ..ServerConfig::default() }).await;
+    let (mut patient, mut silent, mut slow) =
+        (server.connect().await, server.connect().await, server.connect().await);
+    for stream in [&mut patient, &mut slow] {
+        stream.write_all(REQUEST).await.unwrap();
+        answer(stream).await;
+    }
+    slow.write_all(&REQUEST[..9]).await.unwrap();
+    // Both have had their time, so the one that is between two requests has had as much.
+    assert!(is_closed(&mut silent).await && is_closed(&mut slow).await);
+    patient.write_all(REQUEST).await.unwrap();
+    assert!(answer(&mut patient).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn a_connection_that_nobody_uses_any_more_is_closed() {
+    let keep_alive = Duration::from_millis(100);
+    let server = Running::start(ServerConfig { keep_alive, ..ServerConfig::default() }).await;
+    let mut stream = server.connect().await;
+    stream.write_all(REQUEST).await.unwrap();
+    answer(&mut stream).await;
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn a_head_that_comes_in_pieces_within_its_time_is_answered() {
+    let server = Running::start(ServerConfig::default()).await;
+    let mut stream = server.connect().await;
+    for _ in 0..2 {
+        for piece in REQUEST.chunks(7) {
+            stream.write_all(piece).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_runtime_has_not_seen_yet_is_answered_before_its_connection_is_closed() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let closing = CancellationToken::new();
+    let hello = async |_| Ok::<_, std::convert::Infallible>(axum::response::Response::new("hello".into()));
+    let (stream, _) = listener.accept().await.unwrap();
+    let served = super::connection::serve(stream, ServerConfig::default(), hello, closing.clone());
+    let mut served = std::pin::pin!(served);
+    client.write_all(REQUEST).unwrap();
+    let mut first = [0; 1_024];
+    // The server turns until it has answered, and waits for another request then.
+    while !first.ends_with(b"hello") {
+        let turn = tokio::time::timeout(Duration::from_millis(20), served.as_mut()).await;
+        assert!(turn.is_err(), "closed early");
+        client.set_nonblocking(true).unwrap();
+        if let Ok(count) = client.read(&mut first) {
+            assert!(first[..count].ends_with(b"hello"));
+            break;
+        }
+    }
+    // From here on nobody asks the kernel what has come, but the server itself.
+    client.set_nonblocking(false).unwrap();
+    client.write_all(REQUEST).unwrap();
+    closing.cancel();
+    served.await.unwrap();
+    let mut second = String::new();
+    client.read_to_string(&mut second).unwrap();
+    assert!(second.starts_with("HTTP/1.1 200") && second.ends_with("hello"), "{second}");
+}
+
+#[tokio::test]
+async fn whoever_is_in_the_queue_at_the_stop_is_answered_also_if_the_runtime_has_not_seen_him() {
+    let server = Running::start(ServerConfig::default()).await;
+    // The server waits for somebody to come.
+    tokio::task::yield_now().await;
+    let mut clients: Vec<_> = (0..3)
+        .map(|_| {
+            let mut client = std::net::TcpStream::connect(server.address).unwrap();
+            client.write_all(REQUEST).unwrap();
+            client
+        })
+        .collect();
+    server.stop.cancel();
+    server.task.await.unwrap();
+    for client in &mut clients {
+        let mut text = String::new();
+        client.read_to_string(&mut text).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200") && text.contains("connection: close"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_stop_waits_for_no_connection_without_a_request() {
+    let config = ServerConfig { linger: Duration::ZERO, ..ServerConfig::default() };
+    let server = Running::start(config).await;
+    let (mut fresh, mut used) = (server.connect().await, server.connect().await);
+    used.write_all(REQUEST).await.unwrap();
+    answer(&mut used).await;
+    server.stop.cancel();
+    let long = tokio::time::timeout(config.header_timeout, server.task);
+    long.await.expect("an end before a head's time is over").unwrap();
+    assert!(is_closed(&mut fresh).await && is_closed(&mut used).await);
+}
