@@ -6,6 +6,7 @@
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Request;
@@ -38,12 +39,17 @@ pub enum Body {
     Skipped,
 }
 
+/// Shorter than anybody on the way keeps a connection without a request: load balancers mostly 60 s. It is this end that closes it,
+/// and nothing is sent to where it is being closed.
+const IDLE_MAX: Duration = Duration::from_secs(30);
+
 /// The longest body that is kept; the rest of a longer one is read and forgotten.
 const BODY_LIMIT: usize = 1 << 20;
 
 struct Open {
     sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
+    used_at: Instant,
 }
 
 impl Drop for Open {
@@ -85,7 +91,7 @@ impl<D: Dial> Lane<D> {
         sent: &Cell<bool>,
     ) -> Result<Reply, Failure> {
         // Taken out for as long as it is in use: whoever gives up on this future throws the connection away with it.
-        let mut kept = self.open.take();
+        let mut kept = self.open.take().filter(|open| open.used_at.elapsed() < IDLE_MAX);
         loop {
             let mut kept = match kept.take() {
                 Some(mut open) => open.sender.ready().await.is_ok().then_some(open),
@@ -101,6 +107,7 @@ impl<D: Dial> Lane<D> {
                 Ok(response) => {
                     let status = response.status().as_u16();
                     let body = read(response.into_body(), body).await?;
+                    open.used_at = Instant::now();
                     self.open = Some(open);
                     return Ok(Reply { status, body });
                 }
@@ -117,7 +124,7 @@ impl<D: Dial> Lane<D> {
             // How it ended is told to the sender.
             let _ = connection.await;
         });
-        Ok(Open { sender, driver })
+        Ok(Open { sender, driver, used_at: Instant::now() })
     }
 }
 

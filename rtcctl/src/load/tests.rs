@@ -94,6 +94,16 @@ async fn a_stall_of_a_second_is_seen_by_every_request_that_fell_into_it() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_connection_that_anybody_on_the_way_may_have_closed_by_now_is_not_used_again() {
+    for (gap_s, connections) in [(10.0, 1), (40.0, 3)] {
+        let server = Server::new(|_, _, _| async { ok("{}") });
+        let outcome = run_job(job(1.0 / gap_s, Duration::from_secs_f64(3.0 * gap_s), 0), &server).await;
+        assert_eq!((outcome.figures.requests, outcome.figures.unavailable), (3, 0));
+        assert_eq!(server.connections.borrow().len(), connections, "{gap_s} s between two requests");
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_stalled_server_with_few_connections_is_still_timed_from_the_intended_time() {
     let start = Instant::now();
     let server = Server::new(move |_, _, _| async move {
