@@ -135,9 +135,25 @@ fn lives(pid: i32) -> bool {
     text.contains("(rtcd)") && !text.contains(") Z ")
 }
 
-fn kill(pid: i32) {
+fn signal(pid: i32, signal: Signal) {
     let pid = Pid::from_raw(pid).expect("a process id");
-    kill_process(pid, Signal::KILL).expect("a process that can be killed");
+    kill_process(pid, signal).expect("a process that takes signals");
+}
+
+fn kill(pid: i32) {
+    signal(pid, Signal::KILL);
+}
+
+/// Whether something has come to `port`, over a connection that a process has accepted, and nobody has read it: proc_net_tcp(5),
+/// whose second field is the local address, the fourth the state, the fifth the queues and the tenth the inode, which those in a
+/// listener's queue have not.
+fn holds_a_request(port: u16) -> bool {
+    let table = std::fs::read_to_string("/proc/net/tcp").expect("the table of connections");
+    table.lines().skip(1).any(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let is_there = fields[1].ends_with(&format!(":{port:04X}")) && fields[3] == "01";
+        is_there && !fields[4].ends_with(":00000000") && fields[9] != "0"
+    })
 }
 
 fn process<'a>(status: &'a Value, service: &str, replica: u64) -> &'a Value {
@@ -277,7 +293,7 @@ async fn a_rolling_restart_proves_that_nobody_noticed_and_a_kill_that_somebody_d
     );
     assert!(figures["requests"].as_u64() > Some(100), "{figures}");
 
-    // The same eyes see what is lost where nothing is drained: both entrances die at once.
+    // The same eyes see what is lost where nothing is drained: both entrances die at once, with a request in their hands.
     let words = ["restart", "analytics", "--prove", "--prove-rate", rate, "-o", "json"];
     let before = pid_of(&split.status().await, "analytics", 1);
     let seen = tokio::join!(split.rtcctl(&words), async {
@@ -285,9 +301,11 @@ async fn a_rolling_restart_proves_that_nobody_noticed_and_a_kill_that_somebody_d
         let has_begun = async || pid_of(&split.status().await, "analytics", 1) != before;
         assert!(eventually(has_begun).await);
         let status = split.status().await;
-        for replica in [1, 2] {
-            kill(pid_of(&status, "gateway", replica));
-        }
+        let entrances = [1, 2].map(|replica| pid_of(&status, "gateway", replica));
+        // Asleep they keep what comes to them; only then is there something to lose for certain.
+        entrances.into_iter().for_each(|pid| signal(pid, Signal::STOP));
+        assert!(eventually(async || holds_a_request(split.platform.port("api_url"))).await);
+        entrances.into_iter().for_each(kill);
     });
     let report = seen.0.expect(30).json();
     assert_eq!(report["data"]["proof"]["verdict"], "breached", "{report}");
