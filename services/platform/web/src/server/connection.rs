@@ -1,7 +1,9 @@
 //! One connection: what its client is doing, and for how long it may go on with that.
 //!
-//! Invariants: time runs for a head of which something has come, and for a client that has said nothing yet; between two
-//! requests it runs much longer. A connection is closed at the server's end only where nothing has come that is not read.
+//! Invariants: time runs for a head from its first byte on, and for a client that has said nothing yet; between two requests it
+//! runs much longer. What comes while no head is waited for begins none: it may be the rest of a body that nobody has asked for,
+//! and a head that came in part with the request before it begins with its next byte. At a stop a connection is closed only where
+//! its socket says that nothing has come.
 
 use std::future::poll_fn;
 use std::io::{self, ErrorKind, Read};
@@ -9,15 +11,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::Body;
 use axum::http::{Request, Response};
-use hyper::body::{Frame, Incoming, SizeHint};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper::body::Incoming;
+use hyper::rt::{Sleep, Timer};
+use hyper_util::rt::TokioIo;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::ServerConfig;
@@ -36,7 +40,7 @@ enum Stage {
     Between,
 }
 
-/// Seen by the socket, the service and whoever closes the connection, which are polled by one task.
+/// Seen by the socket, the timer, the service and whoever closes the connection, which are polled by one task.
 struct Course {
     stage: AtomicU8,
     /// What has come is asked of the socket itself: the runtime knows only of what had come when it last looked.
@@ -55,40 +59,83 @@ impl Course {
     fn becomes(&self, stage: Stage) {
         self.stage.store(stage as u8, Ordering::Relaxed);
     }
+
+    fn received(&self) {
+        if !self.is(Stage::Answer) {
+            self.becomes(Stage::Head);
+        }
+    }
 }
+
+/// Says how long a head is waited for. hyper asks once it has read the request before and written its answer, and tells nobody else.
+struct Patience {
+    course: Arc<Course>,
+    config: ServerConfig,
+}
+
+impl Patience {
+    fn wait(&self) -> Pin<Box<dyn Sleep>> {
+        let time = if self.course.is(Stage::Answer) {
+            self.course.becomes(Stage::Between);
+            self.config.keep_alive
+        } else {
+            self.config.header_timeout
+        };
+        Box::pin(Wait {
+            course: self.course.clone(),
+            header_timeout: self.config.header_timeout,
+            has_begun: false,
+            sleep: Box::pin(tokio::time::sleep(time)),
+        })
+    }
+}
+
+impl Timer for Patience {
+    fn sleep(&self, _: Duration) -> Pin<Box<dyn Sleep>> {
+        self.wait()
+    }
+
+    fn sleep_until(&self, _: std::time::Instant) -> Pin<Box<dyn Sleep>> {
+        self.wait()
+    }
+}
+
+/// Over when the head that is waited for comes too late. It is asked each time after the socket was.
+struct Wait {
+    course: Arc<Course>,
+    header_timeout: Duration,
+    /// Whether the head has.
+    has_begun: bool,
+    sleep: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl Future for Wait {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if !self.has_begun && self.course.is(Stage::Head) {
+            self.has_begun = true;
+            let end = Instant::now() + self.header_timeout;
+            self.sleep.as_mut().reset(end);
+        }
+        self.sleep.as_mut().poll(context)
+    }
+}
+
+impl Sleep for Wait {}
 
 /// The connection's socket.
 struct Wire {
     stream: TcpStream,
     course: Arc<Course>,
-    config: ServerConfig,
-    late: Option<Pin<Box<Sleep>>>,
 }
 
 impl Wire {
-    fn received(&mut self) {
-        if self.course.is(Stage::Between) {
-            self.late = None;
-        }
-        if !self.course.is(Stage::Answer) {
-            self.course.becomes(Stage::Head);
-        }
-    }
-
     /// Without the runtime's knowledge of what there is to be read.
     fn read_now(&self, into: &mut ReadBuf<'_>) -> io::Result<usize> {
         let read = (&*SockRef::from(&self.stream)).read(into.initialize_unfilled())?;
         into.advance(read);
         Ok(read)
-    }
-
-    fn is_late(&mut self, context: &mut Context<'_>) -> bool {
-        if !self.course.is(Stage::Silent) && !self.course.is(Stage::Head) {
-            return false;
-        }
-        let after = self.config.header_timeout;
-        let late = self.late.get_or_insert_with(|| Box::pin(tokio::time::sleep(after)));
-        late.as_mut().poll(context).is_ready()
     }
 }
 
@@ -102,7 +149,7 @@ impl AsyncRead for Wire {
         let before = into.filled().len();
         if Pin::new(&mut wire.stream).poll_read(context, into)?.is_ready() {
             if into.filled().len() > before {
-                wire.received();
+                wire.course.received();
             }
             return Poll::Ready(Ok(()));
         }
@@ -110,19 +157,13 @@ impl AsyncRead for Wire {
             match wire.read_now(into) {
                 Ok(read) => {
                     if read > 0 {
-                        wire.received();
+                        wire.course.received();
                     }
                     return Poll::Ready(Ok(()));
                 }
                 Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
-        }
-        if wire.is_late(context) {
-            return Poll::Ready(Err(io::Error::new(
-                ErrorKind::TimedOut,
-                "the head of a request took too long",
-            )));
         }
         Poll::Pending
     }
@@ -158,38 +199,6 @@ impl AsyncWrite for Wire {
     }
 }
 
-/// An answer's body. The client may ask again once it is gone.
-struct Answer {
-    body: Body,
-    course: Arc<Course>,
-}
-
-impl Drop for Answer {
-    fn drop(&mut self) {
-        self.course.becomes(Stage::Between);
-    }
-}
-
-impl hyper::body::Body for Answer {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
-        Pin::new(&mut self.body).poll_frame(context)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 /// Serves one connection to its end. Once `closing` is said it ends with the answer that is under way, or at once where there
 /// is none; a request of which something has come is answered before.
 pub(super) async fn serve<F, E>(
@@ -205,14 +214,12 @@ where
     let course = Arc::new(Course::new());
     let service = hyper::service::service_fn(|request| {
         course.becomes(Stage::Answer);
-        let course = course.clone();
-        let answer = answer(request);
-        async move { answer.await.map(|response| response.map(|body| Answer { body, course })) }
+        answer(request)
     });
-    let wire = Wire { stream, course: course.clone(), config, late: None };
+    let wire = Wire { stream, course: course.clone() };
     let connection = hyper::server::conn::http1::Builder::new()
-        .timer(TokioTimer::new())
-        // It runs from one answer on until the next head is there: in the midst of a head the wire's own is shorter.
+        .timer(Patience { course: course.clone(), config })
+        // Without it no wait has an end; when that comes is said by the timer.
         .header_read_timeout(config.keep_alive)
         .max_buf_size(64 * 1024)
         .serve_connection(TokioIo::new(wire), service);
@@ -229,7 +236,7 @@ where
         if is_told || course.is(Stage::Head) {
             return Poll::Pending;
         }
-        // Between this and the look that has just been taken is no time for anything to come.
+        // The look at the socket has just been taken: hardly anything comes in between.
         is_told = true;
         connection.as_mut().graceful_shutdown();
         connection.as_mut().poll(context)

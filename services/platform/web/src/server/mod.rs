@@ -123,7 +123,11 @@ impl Server {
                 {
                     continue;
                 }
-                Err(_) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error) => {
+                    tracing::warn!(%error, "nobody can be taken from the port's queue any more");
+                    return;
+                }
             };
             let taken = stream.set_nonblocking(true).and_then(|()| TcpStream::from_std(stream));
             match taken.and_then(|stream| Ok((stream.peer_addr()?, stream))) {

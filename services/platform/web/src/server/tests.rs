@@ -1,12 +1,15 @@
 //! A server's connections: how long they stay open, and how they end.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::routing::get;
+use axum::extract::Request;
+use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -23,10 +26,14 @@ struct Running {
 
 impl Running {
     async fn start(config: ServerConfig) -> Self {
+        Self::with(config, Router::new()).await
+    }
+
+    async fn with(config: ServerConfig, router: Router) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stop = CancellationToken::new();
-        let server = Server::new(listener, Router::new().route("/", get(async || "hello")), config);
+        let server = Server::new(listener, router.route("/", get(async || "hello")), config);
         Self { address, stop: stop.clone(), task: tokio::spawn(server.run(stop)) }
     }
 
@@ -49,6 +56,22 @@ async fn answer(stream: &mut TcpStream) -> String {
 
 async fn is_closed(stream: &mut TcpStream) -> bool {
     stream.read(&mut [0; 16]).await.map_or(true, |count| count == 0)
+}
+
+/// Lets everybody do what there is to do, and the runtime look what has come.
+async fn settle() {
+    for _ in 0..16 {
+        tokio::task::yield_now().await;
+    }
+}
+
+/// Lets `time` be over at once.
+async fn pass(time: Duration) {
+    settle().await;
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
+    settle().await;
 }
 
 #[tokio::test]
@@ -76,6 +99,57 @@ async fn a_connection_that_nobody_uses_any_more_is_closed() {
     stream.write_all(REQUEST).await.unwrap();
     answer(&mut stream).await;
     assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn the_time_of_a_head_begins_with_its_first_byte_however_long_its_client_was_silent() {
+    let config = ServerConfig::default();
+    let server = Running::start(config).await;
+    let mut stream = server.connect().await;
+    let (most, more) = (config.header_timeout * 4 / 5, config.header_timeout * 6 / 5);
+    for silence in [most, config.keep_alive - config.header_timeout / 5] {
+        pass(silence).await;
+        stream.write_all(&REQUEST[..9]).await.unwrap();
+        pass(most).await;
+        stream.write_all(&REQUEST[9..]).await.unwrap();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+    }
+    stream.write_all(&REQUEST[..9]).await.unwrap();
+    pass(more).await;
+    stream.write_all(&REQUEST[9..]).await.unwrap();
+    assert!(is_closed(&mut stream).await);
+}
+
+#[tokio::test]
+async fn a_body_that_nobody_reads_is_not_taken_for_a_head() {
+    let config = ServerConfig { linger: Duration::ZERO, ..ServerConfig::default() };
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+    let (has_begun, goes) = (begun.clone(), go.clone());
+    let refuse = async move |request: Request| {
+        has_begun.notify_one();
+        goes.notified().await;
+        drop(request);
+        "hello"
+    };
+    let server = Running::with(config, Router::new().route("/refused", post(refuse))).await;
+    let mut stream = server.connect().await;
+    for _ in 0..2 {
+        stream.write_all(b"POST /refused HTTP/1.1\r\nhost: here\r\ncontent-length: 4\r\n\r\n").await.unwrap();
+        let long = tokio::time::timeout(config.header_timeout, begun.notified());
+        long.await.expect("a connection that is open");
+        // One part is kept for whoever may read it; the other is still in the socket at the time of the answer.
+        for part in [b"bo", b"dy"] {
+            stream.write_all(part).await.unwrap();
+            settle().await;
+        }
+        go.notify_one();
+        assert!(answer(&mut stream).await.starts_with("HTTP/1.1 200"));
+        // Between two requests, where a head would be late.
+        pass(config.header_timeout * 2).await;
+    }
+    server.stop.cancel();
+    let long = tokio::time::timeout(config.header_timeout, server.task);
+    long.await.expect("an end without a wait for a head").unwrap();
 }
 
 #[tokio::test]
