@@ -15,6 +15,10 @@ const ALONE: [&str; 2] = ["overload::", "split::a_rolling_restart"];
 /// How many tests those are at least.
 const ALONE_MIN: u64 = 3;
 
+/// The feature that gives librdkafka an OpenSSL: what goes into images is built with it, and nothing else, for it takes long.
+const KAFKA_TLS: &str = "kafka-tls";
+const KAFKA_TLS_MIN: u64 = 6;
+
 /// Everything that needs engines or the tools that come with them.
 pub fn run(extent: Extent) -> Outcome {
     Parts::told(|parts| all(parts, extent))
@@ -27,10 +31,31 @@ pub fn all(parts: &mut Parts, extent: Extent) -> Outcome {
         .part("engines: start", || check(script(&["start"])))
         .and_then(|()| parts.part("engines: compile", || suites::named("engines").map(drop)))
         .and_then(|()| parts.part("engines: suites", || check(tests(&beside_others(), extent)?)))
-        .and_then(|()| parts.part("engines: one by one", || each(tests(&alone(), extent)?, ALONE_MIN)));
+        .and_then(|()| parts.part("engines: one by one", || each(tests(&alone(), extent)?, ALONE_MIN)))
+        .and_then(|()| match extent {
+            Extent::Whole => parts.part("engines: TLS to Kafka", over_tls),
+            Extent::Bounded => Ok(()),
+        });
     let stopped = parts.part("engines: stop", stop);
     outcome.and(stopped)?;
     parts.part("engines: conformance of the API", || conformance::run(extent))
+}
+
+/// TLS and SCRAM to Kafka, and nothing else.
+pub fn kafka_tls() -> Outcome {
+    Parts::told(|parts| {
+        parts.part("engines: install", || check(script(&["install"])))?;
+        let outcome = parts
+            .part("engines: start", || check(script(&["start", "kafka-a"])))
+            .and_then(|()| parts.part("engines: TLS to Kafka", over_tls));
+        outcome.and(parts.part("engines: stop", stop))
+    })
+}
+
+fn over_tls() -> Outcome {
+    let mut test = suites::with_feature("engines", KAFKA_TLS)?;
+    test.arg("kafka_tls::").envs(variables(&home())?);
+    each(test, KAFKA_TLS_MIN)
 }
 
 fn beside_others() -> Vec<&'static str> {

@@ -36,6 +36,7 @@ Tasks of the RTC workspace
   cargo xtask up [ARGUMENTS]     builds rtcd and rtcctl as the tests have them, and runs `rtcctl up`
   cargo xtask test               every test that needs nothing but cargo and a C compiler
   cargo xtask test engines       those on MariaDB, Kafka, Redis, S3 and SMTP: installs, starts and stops them
+  cargo xtask test kafka-tls     TLS and SCRAM to Kafka; compiles an OpenSSL first (perl, three minutes of a core)
   cargo xtask test cluster       rtcctl cluster run by the real kubectl for its tokens, and asking moto
   cargo xtask test cluster --real
                                  what is asked of an API server, of a real one, which is built first (5 to 20 minutes)
@@ -78,6 +79,7 @@ fn main() -> ExitCode {
         ["test", "cluster", "--real"] => cluster::real(),
         ["test", "engines"] => engines::run(suites::Extent::Bounded),
         ["test", "engines", "--all"] => engines::run(suites::Extent::Whole),
+        ["test", "kafka-tls"] => engines::kafka_tls(),
         ["test", "image"] => image::run(),
         ["test", "infra"] => infra::run(suites::Extent::Whole),
         ["test", "infra", "--bounded"] => infra::run(suites::Extent::Bounded),

@@ -24,13 +24,24 @@ pub enum Profile {
 impl Profile {
     /// Builds rtcd and rtcctl.
     pub fn build(self) -> Outcome {
+        check(self.building())
+    }
+
+    /// The same, and rtcd with one of its features.
+    pub fn build_with(self, feature: &str) -> Outcome {
+        let mut build = self.building();
+        build.args(["--features", &format!("rtcd/{feature}")]);
+        check(build)
+    }
+
+    fn building(self) -> Command {
         let mut build = command("cargo", &["build", "--locked", "-p", "rtcd", "-p", "rtcctl"]);
         match self {
             // What the linter compiled is what the tests run.
             Profile::Dev => build.env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver"),
             Profile::Release => build.arg("--release"),
         };
-        check(build)
+        build
     }
 
     /// The path of one of the binaries: this program is one of them.

@@ -44,13 +44,28 @@ pub fn compiling() -> Vec<&'static str> {
 
 /// The program of one of them, compiled, as cargo would run it, beside the binaries that users have.
 pub fn named(test: &str) -> Result<Command, String> {
+    built(test, None)
+}
+
+/// The same with a feature that rtcd and the suites have, and that most builds do without.
+pub fn with_feature(test: &str, feature: &str) -> Result<Command, String> {
+    built(test, Some(feature))
+}
+
+fn built(test: &str, feature: Option<&str>) -> Result<Command, String> {
     let mut compile = command("cargo", &compiling());
+    if let Some(feature) = feature {
+        compile.args(["--features", &format!("rtcd/{feature},rtc-suites/{feature}")]);
+    }
     compile.arg("--message-format=json-render-diagnostics").env("RUSTC_WORKSPACE_WRAPPER", "clippy-driver");
     let said = output(compile)?;
     let found = said.lines().find_map(|line| program_of(test, line));
     let (program, folder) = found.ok_or_else(|| format!("cargo does not say where the tests {test} are"))?;
     // Tests have an rtcctl of their own, which plays clusters; it lies where that of users does, until that is asked for.
-    Profile::Dev.build()?;
+    match feature {
+        Some(feature) => Profile::Dev.build_with(feature)?,
+        None => Profile::Dev.build()?,
+    }
     let mut test = command(&program.display().to_string(), &[]);
     test.current_dir(folder).env(BINARIES, binaries());
     Ok(test)

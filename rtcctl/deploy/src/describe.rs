@@ -134,8 +134,7 @@ fn fill_in(table: &mut Table, outputs: &Json, environment: &str) -> Result<(), P
         |pointer: &str| outputs.pointer(pointer).and_then(Json::as_str).filter(|text| !text.is_empty());
     set(table, &["namespace"], text("/cluster/namespace"));
     set(table, &["engines", "database"], text("/database/url"));
-    let bus = text("/events/bootstrap").map(|hosts| format!("kafka://{hosts}"));
-    set(table, &["engines", "bus"], bus.as_deref());
+    set(table, &["engines", "bus"], brokers(&outputs["events"]).as_deref());
     let region = text("/region");
     let objects = text("/storage/buckets/images").zip(region);
     let objects = objects.map(|(bucket, region)| format!("s3://{bucket}?region={region}"));
@@ -175,6 +174,25 @@ fn fill_in(table: &mut Table, outputs: &Json, environment: &str) -> Result<(), P
         }
     }
     Ok(())
+}
+
+/// The address of the brokers, and how they want to be spoken to as far as Terraform says it.
+fn brokers(events: &Json) -> Option<String> {
+    let text = |key: &str| events[key].as_str().filter(|text| !text.is_empty());
+    let hosts = text("bootstrap")?;
+    let security = text("security");
+    let signs_in = security.is_some_and(|security| security.starts_with("sasl_"));
+    let who = |key: &str| text(key).filter(|_| signs_in).map(str::to_owned);
+    let said = [
+        ("security", security.map(str::to_owned)),
+        ("mechanism", who("mechanism")),
+        ("user", who("username")),
+        ("replication", events["replication"].as_u64().map(|copies| copies.to_string())),
+    ];
+    let said: Vec<String> =
+        said.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
+    let query = if said.is_empty() { String::new() } else { format!("?{}", said.join("&")) };
+    Some(format!("kafka://{hosts}{query}"))
 }
 
 /// Where the passwords of engines are, where a store is what secrets are fetched from.

@@ -178,7 +178,7 @@ pub fn json_schema() -> Value {
         "where things are kept; what is absent is embedded",
         [
             ("database", text("mysql://…; rtc.database.url by default")),
-            ("bus", text("kafka://…; from rtc.events.bootstrap by default")),
+            ("bus", text("kafka://…; from rtc.events by default")),
             ("cache", text("redis://…")),
             ("objects", text("s3://…; from rtc.storage.buckets.images by default")),
         ],

@@ -108,4 +108,13 @@ codes! { RTD;
     RTD035 (INTERNAL) "a process of split mode did not come up",
         "it ended or hung while it was starting; the message has its last words",
         "read its log, DIR/split/SERVICE-N/rtcd.log";
+    RTD036 (CONFIGURATION) "the event bus cannot be trusted",
+        "the certificate of a broker is of an authority that is not known here, for another name, or out of date; the message says which",
+        "name the file of the authority in the address (?ca=), and brokers as their certificates do";
+    RTD037 (CONFIGURATION) "the cache cannot be trusted",
+        "the certificate of the server is of an authority that is not known here, for another name, or out of date; the message says which",
+        "name the file of the authority in the address (?ca=), and the host as its certificate does";
+    RTD038 (CONFIGURATION) "the cache speaks TLS and the address does not, or the other way round",
+        "rediss:// is TLS and redis:// is in the open, usually at another port; or both know no version of TLS in common",
+        "mend the scheme or the port of cache";
 }

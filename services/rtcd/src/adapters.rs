@@ -90,6 +90,7 @@ impl Adapters for Linked {
     }
 
     async fn bus(&self, url: &str) -> Result<Arc<dyn Bus>, StartError> {
+        use bus_kafka::OpenError;
         if !scheme_is(url, &["kafka"]) {
             return Err(StartError::Config(format!("bus: {}", unknown(url, "embedded, kafka://"))));
         }
@@ -97,8 +98,13 @@ impl Adapters for Linked {
             bus_kafka::Options { password: self.passwords.bus.clone(), ..bus_kafka::Options::default() };
         let opened = bus_kafka::open(url, options).await;
         opened.map_err(|error| match error {
-            bus::Error::Unavailable(detail) => engine(Engine::Bus, url, Problem::Unreachable, detail),
-            error => engine(Engine::Bus, url, Problem::Mismatch, error),
+            OpenError::Address(reason) => StartError::Config(format!("bus: {reason}")),
+            OpenError::SignIn(detail) => engine(Engine::Bus, url, Problem::AccessDenied, detail),
+            OpenError::Untrusted(detail) => engine(Engine::Bus, url, Problem::Untrusted, detail),
+            OpenError::Bus(bus::Error::Unavailable(detail)) => {
+                engine(Engine::Bus, url, Problem::Unreachable, detail)
+            }
+            OpenError::Bus(error) => engine(Engine::Bus, url, Problem::Mismatch, error),
         })
     }
 
@@ -167,5 +173,34 @@ mod tests {
         ] {
             assert_eq!(without_password(url), shown);
         }
+    async fn bus_refused(query: &str) -> StartError {
+        let linked = Linked { passwords: Passwords::default() };
+        linked.bus(&format!("kafka://127.0.0.1:1?{query}")).await.err().unwrap()
+    }
+
+    #[tokio::test]
+    #[cfg(not(feature = "kafka-tls"))]
+    async fn a_program_without_tls_to_kafka_says_how_it_is_built_with_it() {
+        for query in ["security=sasl_tls&user=rtc", "security=sasl_plaintext&user=rtc", "security=tls"] {
+            let error = bus_refused(query).await;
+            assert_eq!((error.code(), error.exit_code()), ("RTD001", 3), "{error}");
+            let told = "this rtcd was built without TLS to Kafka: build with --features kafka-tls";
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_of_kafka_that_cannot_be_used_is_told_before_anybody_is_asked() {
+        for (query, code, told) in [
+            ("security=maybe", "RTD001", "\"maybe\" is unknown"),
+            ("ca=/etc/ca.pem", "RTD001", "ca goes with"),
+            ("security=sasl_plaintext&mechanism=PLAIN&user=rtc", "RTD021", "needs a password"),
+        ] {
+            let error = bus_refused(query).await;
+            assert_eq!((error.code(), error.exit_code()), (code, 3), "{error}");
+            assert!(error.to_string().contains(told), "{error}");
+        }
+    }
+
     }
 }

@@ -94,6 +94,32 @@ fn what_a_person_wrote_is_never_overruled() {
 }
 
 #[test]
+fn brokers_are_spoken_to_as_terraform_has_set_them_up() {
+    let (rules, base) = (BTreeMap::new(), by_hand());
+    let bus = |said: Json| {
+        let mut outputs = outputs();
+        let events = outputs["events"].as_object_mut().unwrap();
+        events.insert("bootstrap".to_owned(), json!("b1:9096,b2:9096"));
+        events.extend(said.as_object().unwrap().clone());
+        let found = description(&sources(&base, None, Some(&outputs), &rules)).unwrap();
+        assert_eq!(Release::of(found.clone()).unwrap().ports("bus"), [9096]);
+        found.engines.bus.unwrap()
+    };
+    let msk =
+        json!({ "security": "sasl_tls", "mechanism": "SCRAM-SHA-512", "username": "rtc", "replication": 3 });
+    assert_eq!(
+        bus(msk),
+        "kafka://b1:9096,b2:9096?security=sasl_tls&mechanism=SCRAM-SHA-512&user=rtc&replication=3"
+    );
+    let ec2 = json!({ "security": "sasl_plaintext", "mechanism": "SCRAM-SHA-512", "username": "rtc" });
+    assert_eq!(bus(ec2), "kafka://b1:9096,b2:9096?security=sasl_plaintext&mechanism=SCRAM-SHA-512&user=rtc");
+    // Nobody signs in to these, and rtcd refuses a user who would not be asked for.
+    let open = json!({ "security": "tls", "mechanism": "SCRAM-SHA-512", "username": "rtc" });
+    assert_eq!(bus(open), "kafka://b1:9096,b2:9096?security=tls");
+    assert_eq!(bus(json!({})), "kafka://b1:9096,b2:9096");
+}
+
+#[test]
 fn passwords_of_engines_are_where_terraform_put_them_for_a_store_alone() {
     let (rules, outputs) = (BTreeMap::new(), outputs());
     let mut base = by_hand();

@@ -1,10 +1,11 @@
 //! The URL of a cluster: `kafka://host:port,host:port?security=…&mechanism=…&user=…&ca=…&replication=…`, and times.
 //!
-//! Invariant: a password is not part of it, and one that is written there is refused rather than ignored.
+//! Invariants:
+//! - a password is not part of it, and one that is written there is refused rather than ignored;
+//! - so is what would have no effect: authorities where nothing is encrypted, a user where nobody signs in;
+//! - what this program was built without is refused here, in our words, and never gets as far as librdkafka.
 
 use std::time::Duration;
-
-use bus::Error;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Security {
@@ -34,14 +35,35 @@ impl Security {
     }
 }
 
+/// How a password is shown to the brokers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(crate) enum Mechanism {
+    Plain,
+    ScramSha256,
+    #[default]
+    ScramSha512,
+}
+
+impl Mechanism {
+    const ALL: [Mechanism; 3] = [Mechanism::Plain, Mechanism::ScramSha256, Mechanism::ScramSha512];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Mechanism::Plain => "PLAIN",
+            Mechanism::ScramSha256 => "SCRAM-SHA-256",
+            Mechanism::ScramSha512 => "SCRAM-SHA-512",
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Address {
     /// `host:port,host:port`, as librdkafka wants them.
     pub servers: String,
     pub security: Security,
-    pub mechanism: Option<String>,
+    pub mechanism: Option<Mechanism>,
     pub user: Option<String>,
-    /// A file of the authorities that brokers are trusted by.
+    /// A file of the authorities that brokers are trusted by; those of the system where it is not said.
     pub ca: Option<String>,
     /// Copies of topics that are created here; the brokers' own default where it is not said.
     pub replication: Option<i32>,
@@ -53,12 +75,12 @@ pub(crate) struct Address {
     pub session_timeout: Option<Duration>,
 }
 
-fn wrong(reason: impl std::fmt::Display) -> Error {
-    Error::Misconfigured(format!("its URL is wrong: {reason}"))
+fn wrong(reason: impl std::fmt::Display) -> String {
+    format!("its address is wrong: {reason}")
 }
 
 impl Address {
-    pub fn parse(url: &str) -> Result<Self, Error> {
+    pub fn parse(url: &str) -> Result<Self, String> {
         let rest = url.strip_prefix("kafka://").ok_or_else(|| wrong("it begins with kafka://"))?;
         let (servers, query) = rest.split_once('?').unwrap_or((rest, ""));
         let servers = servers.trim_end_matches('/');
@@ -80,18 +102,43 @@ impl Address {
                 pair.split_once('=').ok_or_else(|| wrong(format!("{pair:?} is not name=value")))?;
             address.set(name, decode(value)?)?;
         }
-        if address.security.signs_in() && address.user.is_none() {
-            return Err(wrong("signing in needs ?user="));
-        }
-        if address.security.encrypts() && !cfg!(feature = "tls") {
-            return Err(Error::Misconfigured(
-                "this program was built without TLS for Kafka (feature tls of rtc-bus-kafka)".to_owned(),
-            ));
-        }
+        address.check()?;
         Ok(address)
     }
 
-    fn set(&mut self, name: &str, value: String) -> Result<(), Error> {
+    fn check(&self) -> Result<(), String> {
+        let (signs_in, encrypts) = (self.security.signs_in(), self.security.encrypts());
+        if signs_in && self.user.is_none() {
+            return Err(wrong("signing in needs ?user="));
+        }
+        if !signs_in && (self.user.is_some() || self.mechanism.is_some()) {
+            return Err(wrong("user and mechanism go with security=sasl_tls or sasl_plaintext"));
+        }
+        if !encrypts && self.ca.is_some() {
+            return Err(wrong("ca goes with security=tls or sasl_tls"));
+        }
+        match self.needs_tls() {
+            Some(what) if !cfg!(feature = "tls") => Err(format!(
+                "its address asks for {what}, and this rtcd was built without TLS to Kafka: build with --features \
+                 kafka-tls, or take the image of a release"
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// What of it there is with the feature `tls` alone: librdkafka takes the hashes of SCRAM from OpenSSL too.
+    fn needs_tls(&self) -> Option<&'static str> {
+        let mechanism = self.mechanism.unwrap_or_default();
+        if self.security.encrypts() {
+            Some("TLS")
+        } else if self.security.signs_in() && mechanism != Mechanism::Plain {
+            Some(mechanism.name())
+        } else {
+            None
+        }
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
         match name {
             "security" => {
                 self.security = match value.as_str() {
@@ -102,8 +149,15 @@ impl Address {
                     _ => return Err(wrong(format!("security {value:?} is unknown"))),
                 }
             }
-            "mechanism" => self.mechanism = Some(value),
+            "mechanism" => {
+                let known = Mechanism::ALL.into_iter().find(|mechanism| mechanism.name() == value);
+                self.mechanism = Some(known.ok_or_else(|| {
+                    let names = Mechanism::ALL.map(Mechanism::name).join(", ");
+                    wrong(format!("mechanism {value:?} is not one of {names}"))
+                })?);
+            }
             "user" => self.user = Some(value),
+            "ca" if value.is_empty() => return Err(wrong("ca is a file")),
             "ca" => self.ca = Some(value),
             "replication" => {
                 let copies = value.parse().ok().filter(|copies| (1..=99).contains(copies));
@@ -130,7 +184,7 @@ impl Address {
 }
 
 /// `%41` and the like.
-fn decode(text: &str) -> Result<String, Error> {
+fn decode(text: &str) -> Result<String, String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
     while let Some(byte) = rest.next() {

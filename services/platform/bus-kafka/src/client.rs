@@ -15,6 +15,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::statistics::Statistics;
 
 use crate::Settings;
+use crate::address::Address;
 use crate::rest::SAY_EVERY;
 use crate::sign_in::Shown;
 
@@ -86,6 +87,11 @@ impl Watch {
         }
     }
 
+    /// What it last complained of, and has not got over since.
+    pub fn trouble(&self) -> Option<(Code, String)> {
+        lock(&self.trouble).clone()
+    }
+
     pub fn log(level: RDKafkaLogLevel, facility: &str, line: &str) {
         match level {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info => tracing::debug!(facility, line, "librdkafka"),
@@ -95,7 +101,7 @@ impl Watch {
 
     /// `error` as the port says it, with the cause.
     pub fn explain(&self, doing: &str, error: &KafkaError) -> Error {
-        let trouble = lock(&self.trouble).clone();
+        let trouble = self.trouble();
         let cause = trouble.as_ref().map(|(_, reason)| format!(" ({reason})")).unwrap_or_default();
         let text = format!("{doing}: {error}{cause}");
         let codes = [error.rdkafka_error_code(), trouble.map(|(code, _)| code)];
@@ -157,6 +163,12 @@ where
 
 const PASSWORD: &str = "sasl.password";
 
+/// Where the authorities are that brokers are trusted by. An OpenSSL that is compiled in knows the folder that it was built
+/// for and no system's: librdkafka is told to look where systems keep theirs.
+pub(crate) fn authorities(address: &Address) -> &str {
+    address.ca.as_deref().unwrap_or("probe")
+}
+
 fn base(settings: &Settings) -> Result<ClientConfig, Error> {
     let (address, options) = (&settings.address, &settings.options);
     let mut config = ClientConfig::new();
@@ -172,13 +184,15 @@ fn base(settings: &Settings) -> Result<ClientConfig, Error> {
         .set("reconnect.backoff.max.ms", "2000")
         .set("allow.auto.create.topics", "false")
         .set("log.connection.close", "false");
-    if let Some(ca) = &address.ca {
-        config.set("ssl.ca.location", ca);
+    if address.security.encrypts() {
+        config
+            .set("ssl.ca.location", authorities(address))
+            .set("enable.ssl.certificate.verification", "true")
+            .set("ssl.endpoint.identification.algorithm", "https");
     }
     if address.security.signs_in() {
-        let mechanism = address.mechanism.as_deref().unwrap_or("SCRAM-SHA-512");
         let password = settings.sign_in.ask()?;
-        config.set("sasl.mechanism", mechanism);
+        config.set("sasl.mechanism", address.mechanism.unwrap_or_default().name());
         config.set("sasl.username", address.user.as_deref().unwrap_or_default());
         config.set(PASSWORD, password);
     }

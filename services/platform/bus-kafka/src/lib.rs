@@ -12,6 +12,7 @@ mod client;
 mod desk;
 mod lag;
 mod member;
+mod opening;
 mod producer;
 mod reader;
 mod rest;
@@ -20,6 +21,7 @@ mod sign_in;
 #[cfg(test)]
 mod tests;
 mod topics;
+mod trust;
 mod wire;
 
 use std::collections::BTreeSet;
@@ -31,6 +33,8 @@ use bus::{Bus, Delivery, Error, GroupLag, Message, PartitionInfo, Start, Subscri
 use contracts::topics::{self as contracted, Topic};
 use kernel::Timestamp;
 use tokio::sync::Notify;
+
+pub use crate::opening::OpenError;
 
 use crate::address::Address;
 use crate::client::blocking;
@@ -84,12 +88,13 @@ pub(crate) struct Settings {
 }
 
 /// Connects, creates topics that are missing, and checks those that are there. README.md says what the URL may hold.
-pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Bus>, Error> {
-    let address = Address::parse(url)?;
+pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Bus>, OpenError> {
+    let address = Address::parse(url).map_err(OpenError::Address)?;
     let session_timeout = address.session_timeout.unwrap_or(options.session_timeout);
     let sign_in = SignIn::new(options.password.clone());
     let settings = Arc::new(Settings { address, options: Options { session_timeout, ..options }, sign_in });
-    let bus = blocking(move || Kafka::connect(settings)).await?;
+    let connecting = tokio::task::spawn_blocking(move || Kafka::connect(settings)).await;
+    let bus = connecting.unwrap_or_else(|error| Err(Error::Unavailable(error.to_string()).into()))?;
     Ok(Arc::new(bus))
 }
 
@@ -105,9 +110,12 @@ struct Kafka {
 }
 
 impl Kafka {
-    fn connect(settings: Arc<Settings>) -> Result<Self, Error> {
-        let desk = Arc::new(Desk::open(settings.clone())?);
-        topics::ensure(&settings, &desk.client())?;
+    fn connect(settings: Arc<Settings>) -> Result<Self, OpenError> {
+        opening::check(&settings)?;
+        let desk = Desk::open(settings.clone());
+        let desk = Arc::new(desk.map_err(|error| opening::of_the_address(&settings, error))?);
+        topics::ensure(&settings, &desk.client())
+            .map_err(|error| opening::told(&settings, &desk.client(), error))?;
         let seen: Arc<Seen> = Arc::default();
         let readers = Arc::new(Readers::new(settings.clone(), desk.clone(), seen.clone()));
         let publisher = Arc::new(Publisher::new(settings.clone(), seen.clone())?);

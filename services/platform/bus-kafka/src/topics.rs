@@ -12,6 +12,7 @@ use contracts::topics::{self, Topic};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
+use rdkafka::metadata::Metadata;
 use tokio::time::Instant;
 
 use crate::Settings;
@@ -23,13 +24,32 @@ pub(crate) const BATCH_BYTES: usize = MESSAGE_BYTES_MAX + 64 * 1024;
 /// How long the settings of topics may take. Brokers that do not know the question may let it time out.
 const DESCRIBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// How long brokers are first asked before it is looked whether asking goes on.
+const FIRST_ASK: Duration = Duration::from_secs(1);
+
+/// What the brokers say of all topics. What TLS refuses is refused at once: a certificate is no other one a little later.
+fn asked(desk: &BaseConsumer<Watch>, deadline: Instant) -> Result<Metadata, Error> {
+    let mut patience = FIRST_ASK;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let metadata = desk.fetch_metadata(None, left.min(patience));
+        // The reason of a failure arrives as an event of its own.
+        while desk.poll(Duration::from_millis(5)).is_some() {}
+        let error = match metadata {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
+        let is_refused = desk.context().trouble().is_some_and(|(code, _)| code == Code::SSL);
+        if is_refused || left <= patience {
+            return Err(desk.context().explain("the brokers do not answer", &error));
+        }
+        patience *= 2;
+    }
+}
+
 /// How many partitions each topic has on the brokers; no entry where it does not exist.
 fn found(desk: &BaseConsumer<Watch>, deadline: Instant) -> Result<HashMap<String, usize>, Error> {
-    let left = deadline.saturating_duration_since(Instant::now());
-    let metadata = desk.fetch_metadata(None, left);
-    // The reason of a failure arrives as an event of its own.
-    while desk.poll(Duration::from_millis(5)).is_some() {}
-    let metadata = metadata.map_err(|error| desk.context().explain("the brokers do not answer", &error))?;
+    let metadata = asked(desk, deadline)?;
     desk.context().recovered();
     let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
     Ok(topics.map(|topic| (topic.name().to_owned(), topic.partitions().len())).collect())

@@ -82,11 +82,13 @@ pub enum Problem {
     Missing,
     /// It is there and set up otherwise: a topic with another number of partitions.
     Mismatch,
+    /// Its certificate does not prove that it is the one of the address.
+    Untrusted,
     Other,
 }
 
 impl Problem {
-    pub const ALL: [Problem; 9] = [
+    pub const ALL: [Problem; 10] = [
         Problem::Unreachable,
         Problem::AccessDenied,
         Problem::TooOld,
@@ -95,6 +97,7 @@ impl Problem {
         Problem::Full,
         Problem::Missing,
         Problem::Mismatch,
+        Problem::Untrusted,
         Problem::Other,
     ];
 
@@ -123,6 +126,7 @@ impl fmt::Display for Problem {
             Problem::Full => "is full",
             Problem::Missing => "is not there",
             Problem::Mismatch => "is set up otherwise",
+            Problem::Untrusted => "cannot be trusted",
             Problem::Other => "cannot be used",
         })
     }
@@ -146,7 +150,7 @@ const fn told(code: &'static str, exit: u8, hint: &'static str) -> Told {
 }
 
 fn told_of_engine(which: Engine, problem: Problem) -> Told {
-    use Problem::{AccessDenied, Foreign, Full, Mismatch, Missing, ReadOnly, TooOld, Unreachable};
+    use Problem::{AccessDenied, Foreign, Full, Mismatch, Missing, ReadOnly, TooOld, Unreachable, Untrusted};
     match (which, problem) {
         (_, Full) => told("RTD008", INTERNAL, "make room, on the disk or at the server; nothing was lost"),
         (Engine::Database, Unreachable) => told(
@@ -191,6 +195,11 @@ fn told_of_engine(which: Engine, problem: Problem) -> Told {
             CONFIGURATION,
             "make the topics that `rtcd topics` lists, or let the user make them",
         ),
+        (Engine::Bus, Untrusted) => told(
+            "RTD036",
+            CONFIGURATION,
+            "name the file of the authority in the address (?ca=), and brokers as their certificates do",
+        ),
         (Engine::Bus, _) => told("RTD025", INTERNAL, "the broker's own log says more"),
         (Engine::Cache, Unreachable) => {
             told("RTD026", UNAVAILABLE, "start the server, or mend the address: `rtcd config` shows `cache`")
@@ -201,6 +210,16 @@ fn told_of_engine(which: Engine, problem: Problem) -> Told {
             "check the user in the address and the password behind credentials.cache",
         ),
         (Engine::Cache, TooOld) => told("RTD028", CONFIGURATION, "run Redis 6.2 or later"),
+        (Engine::Cache, Untrusted) => told(
+            "RTD037",
+            CONFIGURATION,
+            "name the file of the authority in the address (?ca=), and the host as its certificate does",
+        ),
+        (Engine::Cache, Mismatch) => told(
+            "RTD038",
+            CONFIGURATION,
+            "rediss:// is TLS and redis:// is in the open: mend the scheme or the port of `cache`",
+        ),
         (Engine::Cache, _) => told("RTD029", INTERNAL, "the server's own log says more"),
         (Engine::Objects, Unreachable) => told(
             "RTD030",

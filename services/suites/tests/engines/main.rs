@@ -1,7 +1,7 @@
 //! The same suites and scenarios on the engines of production: MariaDB, two brokers that speak Kafka, Redis, S3, SMTP.
 //!
 //! `cargo xtask test engines` installs and starts what they need. Without it every test fails with a line that says so:
-//! none passes by skipping.
+//! none passes by skipping. Those of `kafka_tls` are there with the feature of that name (`cargo xtask test kafka-tls`).
 
 mod bus;
 mod cache;
@@ -9,6 +9,8 @@ mod db;
 mod faults;
 mod groups;
 mod objects;
+#[cfg(feature = "kafka-tls")]
+mod kafka_tls;
 mod overload;
 mod shop;
 mod split;

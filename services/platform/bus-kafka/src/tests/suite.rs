@@ -5,7 +5,9 @@ use contracts::topics;
 use rdkafka::mocking::MockCluster;
 
 use super::{Cluster, Options, within};
-use crate::address::{Address, Security};
+use crate::address::{Address, Mechanism, Security};
+use crate::sign_in::SignIn;
+use crate::{OpenError, Settings, client};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_mock_cluster_does_all_that_a_bus_does() {
@@ -29,7 +31,7 @@ async fn a_topic_with_another_number_of_partitions_is_said() {
     let url = format!("kafka://{}", mock.bootstrap_servers());
     let error = crate::open(&url, Options::default()).await.err().unwrap();
     assert!(
-        matches!(&error, Error::Misconfigured(reason)
+        matches!(&error, OpenError::Bus(Error::Misconfigured(reason))
         if reason == "topic rtc.orders has 3 partitions on the brokers and 4 here"),
         "{error}"
     );
@@ -42,7 +44,10 @@ async fn brokers_that_are_not_there_are_said_in_time_and_with_the_cause() {
     let url = format!("kafka://{free}");
     let opening = crate::open(&url, options);
     let error = within(std::time::Duration::from_secs(10), opening).await.err().unwrap();
-    assert!(matches!(&error, Error::Unavailable(reason) if reason.contains("Connection refused")), "{error}");
+    assert!(
+        matches!(&error, OpenError::Bus(Error::Unavailable(reason)) if reason.contains("Connection refused")),
+        "{error}"
+    );
 }
 
 #[test]
@@ -51,7 +56,7 @@ fn an_address_says_what_it_means_or_what_is_wrong() {
     assert_eq!(address.servers, "a:9092,b:9093");
     assert_eq!((address.security, address.replication), (Security::Plaintext, Some(3)));
     let address = Address::parse("kafka://a:1?security=sasl_plaintext&mechanism=PLAIN&user=r%26d").unwrap();
-    assert_eq!((address.user.as_deref(), address.mechanism.as_deref()), (Some("r&d"), Some("PLAIN")));
+    assert_eq!((address.user.as_deref(), address.mechanism), (Some("r&d"), Some(Mechanism::Plain)));
     assert_eq!(address.security, Security::SaslPlaintext);
     let address = Address::parse("kafka://a:1?session_timeout_ms=6000&fetch_wait_ms=20").unwrap();
     assert_eq!(address.session_timeout, Some(std::time::Duration::from_secs(6)));
@@ -67,27 +72,59 @@ fn an_address_says_what_it_means_or_what_is_wrong() {
         ("kafka://a:1?password=x", "password"),
         ("kafka://a:1?security=maybe", "maybe"),
         ("kafka://a:1?security=sasl_plaintext", "?user="),
+        ("kafka://a:1?security=sasl_tls&user=u&mechanism=GSSAPI", "PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"),
+        ("kafka://a:1?user=u", "security="),
+        ("kafka://a:1?security=tls&mechanism=PLAIN", "security="),
+        ("kafka://a:1?ca=/etc/ca.pem", "security="),
+        ("kafka://a:1?security=tls&ca=", "ca is a file"),
         ("kafka://a:1?replication=0", "replication"),
         ("kafka://a:1?session_timeout_ms=999", "session_timeout_ms"),
         ("kafka://a:1?session_timeout_ms=10s", "session_timeout_ms"),
         ("kafka://a:1?user=%f", "%f"),
     ] {
         let error = Address::parse(wrong).unwrap_err();
-        assert!(matches!(&error, Error::Misconfigured(text) if text.contains(reason)), "{wrong}: {error}");
-        assert!(!error.to_string().contains("secret"));
+        assert!(error.contains(reason) && !error.contains("secret"), "{wrong}: {error}");
+    }
+}
+
+#[tokio::test]
+#[cfg(not(feature = "tls"))]
+async fn a_program_without_tls_says_so_and_how_it_is_built_with_it() {
+    for (query, what) in [
+        ("security=tls", "TLS"),
+        ("security=ssl&ca=/etc/ca.pem", "TLS"),
+        ("security=sasl_tls&user=rtc", "TLS"),
+        ("security=sasl_tls&user=rtc&mechanism=PLAIN", "TLS"),
+        ("security=sasl_plaintext&user=rtc", "SCRAM-SHA-512"),
+        ("security=sasl_plaintext&user=rtc&mechanism=SCRAM-SHA-256", "SCRAM-SHA-256"),
+    ] {
+        let refused = crate::open(&format!("kafka://127.0.0.1:1?{query}"), Options::default()).await.err();
+        let Some(OpenError::Address(told)) = refused else { panic!("{query}: {refused:?}") };
+        assert!(told.starts_with(&format!("its address asks for {what}, ")), "{query}: {told}");
+        assert!(
+            told.contains("this rtcd was built without TLS to Kafka: build with --features kafka-tls"),
+            "{told}"
+        );
     }
 }
 
 #[test]
-#[cfg(not(feature = "tls"))]
-fn a_program_without_tls_says_so() {
-    let error = Address::parse("kafka://a:1?security=tls").unwrap_err();
-    assert!(error.to_string().contains("without TLS"), "{error}");
+fn names_and_authorities_are_checked_wherever_there_is_tls() {
+    let config = |security, ca: Option<&str>| {
+        let address = Address { security, ca: ca.map(str::to_owned), ..Address::default() };
+        let settings = Settings { address, options: Options::default(), sign_in: SignIn::new(None) };
+        let config = client::desk(&settings).unwrap();
+        ["ssl.ca.location", "enable.ssl.certificate.verification", "ssl.endpoint.identification.algorithm"]
+            .map(|name| config.get(name).unwrap_or_default().to_owned())
+    };
+    assert_eq!(config(Security::Tls, None), ["probe", "true", "https"]);
+    assert_eq!(config(Security::Tls, Some("/etc/ca.pem")), ["/etc/ca.pem", "true", "https"]);
+    assert_eq!(config(Security::Plaintext, None), ["", "", ""]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_password_that_nobody_gives_is_said_before_anything_is_sent() {
     let url = "kafka://127.0.0.1:1?security=sasl_plaintext&mechanism=PLAIN&user=me";
     let error = crate::open(url, Options::default()).await.err().unwrap();
-    assert!(matches!(&error, Error::Misconfigured(reason) if reason.contains("password")), "{error}");
+    assert!(matches!(&error, OpenError::SignIn(reason) if reason.contains("password")), "{error}");
 }

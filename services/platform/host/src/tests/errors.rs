@@ -31,10 +31,13 @@ fn every_fault_of_an_engine_has_its_code_and_exit_code() {
         (Engine::Bus, Mismatch, "RTD023", 8),
         (Engine::Bus, Missing, "RTD024", 3),
         (Engine::Bus, ReadOnly, "RTD025", 1),
+        (Engine::Bus, Untrusted, "RTD036", 3),
         (Engine::Cache, Unreachable, "RTD026", 9),
         (Engine::Cache, AccessDenied, "RTD027", 3),
         (Engine::Cache, TooOld, "RTD028", 3),
         (Engine::Cache, ReadOnly, "RTD029", 1),
+        (Engine::Cache, Untrusted, "RTD037", 3),
+        (Engine::Cache, Mismatch, "RTD038", 3),
         (Engine::Objects, Unreachable, "RTD030", 9),
         (Engine::Objects, AccessDenied, "RTD031", 3),
         (Engine::Objects, Missing, "RTD032", 3),
@@ -115,7 +118,7 @@ fn what_is_explained_of_a_code_is_what_the_process_ends_with() {
             assert_eq!(explained.get(&error.code()[3..]), Some(&error.exit_code()), "{}", error.code());
         }
     }
-    assert_eq!(seen.len(), 22);
+    assert_eq!(seen.len(), 25);
 }
 
 #[tokio::test]
