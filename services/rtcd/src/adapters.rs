@@ -12,7 +12,7 @@ use objects::Objects;
 
 use crate::Target;
 
-/// Opens `mysql://`, `kafka://`, `redis://` and `s3://`.
+/// Opens `mysql://`, `kafka://`, `redis://`, `rediss://` and `s3://`.
 pub struct Linked {
     passwords: Passwords,
 }
@@ -109,18 +109,28 @@ impl Adapters for Linked {
     }
 
     async fn cache(&self, url: &str) -> Result<Arc<dyn Cache>, StartError> {
-        use cache_redis::OpenError::{NoPassword, Password, TooOld, Url};
+        use cache_redis::OpenError as Error;
         if !scheme_is(url, &["redis", "rediss"]) {
-            return Err(StartError::Config(format!("cache: {}", unknown(url, "embedded, redis://"))));
+            let problem = unknown(url, "embedded, redis://, rediss://");
+            return Err(StartError::Config(format!("cache: {problem}")));
         }
         let mut options = cache_redis::Options::default();
         if let Some(password) = self.passwords.cache.clone() {
             options.password = Arc::new(move || password().map(Some).map_err(Into::into));
         }
         cache_redis::open(url, options).await.map_err(|error| match error {
-            Url(reason) => StartError::Config(format!("cache: {reason}")),
-            Password(_) | NoPassword(_) => engine(Engine::Cache, url, Problem::AccessDenied, error),
-            TooOld { .. } => engine(Engine::Cache, url, Problem::TooOld, error),
+            Error::Url(reason) => StartError::Config(format!("cache: {reason}")),
+            Error::NoAuthorities(_) => StartError::Config(format!("cache: {error}")),
+            Error::Password(_) | Error::NoPassword(_) => {
+                engine(Engine::Cache, url, Problem::AccessDenied, error)
+            }
+            Error::TooOld { .. } => engine(Engine::Cache, url, Problem::TooOld, error),
+            Error::Untrusted(_) | Error::WrongName(_) => {
+                engine(Engine::Cache, url, Problem::Untrusted, error)
+            }
+            Error::InTheOpen | Error::Encrypted | Error::Handshake(_) => {
+                engine(Engine::Cache, url, Problem::Mismatch, error)
+            }
         })
     }
 
@@ -163,16 +173,6 @@ mod tests {
         }
     }
 
-    #[test]
-    fn an_address_is_shown_without_what_is_secret_in_it() {
-        for (url, shown) in [
-            ("redis://:pa/ss@here:1/0", "redis://here:1"),
-            ("redis://user:secret@here:6379/0", "redis://here:6379"),
-            ("kafka://one:9092,two:9092?user=x", "kafka://one:9092,two:9092"),
-            ("s3://bucket/prefix", "s3://bucket"),
-        ] {
-            assert_eq!(without_password(url), shown);
-        }
     async fn bus_refused(query: &str) -> StartError {
         let linked = Linked { passwords: Passwords::default() };
         linked.bus(&format!("kafka://127.0.0.1:1?{query}")).await.err().unwrap()
@@ -202,5 +202,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_is_shown_without_what_is_secret_in_it() {
+        for (url, shown) in [
+            ("redis://:pa/ss@here:1/0", "redis://here:1"),
+            ("redis://user:secret@here:6379/0", "redis://here:6379"),
+            ("rediss://:secret@here:6379?ca=/etc/ca.pem", "rediss://here:6379"),
+            ("kafka://one:9092,two:9092?user=x", "kafka://one:9092,two:9092"),
+            ("s3://bucket/prefix", "s3://bucket"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 }

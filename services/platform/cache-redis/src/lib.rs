@@ -5,13 +5,17 @@
 //!   in the background: Redis down, slow or emptied costs time within that bound and never an error;
 //! - what was removed while Redis was away is removed before anything is read from it again: this process never gives
 //!   out what it knows to be out of date. Others may, for the value's time to live;
-//! - one line of log an outage.
+//! - one line of log an outage;
+//! - where the address says TLS, nothing is said before the server has proved its name.
 //!
 //! A value's key holds `V` and the value, or `L` and the number of a lease; counters have keys of their own.
 
+mod address;
 mod link;
 #[cfg(test)]
 mod tests;
+mod tls;
+mod wire;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +24,10 @@ use async_trait::async_trait;
 use aws_lc_rs::rand;
 use bytes::{BufMut, Bytes, BytesMut};
 use cache::{Cache, Count, LEASE_FOR, Lease, Lookup, Metrics, Reach, VALUE_BYTES_MAX};
-use redis::{IntoConnectionInfo, Script, aio::MultiplexedConnection};
+use redis::{Script, aio::MultiplexedConnection};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use address::Address;
 use link::Link;
 
 /// Gives the password for each new connection; `None` where there is none.
@@ -69,19 +74,29 @@ pub enum OpenError {
     NoPassword(String),
     #[error("redis is {found}, and 6.2 is the oldest that will do")]
     TooOld { found: String },
+    #[error("the authorities that redis is trusted by cannot be had: {0}")]
+    NoAuthorities(String),
+    #[error("the certificate of redis is not trusted: {0}")]
+    Untrusted(String),
+    #[error("redis proves another name than that of the address: {0}")]
+    WrongName(String),
+    #[error("redis speaks in the open there, and the address says TLS (rediss://)")]
+    InTheOpen,
+    #[error("redis speaks TLS there, and the address says that it speaks in the open (redis://)")]
+    Encrypted,
+    #[error("redis and this program come to no terms about TLS: {0}")]
+    Handshake(String),
 }
 
-/// Opens a cache on `redis://[user@]host:port[/db]`. One that cannot be reached is no reason not to start: a warning
-/// says so, and it is used as soon as it is there.
+/// Opens a cache on `redis://[user@]host:port[/db]`, or with TLS on `rediss://[user@]host:port[/db][?ca=/path]`, where an
+/// authority of the machine or one of the file (PEM) has to vouch for the host. One that cannot be reached is no reason not
+/// to start: a warning says so, and it is used as soon as it is there.
 pub async fn open(url: &str, options: Options) -> Result<Arc<dyn Cache>, OpenError> {
-    if url.starts_with("rediss://") {
-        return Err(OpenError::Url("TLS (rediss://) is not part of this program".to_owned()));
-    }
-    let info = url.into_connection_info().map_err(|error| OpenError::Url(error.to_string()))?;
+    let address = Address::parse(url)?;
     let mut own = [0; 8];
     rand::fill(&mut own)
         .map_err(|_| OpenError::NoPassword("the machine gives no random numbers".to_owned()))?;
-    let link = Link::open(info, options.clone()).await?;
+    let link = Link::open(address, options.clone()).await?;
     Ok(Arc::new(Redis {
         link,
         prefix: options.prefix,

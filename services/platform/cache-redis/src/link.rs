@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use cache::Metrics;
 use redis::aio::MultiplexedConnection;
-use redis::{
-    AsyncConnectionConfig, Client, ConnectionInfo, ErrorKind, ProtocolVersion, RedisError, RedisResult,
-};
+use redis::{ProtocolVersion, RedisError, RedisResult};
 use tokio::time::Instant;
 
+use crate::address::Address;
+use crate::tls::Tls;
+use crate::wire::{self, Trouble, Wire, trouble};
 use crate::{OpenError, Options};
 
 /// How many removals are remembered while Redis is away. Beyond that a value's time to live is what bounds it.
@@ -25,12 +26,12 @@ const OLDEST: (u32, u32) = (6, 2);
 const SOON: Duration = Duration::from_millis(20);
 
 enum State {
-    Up { connection: MultiplexedConnection, epoch: u64, since: Instant },
+    Up { wire: Wire, epoch: u64, since: Instant },
     Down { owed: HashSet<String> },
 }
 
 struct Inner {
-    info: ConnectionInfo,
+    address: Address,
     options: Options,
     metrics: Metrics,
     /// Failures in a row.
@@ -41,12 +42,6 @@ struct Inner {
 }
 
 pub struct Link(Arc<Inner>);
-
-/// Why Redis was not reached or does not do.
-enum Trouble {
-    Away(String),
-    Wrong(OpenError),
-}
 
 /// What a failed call says of the connection.
 enum Failure {
@@ -82,43 +77,51 @@ impl Inner {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Connects with the password of the moment and looks who answers.
-    async fn connect(&self) -> Result<MultiplexedConnection, Trouble> {
+    /// Connects with the password and the authorities of the moment, and looks who answers.
+    async fn connect(&self) -> Result<Wire, Trouble> {
         let limit = self.options.connect_timeout;
-        let connecting = tokio::time::timeout(limit, self.connect_and_ask());
-        connecting.await.unwrap_or_else(|_| Err(Trouble::Away(too_slow(limit))))
+        // From the disk: that takes what it takes.
+        let tls = match &self.address.tls {
+            Some(trust) => Some(Tls::read(trust).await.map_err(Trouble::Wrong)?),
+            None => None,
+        };
+        let reason = match tokio::time::timeout(limit, self.connect_and_ask(tls)).await {
+            Ok(Err(Trouble::Unheard(reason))) => reason,
+            Ok(done) => return done,
+            // One that wants TLS hangs up on who speaks in the open; this one is slow.
+            Err(_) if self.address.tls.is_none() => return Err(Trouble::Away(too_slow(limit))),
+            Err(_) => too_slow(limit),
+        };
+        let otherwise = tokio::time::timeout(limit, wire::speaks_otherwise(&self.address)).await;
+        Err(otherwise.ok().flatten().map_or(Trouble::Away(reason), Trouble::Wrong))
     }
 
-    async fn connect_and_ask(&self) -> Result<MultiplexedConnection, Trouble> {
+    async fn connect_and_ask(&self, tls: Option<Tls>) -> Result<Wire, Trouble> {
         let password = (self.options.password)()
             .map_err(|error| Trouble::Wrong(OpenError::NoPassword(error.to_string())))?;
         let mut settings =
-            self.info.redis_settings().clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
+            self.address.settings.clone().set_protocol(ProtocolVersion::RESP2).set_skip_set_lib_name();
         if let Some(password) = password {
             settings = settings.set_password(password);
         }
-        let client = Client::open(self.info.clone().set_redis_settings(settings)).map_err(trouble)?;
-        // The deadlines are ours.
-        let config = AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
-        let mut connection =
-            client.get_multiplexed_async_connection_with_config(&config).await.map_err(trouble)?;
-        let about: RedisResult<String> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+        let mut wire = Wire::open(&self.address, settings, tls).await?;
+        let about: RedisResult<String> = redis::cmd("INFO").arg("server").query_async(&mut wire.redis).await;
         match about {
             Ok(about) => check_version(&about)?,
             // A user of few rights is not told the version.
             Err(error) if error.code() == Some("NOPERM") => {}
             Err(error) => return Err(trouble(error)),
         }
-        Ok(connection)
+        Ok(wire)
     }
 
     /// Removes what is owed and is up.
-    async fn come_up(&self, mut connection: MultiplexedConnection) -> Result<(), Trouble> {
-        while let Some(keys) = self.up_or_owed(&connection) {
+    async fn come_up(&self, mut wire: Wire) -> Result<(), Trouble> {
+        while let Some(keys) = self.up_or_owed(&wire) {
             let mut delete = redis::cmd("DEL");
             delete.arg(&keys);
             let limit = self.options.connect_timeout;
-            let deleted = tokio::time::timeout(limit, delete.exec_async(&mut connection)).await;
+            let deleted = tokio::time::timeout(limit, delete.exec_async(&mut wire.redis)).await;
             let trouble = match deleted {
                 Ok(Ok(())) => continue,
                 Ok(Err(error)) => trouble(error),
@@ -133,13 +136,13 @@ impl Inner {
     }
 
     /// Takes some of what is owed; where nothing is, this is the connection.
-    fn up_or_owed(&self, connection: &MultiplexedConnection) -> Option<Vec<String>> {
+    fn up_or_owed(&self, wire: &Wire) -> Option<Vec<String>> {
         let mut state = self.state();
         let State::Down { owed } = &mut *state else { return None };
         if owed.is_empty() {
             let epoch = self.epochs.fetch_add(1, Ordering::Relaxed);
             self.failures.store(0, Ordering::Relaxed);
-            *state = State::Up { connection: connection.clone(), epoch, since: Instant::now() };
+            *state = State::Up { wire: wire.clone(), epoch, since: Instant::now() };
             return None;
         }
         let keys: Vec<String> = owed.iter().take(OWED_AT_ONCE).cloned().collect();
@@ -193,16 +196,6 @@ fn owe(all: &mut HashSet<String>, key: Option<String>) {
     }
 }
 
-fn trouble(error: RedisError) -> Trouble {
-    let is_password = error.kind() == ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS"));
-    if is_password {
-        Trouble::Wrong(OpenError::Password(error.to_string()))
-    } else {
-        Trouble::Away(error.to_string())
-    }
-}
-
 fn check_version(about: &str) -> Result<(), Trouble> {
     let version =
         about.lines().find_map(|line| line.strip_prefix("redis_version:")).unwrap_or("unknown").trim();
@@ -221,7 +214,7 @@ async fn recover(link: Weak<Inner>, mut wait: Duration) {
         tokio::time::sleep(wait).await;
         let Some(inner) = link.upgrade() else { return };
         let trouble = match inner.connect().await {
-            Ok(connection) => inner.come_up(connection).await.err(),
+            Ok(wire) => inner.come_up(wire).await.err(),
             Err(trouble) => Some(trouble),
         };
         let Some(trouble) = trouble else {
@@ -242,9 +235,9 @@ async fn recover(link: Weak<Inner>, mut wait: Duration) {
 }
 
 impl Link {
-    pub async fn open(info: ConnectionInfo, options: Options) -> Result<Self, OpenError> {
+    pub async fn open(address: Address, options: Options) -> Result<Self, OpenError> {
         let inner = Arc::new(Inner {
-            info,
+            address,
             options,
             metrics: Metrics::default(),
             failures: AtomicU32::new(0),
@@ -252,13 +245,13 @@ impl Link {
             state: Mutex::new(State::Down { owed: HashSet::new() }),
         });
         let opened = match inner.connect().await {
-            Ok(connection) => inner.come_up(connection).await,
+            Ok(wire) => inner.come_up(wire).await,
             Err(trouble) => Err(trouble),
         };
         match opened {
             Ok(()) => {}
             Err(Trouble::Wrong(error)) => return Err(error),
-            Err(Trouble::Away(reason)) => {
+            Err(Trouble::Away(reason) | Trouble::Unheard(reason)) => {
                 inner.metrics.went_away();
                 tracing::warn!(reason, "the cache is away at the start: it is used as soon as it is there");
                 tokio::spawn(recover(Arc::downgrade(&inner), inner.options.pause));
@@ -271,9 +264,9 @@ impl Link {
         &self.0.metrics
     }
 
-    fn connection(&self) -> Option<(MultiplexedConnection, u64)> {
+    fn wire(&self) -> Option<(Wire, u64)> {
         match &*self.0.state() {
-            State::Up { connection, epoch, .. } => Some((connection.clone(), *epoch)),
+            State::Up { wire, epoch, .. } => Some((wire.clone(), *epoch)),
             State::Down { .. } => None,
         }
     }
@@ -295,15 +288,15 @@ impl Link {
     where
         F: Future<Output = RedisResult<T>>,
     {
-        let (connection, epoch) = self.connection()?;
-        let done = self.within_deadline(work(connection)).await;
+        let (wire, epoch) = self.wire()?;
+        let done = self.within_deadline(work(wire.redis.clone())).await;
         done.inspect_err(|failure| self.0.failed(epoch, failure)).ok()
     }
 
     /// Deletes a key now, or before anything is read again.
     pub async fn remove(&self, key: String) {
-        let (mut connection, epoch) = match &mut *self.0.state() {
-            State::Up { connection, epoch, .. } => (connection.clone(), *epoch),
+        let (mut wire, epoch) = match &mut *self.0.state() {
+            State::Up { wire, epoch, .. } => (wire.clone(), *epoch),
             State::Down { owed } => {
                 owe(owed, Some(key));
                 return;
@@ -311,7 +304,7 @@ impl Link {
         };
         let mut delete = redis::cmd("DEL");
         delete.arg(&key);
-        if let Err(failure) = self.within_deadline(delete.exec_async(&mut connection)).await {
+        if let Err(failure) = self.within_deadline(delete.exec_async(&mut wire.redis)).await {
             self.0.fall(epoch, &failure, Some(key));
         }
     }

@@ -1,7 +1,9 @@
 //! What happens while Redis is away, slow, or another than thought: against a small server in this process that can be
 //! told to misbehave. What a cache does in good days is told by the conformance suite, on a real Redis.
 
+mod authority;
 mod server;
+mod tls;
 
 use std::time::Duration;
 
@@ -180,7 +182,6 @@ async fn what_no_waiting_mends_is_an_error_at_the_start() {
         old.be_version(version);
         assert!(open(&old.url(), options()).await.is_ok(), "{version}");
     }
-    assert!(refusal("rediss://localhost", options()).await.contains("TLS"));
     assert!(refusal("http://localhost", options()).await.starts_with("not the address of a redis"));
 }
 

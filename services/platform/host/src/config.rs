@@ -107,7 +107,7 @@ pub struct EngineSection {
     pub databases: BTreeMap<String, String>,
     /// `embedded` or `kafka://host:port,host:port`.
     pub bus: String,
-    /// `embedded` or `redis://host:port`.
+    /// `embedded`, `redis://host:port`, or with TLS `rediss://host:port?ca=/path`.
     pub cache: String,
     /// `folder` (in `data`) or `s3://bucket/prefix?endpoint=…&region=…`.
     pub objects: String,

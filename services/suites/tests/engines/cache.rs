@@ -20,12 +20,12 @@ fn options(test: &str) -> Options {
     Options { prefix: format!("rtc-test:{}:{test}:", std::process::id()), ..patient() }
 }
 
-fn patient() -> Options {
+pub fn patient() -> Options {
     Options { deadline: Duration::from_secs(2), ..Options::default() }
 }
 
 /// Says something to Redis as an operator would.
-async fn say(url: &str, command: &str) -> String {
+pub async fn say(url: &str, command: &str) -> String {
     let address = url.strip_prefix("redis://").expect("an address of Redis");
     let mut stream = TcpStream::connect(address).await.expect("a connection");
     stream.write_all(format!("{command}\r\n").as_bytes()).await.expect("sent");
@@ -34,17 +34,17 @@ async fn say(url: &str, command: &str) -> String {
     String::from_utf8_lossy(&answer[..length]).trim_end().to_owned()
 }
 
-async fn keep(cache: &dyn Cache, key: &str, value: &'static str) {
+pub async fn keep(cache: &dyn Cache, key: &str, value: &'static str) {
     if let Lookup::Miss(lease) = cache.get(key).await {
         cache.put(key, lease, Bytes::from_static(value.as_bytes()), LONG).await;
     }
 }
 
-async fn known(cache: &dyn Cache, key: &str) -> Option<Bytes> {
+pub async fn known(cache: &dyn Cache, key: &str) -> Option<Bytes> {
     cache.get(key).await.hit()
 }
 
-async fn until(cache: &dyn Cache, is_available: bool) {
+pub async fn until(cache: &dyn Cache, is_available: bool) {
     let reached = async {
         while cache.metrics().is_available() != is_available {
             cache.get("whatever").await;

@@ -5,12 +5,13 @@
 
 mod bus;
 mod cache;
+mod cache_tls;
 mod db;
 mod faults;
 mod groups;
-mod objects;
 #[cfg(feature = "kafka-tls")]
 mod kafka_tls;
+mod objects;
 mod overload;
 mod shop;
 mod split;

@@ -3,9 +3,13 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use rustls::server::ServerConfig;
+use tokio::io::{
+    AsyncBufRead, AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Conduct {
@@ -24,12 +28,32 @@ struct Held {
     password: Option<String>,
     version: Option<String>,
     unanswered: usize,
+    commands: usize,
+    /// What new connections are spoken to with; in the open where there is none.
+    tls: Option<Arc<ServerConfig>>,
 }
 
 pub struct Server {
     port: u16,
     held: Arc<Mutex<Held>>,
     conduct: watch::Sender<Conduct>,
+    connected: watch::Sender<usize>,
+}
+
+/// Counts a connection for as long as it is open.
+struct Connected(watch::Sender<usize>);
+
+impl Connected {
+    fn new(count: watch::Sender<usize>) -> Self {
+        count.send_modify(|connected| *connected += 1);
+        Self(count)
+    }
+}
+
+impl Drop for Connected {
+    fn drop(&mut self) {
+        self.0.send_modify(|connected| *connected -= 1);
+    }
 }
 
 impl Server {
@@ -38,15 +62,38 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let held = Arc::<Mutex<Held>>::default();
         let (conduct, changes) = watch::channel(Conduct::Good);
+        let connected = watch::Sender::new(0);
         tokio::spawn({
-            let held = held.clone();
+            let (held, connected) = (held.clone(), connected.clone());
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    tokio::spawn(serve(stream, held.clone(), changes.clone()));
+                    let one = Connected::new(connected.clone());
+                    tokio::spawn(take(stream, held.clone(), changes.clone(), one));
                 }
             }
         });
-        Self { port, held, conduct }
+        Self { port, held, conduct, connected }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// From the next connection on.
+    pub fn speak_tls(&self, config: Arc<ServerConfig>) {
+        self.held.lock().unwrap().tls = Some(config);
+    }
+
+    pub async fn until_nobody_is_connected(&self) {
+        let mut connected = self.connected.subscribe();
+        let nobody = connected.wait_for(|connected| *connected == 0);
+        let left = tokio::time::timeout(std::time::Duration::from_secs(10), nobody).await;
+        left.expect("all connections are closed").unwrap();
+    }
+
+    /// How many commands there were, in whatever state.
+    pub fn commands(&self) -> usize {
+        self.held.lock().unwrap().commands
     }
 
     pub fn url(&self) -> String {
@@ -76,14 +123,14 @@ impl Server {
 
 type Command = Vec<Vec<u8>>;
 
-async fn read_line(stream: &mut BufReader<TcpStream>, kind: u8) -> std::io::Result<usize> {
+async fn read_line(stream: &mut (impl AsyncBufRead + Unpin), kind: u8) -> std::io::Result<usize> {
     let mut line = String::new();
     stream.read_line(&mut line).await?;
     let number = line.trim_end().strip_prefix(char::from(kind)).and_then(|digits| digits.parse().ok());
     number.ok_or_else(|| std::io::Error::other("the end, or not the protocol"))
 }
 
-async fn read_command(stream: &mut BufReader<TcpStream>) -> std::io::Result<Command> {
+async fn read_command(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Command> {
     let mut command = Vec::new();
     for _ in 0..read_line(stream, b'*').await? {
         let mut part = vec![0; read_line(stream, b'$').await? + 2];
@@ -94,7 +141,23 @@ async fn read_command(stream: &mut BufReader<TcpStream>) -> std::io::Result<Comm
     Ok(command)
 }
 
-async fn serve(stream: TcpStream, held: Arc<Mutex<Held>>, mut changes: watch::Receiver<Conduct>) {
+async fn take(
+    stream: TcpStream,
+    held: Arc<Mutex<Held>>,
+    changes: watch::Receiver<Conduct>,
+    _connected: Connected,
+) {
+    let tls = held.lock().unwrap().tls.clone();
+    let Some(config) = tls else { return serve(stream, held, changes).await };
+    if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {
+        serve(stream, held, changes).await;
+    }
+}
+
+async fn serve<S>(stream: S, held: Arc<Mutex<Held>>, mut changes: watch::Receiver<Conduct>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let mut stream = BufReader::new(stream);
     let mut is_known = false;
     let mut queued: Option<Vec<Command>> = None;
@@ -107,6 +170,7 @@ async fn serve(stream: TcpStream, held: Arc<Mutex<Held>>, mut changes: watch::Re
             _ = changes.wait_for(|conduct| *conduct == Conduct::Closed) => return,
         };
         let Ok(command) = command else { return };
+        held.lock().unwrap().commands += 1;
         let conduct = *changes.borrow();
         if conduct == Conduct::Silent {
             held.lock().unwrap().unanswered += 1;
@@ -141,7 +205,7 @@ async fn serve(stream: TcpStream, held: Arc<Mutex<Held>>, mut changes: watch::Re
                 (_, None) => held.answer(conduct, &command),
             }
         };
-        if stream.write_all(&answer).await.is_err() {
+        if stream.write_all(&answer).await.is_err() || stream.flush().await.is_err() {
             return;
         }
     }

@@ -11,6 +11,7 @@ use suites::platform::{Ended, run};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::cache_tls::Secured;
 use crate::faults::shop::{administer, ask};
 use crate::support::{Engine, Engines};
 
@@ -159,4 +160,26 @@ async fn a_broker_a_cache_and_a_store_that_cannot_be_used_are_told_with_their_co
     let missing = bucket.replacen("s3://", "s3://nobodys-", 1);
     refused(with("objects", &missing).await, 3, "RTD032", "nobodys-");
     refused(with("objects", "ftp://127.0.0.1/x").await, 3, "RTD001", "ftp");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cache_that_does_not_prove_who_it_is_is_told_with_its_code() {
+    let redis = Secured::start().await;
+    let directory = tempfile::tempdir().expect("a directory");
+    let data = directory.path().join("data");
+    let cache = async |url: String| serve(&redis.engines, &data, &[("cache", &url)]).await;
+
+    let stranger = redis.at(":5ecret@localhost", &redis.file("others.pem"));
+    refused(cache(stranger).await, 3, "RTD037", "is not trusted");
+    let other_name = redis.at("127.0.0.1", &redis.file("ca.pem"));
+    refused(cache(other_name).await, 3, "RTD037", "127.0.0.1");
+    let in_the_open = redis.engines.redis().replacen("redis://127.0.0.1", "rediss://localhost", 1);
+    let in_the_open = format!("{in_the_open}?ca={}", redis.file("ca.pem").display());
+    refused(cache(in_the_open).await, 3, "RTD038", "in the open");
+    refused(cache(format!("redis://localhost:{}", redis.port)).await, 3, "RTD038", "speaks TLS");
+    let missing = redis.at("localhost", &redis.file("missing.pem"));
+    refused(cache(missing).await, 3, "RTD001", "missing.pem");
+    let no_certificate = redis.at("localhost", &redis.file("server.key"));
+    refused(cache(no_certificate).await, 3, "RTD001", "server.key");
+    refused(cache(format!("{}#insecure", redis.url())).await, 3, "RTD001", "always verified");
 }
