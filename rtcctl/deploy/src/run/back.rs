@@ -1,12 +1,13 @@
 //! The way back: what was recorded is brought back, and what the run has brought goes.
 //!
-//! Invariants: what is sent calls is left alone until what ran before stands; what was there before the run, and what is not
-//! ours, stays; a refusal or pods that do not come end the way back, and nothing more is done.
+//! Invariants: what is sent calls is left alone until what ran before stands; what the run has left alone stands with the pods
+//! that it has; what was there before the run, and what is not ours, stays; a refusal or pods that do not come end the way
+//! back, and nothing more is done.
 
 use std::collections::BTreeSet;
 
 use rollout::lifecycle::{Step, Trigger};
-use rollout::verdict::Verdict;
+use rollout::verdict::{Applied, Verdict};
 use serde_json::json;
 
 use super::Result;
@@ -24,6 +25,7 @@ impl Session<'_, '_> {
         if self.may_be_led_back().await? {
             self.call_back(&previous).await?;
         }
+        let alone = self.left_alone(&previous).await?;
         let mut manifest = self.while_going_back(&previous.manifest).await?;
         // What finds pods of a canary as well finds none of them until they are gone.
         let apart = self.apart(&previous.manifest);
@@ -57,9 +59,12 @@ impl Session<'_, '_> {
             self.delete_all(&extra).await?;
         }
         self.level_stable(&manifest, &mut applied).await?;
+        let applied = standing(&alone, applied);
         self.book.set_applied("roll-back", applied.clone())?;
         let mut watch = self.new_watch(&applied);
-        let whole = self.watch_until(&mut watch, &applied, Until::Done).await?;
+        // The room that who was left alone would grow into is what stands beside it, and goes after this.
+        let until = Until::HoldsAt(self.driver.clock.now());
+        let whole = self.watch_until(&mut watch, &applied, until).await?;
         if let Verdict::Failed { cause, .. } = whole.verdict {
             self.book.add_cause(cause)?;
             return Ok(Came::of(Trigger::RestoreFailed));
@@ -82,6 +87,17 @@ impl Session<'_, '_> {
         }
         Ok(())
     }
+}
+
+/// What was answered, where what was left alone has the same form still with how many pods of it stand.
+fn standing(alone: &[Applied], mut applied: Vec<Applied>) -> Vec<Applied> {
+    for one in &mut applied {
+        let known = alone.iter().find(|known| {
+            known.target == one.target && known.uid == one.uid && known.fingerprint == one.fingerprint
+        });
+        one.stood = known.and_then(|known| known.stood);
+    }
+    applied
 }
 
 /// Whether it says who may talk to whom.

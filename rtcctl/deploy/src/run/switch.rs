@@ -210,6 +210,28 @@ impl Session<'_, '_> {
         Ok(true)
     }
 
+    /// Where what is stable is what it was before the run: every Deployment whose pods all have its form, with how many of
+    /// them stand. Asked before the way back changes any.
+    pub(super) async fn left_alone(&self, previous: &Revision) -> Result<Vec<Applied>> {
+        let targets = self.targets_now();
+        let mut alone = Vec::new();
+        if targets.is_empty() || !self.is_kept(previous, &targets).await? {
+            return Ok(alone);
+        }
+        let workloads = previous.manifest.targets().into_iter();
+        for target in workloads.filter(|target| target.kind == Kind::Deployment) {
+            let (port, gvk) = (self.driver.port, Gvk::from(target.kind));
+            let Some(live) = port.get(&gvk, &target.namespace, &target.name).await? else { continue };
+            let pods = |which: &str| live["status"][which].as_u64().unwrap_or(0);
+            let available = u32::try_from(pods("availableReplicas")).unwrap_or(u32::MAX);
+            if available > 0 && pods("updatedReplicas") == pods("replicas") {
+                let one = Applied::answered(&live, Vec::new(), self.driver.clock.now())?;
+                alone.push(Applied { stood: Some(available), ..one });
+            }
+        }
+        Ok(alone)
+    }
+
     /// What is applied on the way back: calls stay with green for as long as what is stable is being changed back.
     pub(super) async fn while_going_back(&mut self, previous: &Manifest) -> Result<Manifest> {
         let recorded = self.book.recorded().and_then(|recorded| recorded.previous.clone());

@@ -306,6 +306,16 @@ fn numbered(maps: &[Json]) -> Vec<(u64, String)> {
     found
 }
 
+/// No more pods than there are find room.
+pub fn leave_no_room(api: &Api) {
+    let pods = api.objects("Pod", NAMESPACE).len();
+    api.given(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota",
+        "metadata": { "name": "full", "namespace": NAMESPACE },
+        "spec": { "hard": { "pods": pods.to_string() } },
+    }));
+}
+
 pub struct Rolled {
     pub book: Book,
     pub end: End,

@@ -12,7 +12,7 @@ use rollout::lifecycle::{Failure, State};
 use serde_json::{Value as Json, json};
 
 use super::eye::{Eye, Looking, Shown, tracked};
-use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, image, plan};
+use super::ground::{Ground, Moment, Mortal, NAMESPACE, Scaled, Told, image, leave_no_room, plan};
 use super::killed_beside::{
     NEVER, PODS, Ways, everywhere, gate, hurried, is_plain, is_plain_in, scaled, switch,
 };
@@ -25,8 +25,8 @@ use crate::run::{Action, Book, End, Plan, Strategy, Word};
 const GROWN: usize = 8;
 const MOMENT: Duration = Duration::from_millis(100);
 
-/// Calls are led to green, and its autoscaler wants more of it at once.
-async fn growing(ground: &Ground) -> Looking {
+/// Calls are led to green, and this happens at once.
+async fn once_led(ground: &Ground, then: impl FnOnce(&Api) + Send + 'static) -> Looking {
     let looking = scaled(ground).await;
     let api = ground.api.clone();
     tokio::spawn(async move {
@@ -34,9 +34,23 @@ async fn growing(ground: &Ground) -> Looking {
         while scales()["spec"]["scaleTargetRef"]["name"] != "web-green" {
             tokio::time::sleep(MOMENT).await;
         }
-        api.autoscale(NAMESPACE, "web-green", GROWN as u32);
+        then(&api);
     });
     looking
+}
+
+/// The autoscaler of green wants more of it.
+async fn growing(ground: &Ground) -> Looking {
+    once_led(ground, |api| api.autoscale(NAMESPACE, "web-green", GROWN as u32)).await
+}
+
+/// The same, and there is no room.
+async fn crowded(ground: &Ground) -> Looking {
+    let crowd = |api: &Api| {
+        leave_no_room(api);
+        api.autoscale(NAMESPACE, "web-green", GROWN as u32);
+    };
+    once_led(ground, crowd).await
 }
 
 #[tokio::test(start_paused = true)]
@@ -68,6 +82,24 @@ async fn a_green_that_has_grown_is_led_back_from_to_as_many_wherever_it_is_kille
             is_plain_in(ground, eye, GROWN, place);
             let web = ground.deployment("web");
             assert_eq!(web["status"]["availableReplicas"], GROWN, "{place}");
+            assert_eq!(web_image(ground), image(1), "{place}");
+        },
+    )
+    .await;
+    assert!(requests >= 40, "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_green_that_grew_without_room_is_led_back_from_and_goes_wherever_it_is_killed() {
+    let requests = everywhere(
+        Ways { plan: hurried, bad_from: 100, word: Word::GoOn },
+        crowded,
+        |ground, eye, end, place| {
+            // Whoever takes it up before it is measured asks for all of it, and it does not come.
+            let End::Over { state: State::RolledBack { .. }, exit: 24 } = end else {
+                panic!("{place}: {end:?}")
+            };
+            is_plain_in(ground, eye, GROWN, place);
             assert_eq!(web_image(ground), image(1), "{place}");
         },
     )
@@ -126,6 +158,26 @@ async fn a_takeover_that_fails_is_led_back_to_whole_pods_wherever_it_is_killed()
     )
     .await;
     assert!(requests >= 60, "{requests}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_takeover_that_finds_no_room_either_way_leaves_every_call_with_green() {
+    let ground = Ground::new();
+    let looking = scaled(&ground).await;
+    let growing = async {
+        while ready(&ground.api, &image(2)) == 0 {
+            tokio::time::sleep(MOMENT).await;
+        }
+        leave_no_room(&ground.api);
+        ground.api.autoscale(NAMESPACE, "web-green", GROWN as u32);
+    };
+    let told = Told::new(&[Good]);
+    let (rolled, ()) = tokio::join!(ground.gated(hurried(), &told), growing);
+    assert_eq!((rolled.exit(), rolled.code()), (25, "ROL030"), "{:?}", rolled.book.causes());
+    assert_eq!(looking.eye.way(), ["*", "stable", "green"]);
+    let green = ground.deployment("web-green")["status"]["availableReplicas"].as_u64();
+    assert!(green >= Some(PODS as u64), "{green:?}");
+    assert_eq!(looking.eye.seen.lock().unwrap().two_images, Vec::<String>::new());
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,9 +12,9 @@ use rollout::lifecycle::{Failure, State};
 use rollout::verdict::Rules;
 use serde_json::json;
 
-use super::eye::tracked;
-use super::ground::{Ground, NAMESPACE, Rolled, Scaled, image, plan};
-use super::killed_beside::{scaled, switch};
+use super::eye::{Shown, tracked};
+use super::ground::{Ground, NAMESPACE, Rolled, Scaled, image, leave_no_room, plan};
+use super::killed_beside::{PODS, is_plain_in, scaled, switch};
 use super::switching::changes;
 use crate::gate::{Check, Gauge, Seen, View};
 use crate::manifest::{Item, Manifest, Wave};
@@ -63,12 +63,7 @@ async fn until_led_to(ground: &Ground, colour: &str) {
 /// Once green is sent everything there is no room for more pods, and its autoscaler wants more.
 async fn grow_without_room(ground: &Ground) {
     until_led_to(ground, "green").await;
-    let pods = ground.api.objects("Pod", NAMESPACE).len();
-    ground.api.given(&json!({
-        "apiVersion": "v1", "kind": "ResourceQuota",
-        "metadata": { "name": "full", "namespace": NAMESPACE },
-        "spec": { "hard": { "pods": pods.to_string() } },
-    }));
+    leave_no_room(&ground.api);
     ground.grow(NAMESPACE, "web-green", 9).await;
     let green = ground.deployment("web-green");
     assert!(green["status"]["availableReplicas"].as_u64() < Some(9), "{}", green["status"]);
@@ -94,6 +89,26 @@ async fn growth_without_room_neither_ends_a_healthy_green_nor_stops_its_measurin
     let end = ground.drive(&mut book, &cluster, Some(&gauge), Word::Promote).await.unwrap();
     assert_eq!(end, End::Over { state: State::Done, exit: 0 }, "{:?}", book.causes());
     assert_eq!(ground.deployment("web")["status"]["availableReplicas"], 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_green_that_grew_without_room_is_taken_back_and_leaves_its_room_to_who_was_there() {
+    let ground = Ground::new();
+    let looking = scaled(&ground).await;
+    let gauge = Grown::default();
+    let (rolled, ()) = tokio::join!(ground.gated(long(), &gauge), grow_without_room(&ground));
+    let Rolled { mut book, end } = rolled;
+    assert_eq!(end, End::Paused { step: 1, why: Pause::Inconclusive }, "{:?}", book.causes());
+    let shown = Shown { port: &ground.api.cluster(), eye: &looking.eye };
+    let end = ground.drive(&mut book, &shown, Some(&gauge), Word::Abort).await.unwrap();
+    let wanted = End::Over { state: State::RolledBack { why: Failure::Asked }, exit: 24 };
+    assert_eq!(end, wanted, "{:?}", book.causes());
+    is_plain_in(&ground, &looking.eye, 9, "taken back");
+    assert_eq!(looking.eye.way(), ["*", "stable", "green", "stable", "*"]);
+    assert_eq!(ground.revisions(), [(1, "deployed".to_owned()), (2, "rolled-back".to_owned())]);
+    tokio::time::sleep(minutes(2)).await;
+    let pods = ground.deployment("web")["status"]["availableReplicas"].as_u64();
+    assert!(pods > Some(PODS as u64), "{pods:?}");
 }
 
 #[tokio::test(start_paused = true)]
