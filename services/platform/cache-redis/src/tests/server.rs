@@ -37,23 +37,6 @@ pub struct Server {
     port: u16,
     held: Arc<Mutex<Held>>,
     conduct: watch::Sender<Conduct>,
-    connected: watch::Sender<usize>,
-}
-
-/// Counts a connection for as long as it is open.
-struct Connected(watch::Sender<usize>);
-
-impl Connected {
-    fn new(count: watch::Sender<usize>) -> Self {
-        count.send_modify(|connected| *connected += 1);
-        Self(count)
-    }
-}
-
-impl Drop for Connected {
-    fn drop(&mut self) {
-        self.0.send_modify(|connected| *connected -= 1);
-    }
 }
 
 impl Server {
@@ -62,17 +45,15 @@ impl Server {
         let port = listener.local_addr().unwrap().port();
         let held = Arc::<Mutex<Held>>::default();
         let (conduct, changes) = watch::channel(Conduct::Good);
-        let connected = watch::Sender::new(0);
         tokio::spawn({
-            let (held, connected) = (held.clone(), connected.clone());
+            let held = held.clone();
             async move {
                 while let Ok((stream, _)) = listener.accept().await {
-                    let one = Connected::new(connected.clone());
-                    tokio::spawn(take(stream, held.clone(), changes.clone(), one));
+                    tokio::spawn(take(stream, held.clone(), changes.clone()));
                 }
             }
         });
-        Self { port, held, conduct, connected }
+        Self { port, held, conduct }
     }
 
     pub fn port(&self) -> u16 {
@@ -82,13 +63,6 @@ impl Server {
     /// From the next connection on.
     pub fn speak_tls(&self, config: Arc<ServerConfig>) {
         self.held.lock().unwrap().tls = Some(config);
-    }
-
-    pub async fn until_nobody_is_connected(&self) {
-        let mut connected = self.connected.subscribe();
-        let nobody = connected.wait_for(|connected| *connected == 0);
-        let left = tokio::time::timeout(std::time::Duration::from_secs(10), nobody).await;
-        left.expect("all connections are closed").unwrap();
     }
 
     /// How many commands there were, in whatever state.
@@ -141,12 +115,7 @@ async fn read_command(stream: &mut (impl AsyncBufRead + Unpin)) -> std::io::Resu
     Ok(command)
 }
 
-async fn take(
-    stream: TcpStream,
-    held: Arc<Mutex<Held>>,
-    changes: watch::Receiver<Conduct>,
-    _connected: Connected,
-) {
+async fn take(stream: TcpStream, held: Arc<Mutex<Held>>, changes: watch::Receiver<Conduct>) {
     let tls = held.lock().unwrap().tls.clone();
     let Some(config) = tls else { return serve(stream, held, changes).await };
     if let Ok(stream) = TlsAcceptor::from(config).accept(stream).await {

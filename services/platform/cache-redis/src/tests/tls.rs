@@ -185,17 +185,3 @@ async fn the_password_of_the_moment_goes_over_tls() {
     back(cache.as_ref()).await;
     assert!(found(cache.as_ref(), "k").await.is_some());
 }
-
-#[tokio::test]
-async fn a_cache_that_is_dropped_leaves_no_connection_behind() {
-    let known = Known::new("ours");
-    let encrypted = secured(known.authority.issue(&["localhost"], LATER)).await;
-    let plain = Server::start().await;
-    for (server, url) in [(&encrypted, known.url(&encrypted, "localhost")), (&plain, plain.url())] {
-        let cache = open(&url, options()).await.unwrap();
-        server.conduct(Conduct::Silent);
-        assert_eq!(found(cache.as_ref(), "k").await, None, "it is not answered");
-        drop(cache);
-        server.until_nobody_is_connected().await;
-    }
-}
