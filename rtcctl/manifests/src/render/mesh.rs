@@ -52,6 +52,8 @@ fn destination(release: &Release, name: &str) -> Object {
         "trafficPolicy": {
             "tls": { "mode": "ISTIO_MUTUAL" },
             "loadBalancer": { "simple": "LEAST_REQUEST" },
+            // Of the proxies before the pods too. Theirs is an hour, and rtcd closes after `server.keep_alive_ms`: who sends closes first.
+            "connectionPool": { "http": { "idleTimeout": "120s" } },
             "outlierDetection": {
                 "consecutive5xxErrors": 5,
                 "consecutiveGatewayErrors": 3,

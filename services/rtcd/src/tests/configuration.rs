@@ -39,11 +39,12 @@ fn number(file: &str, key: &str) -> u64 {
 }
 
 #[test]
-fn a_connection_outlives_the_time_for_which_the_load_balancer_in_front_keeps_it() {
+fn a_connection_outlives_the_time_for_which_whoever_is_in_front_keeps_it() {
     let kept_s = Config::for_tests(Path::new("data"), &[]).unwrap().server.keep_alive_ms / 1_000;
     let balancers = [
         number("terraform/modules/edge/main.tf", "\n  idle_timeout"),
         number("pipelines/helm/rtc/templates/gateway.yaml", "idle_timeout.timeout_seconds"),
+        number("rtcctl/manifests/src/render/mesh.rs", "\"idleTimeout\": \""),
     ];
     // Whoever sends closes the connection first: the other way round some request is on its way to where it is being closed.
     assert!(balancers.into_iter().all(|idle_s| (60..kept_s).contains(&idle_s)), "{balancers:?} {kept_s}");
