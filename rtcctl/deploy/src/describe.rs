@@ -135,6 +135,7 @@ fn fill_in(table: &mut Table, outputs: &Json, environment: &str) -> Result<(), P
     set(table, &["namespace"], text("/cluster/namespace"));
     set(table, &["engines", "database"], text("/database/url"));
     set(table, &["engines", "bus"], brokers(&outputs["events"]).as_deref());
+    set(table, &["engines", "cache"], cache(&outputs["cache"]).as_deref());
     let region = text("/region");
     let objects = text("/storage/buckets/images").zip(region);
     let objects = objects.map(|(bucket, region)| format!("s3://{bucket}?region={region}"));
@@ -193,6 +194,15 @@ fn brokers(events: &Json) -> Option<String> {
         said.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", value?))).collect();
     let query = if said.is_empty() { String::new() } else { format!("?{}", said.join("&")) };
     Some(format!("kafka://{hosts}{query}"))
+}
+
+/// The address of the cache: of the host that is written to, for rtcd reads from no other.
+fn cache(cache: &Json) -> Option<String> {
+    let host = cache["host"].as_str().filter(|host| !host.is_empty())?;
+    // Its token goes over the wire in the open only where Terraform says that nothing else is spoken.
+    let scheme = if cache["tls"] == false { "redis" } else { "rediss" };
+    let port = cache["port"].as_u64().map(|port| format!(":{port}")).unwrap_or_default();
+    Some(format!("{scheme}://{host}{port}"))
 }
 
 /// Where the passwords of engines are, where a store is what secrets are fetched from.

@@ -179,7 +179,7 @@ pub fn json_schema() -> Value {
         [
             ("database", text("mysql://…; rtc.database.url by default")),
             ("bus", text("kafka://…; from rtc.events by default")),
-            ("cache", text("redis://…")),
+            ("cache", text("rediss://… (TLS) or redis://…; from rtc.cache by default")),
             ("objects", text("s3://…; from rtc.storage.buckets.images by default")),
         ],
     );

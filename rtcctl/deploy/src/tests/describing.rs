@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use manifests::description::{Entry, Secrets};
-use manifests::{Release, examples, render};
+use manifests::{Fault, Release, examples, render};
 use serde_json::{Value as Json, json};
 use toml::Table;
 
@@ -28,6 +28,14 @@ fn outputs() -> Json {
             "bootstrap": "b1.rtc-prod.internal:9096,b2.rtc-prod.internal:9096,b3.rtc-prod.internal:9096",
             "secret_arn": "arn:aws:secretsmanager:ap-northeast-2:111122223333:secret:events",
         },
+        "cache": {
+            "id": "rtc-prod",
+            "host": "rtc-prod-cache.internal",
+            "reader_host": "rtc-prod-cache-ro.internal",
+            "port": 6379,
+            "tls": true,
+            "secret_arn": "arn:aws:secretsmanager:ap-northeast-2:111122223333:secret:cache",
+        },
         "storage": { "buckets": { "images": "rtc-prod-images" }, "file_system_id": "fs-0123456789abcdef0" },
         "edge": {
             "hosts": { "api": "api.example.com", "shop": "shop.example.com" },
@@ -51,7 +59,7 @@ fn by_hand() -> Table {
             inner.remove(*key);
         });
     };
-    inside("engines", &["database", "bus", "objects"]);
+    inside("engines", &["database", "bus", "cache", "objects"]);
     inside("identity", &["roles"]);
     inside("entry", &["target_group_arn"]);
     inside("files", &["file_system_id"]);
@@ -82,13 +90,14 @@ fn what_a_person_wrote_is_never_overruled() {
     let (rules, outputs) = (BTreeMap::new(), outputs());
     let mut base = by_hand();
     let own: Table = toml::from_str(
-        "namespace = \"elsewhere\"\n[engines]\nbus = \"kafka://own:9092\"\n[files]\nfile_system_id = \"fs-1\"\n",
+        "namespace = \"elsewhere\"\n[engines]\nbus = \"kafka://own:9092\"\ncache = \"redis://own:6380\"\n[files]\nfile_system_id = \"fs-1\"\n",
     )
     .unwrap();
     lay_over(&mut base, &own);
     let found = description(&sources(&base, None, Some(&outputs), &rules)).unwrap();
     assert_eq!(found.namespace, "elsewhere");
     assert_eq!(found.engines.bus.as_deref(), Some("kafka://own:9092"));
+    assert_eq!(found.engines.cache.as_deref(), Some("redis://own:6380"));
     assert_eq!(found.engines.database.as_deref(), outputs["database"]["url"].as_str());
     assert_eq!(found.files.unwrap().file_system_id, "fs-1");
 }
@@ -120,14 +129,47 @@ fn brokers_are_spoken_to_as_terraform_has_set_them_up() {
 }
 
 #[test]
+fn the_cache_is_spoken_to_in_the_open_only_where_terraform_says_so() {
+    let (rules, base) = (BTreeMap::new(), by_hand());
+    let with = |cache: Json| {
+        let mut outputs = outputs();
+        outputs["cache"] = cache;
+        description(&sources(&base, None, Some(&outputs), &rules)).unwrap()
+    };
+    let address = |cache: Json, port: u16| {
+        let found = with(cache);
+        assert_eq!(Release::of(found.clone()).unwrap().ports("cache"), [port]);
+        found.engines.cache.unwrap()
+    };
+    let tls = json!({ "host": "c", "reader_host": "r", "port": 6390, "tls": true });
+    assert_eq!(address(tls, 6390), "rediss://c:6390");
+    assert_eq!(address(json!({ "host": "c", "port": 6390, "tls": false }), 6390), "redis://c:6390");
+    assert_eq!(address(json!({ "host": "c", "port": 6390 }), 6390), "rediss://c:6390");
+    assert_eq!(address(json!({ "host": "c" }), 6379), "rediss://c");
+    // Who needs one that Terraform does not know is told so.
+    for none in [Json::Null, json!({ "host": "", "port": 6379, "tls": true })] {
+        let found = with(none);
+        assert_eq!(found.engines.cache, None);
+        let faults = Release::of(found).unwrap_err();
+        let embedded = |fault: &Fault| matches!(fault, Fault::Embedded { engine: "cache", .. });
+        assert!(!faults.is_empty() && faults.iter().all(embedded), "{faults:?}");
+    }
+}
+
+#[test]
 fn passwords_of_engines_are_where_terraform_put_them_for_a_store_alone() {
     let (rules, outputs) = (BTreeMap::new(), outputs());
     let mut base = by_hand();
-    base.get_mut("secrets").unwrap()["values"].as_table_mut().unwrap().remove("database-orders");
+    let written = base.get_mut("secrets").unwrap()["values"].as_table_mut().unwrap();
+    ["database-orders", "cache"].iter().for_each(|name| {
+        written.remove(*name);
+    });
     let found = description(&sources(&base, None, Some(&outputs), &rules)).unwrap();
     let Secrets::External { values, .. } = found.secrets else { panic!("a store") };
     assert_eq!(values["database-orders"].key, outputs["database"]["secret_arns"]["orders"].as_str().unwrap());
     assert_eq!(values["database-orders"].property.as_deref(), Some("password"));
+    assert_eq!(values["cache"].key, outputs["cache"]["secret_arn"].as_str().unwrap());
+    assert_eq!(values["cache"].property.as_deref(), Some("password"));
     // This one was written.
     assert_eq!(values["bus"].key, "rtc/rtc-prod/events");
 

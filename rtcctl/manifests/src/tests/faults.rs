@@ -149,6 +149,7 @@ fn nothing_is_kept_in_a_pod_and_engines_are_addresses() {
     only(|d| d.engines.database = Some("postgres://rtc@db/rtc".to_owned()), &bad("database"));
     only(|d| d.engines.bus = Some("kafka://:9092".to_owned()), &bad("bus"));
     only(|d| d.engines.cache = Some("redis".to_owned()), &bad("cache"));
+    only(|d| d.engines.cache = Some("rediss://:token@cache:6379".to_owned()), &bad("cache"));
     only(
         |d| d.networks.engines = Vec::new(),
         "networks.engines: somebody needs an engine, and nothing says where they are",
