@@ -163,6 +163,8 @@ impl Replica {
     fn put_idle(&self, connection: Connection) {
         let since = Instant::now();
         self.pool(|pool| {
+            // Those of a burst are below those that are used, and would stay for as long as the other side keeps them.
+            pool.connections.retain(|idle| since <= idle.since + IDLE_MAX);
             let is_of_use = connection.era == pool.era && !connection.sender.is_closed();
             if is_of_use && pool.connections.len() < IDLE_CONNECTIONS_MAX {
                 pool.connections.push(Idle { connection, since });

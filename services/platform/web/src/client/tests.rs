@@ -16,6 +16,7 @@ use http_body_util::BodyExt;
 use kernel::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
+use tokio::sync::{Barrier, mpsc};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -105,6 +106,45 @@ async fn a_body_that_flows_reaches_the_next_replica_if_it_was_not_begun() {
     let lines = stream::iter(["x", "y", "z"].map(|line| Ok::<_, std::io::Error>(Bytes::from(line))));
     let answer = text(&half, request("POST", "/", Body::from_stream(lines))).await.unwrap();
     assert_eq!(answer, (200, "axyz".to_owned()));
+}
+
+/// Answers what comes over one connection, each once `may` is passed, and tells of its end.
+async fn answer_until_closed(mut stream: tokio::net::TcpStream, may: Arc<Barrier>, ended: mpsc::Sender<()>) {
+    let mut head = [0; 4_096];
+    let mut is_first = true;
+    while stream.read(&mut head).await.is_ok_and(|count| count > 0) {
+        if std::mem::take(&mut is_first) {
+            may.wait().await;
+        }
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+    }
+    ended.send(()).await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_of_a_burst_are_given_up_while_others_are_used() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = client(&[format!("http://{}", listener.local_addr().unwrap())]);
+    let (ended, mut ends) = mpsc::channel(3);
+    tokio::spawn(async move {
+        let all = Arc::new(Barrier::new(3));
+        for _ in 0..3 {
+            let (stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(answer_until_closed(stream, all.clone(), ended.clone()));
+        }
+    });
+    let ask = async || text(&client, request("GET", "/", "")).await.unwrap().0;
+    assert_eq!(tokio::join!(ask(), ask(), ask()), (200, 200, 200));
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        tokio::time::resume();
+        assert_eq!(ask().await, 200);
+    }
+    // Two have not been used for six seconds.
+    assert!(ends.recv().await.is_some() && ends.recv().await.is_some());
+    assert_eq!(ask().await, 200);
+    assert!(ends.try_recv().is_err());
 }
 
 #[tokio::test]
