@@ -25,8 +25,9 @@ use crate::{all, select, split};
 const ORPHAN_MARGIN: Duration = Duration::from_secs(5);
 /// What a process ends with that was still there then.
 const ORPHANED: i32 = 1;
-/// How long the supervisor is kept waiting for consumer groups that do not settle: brokers may be away.
-const SETTLES_WITHIN: Duration = Duration::from_secs(10);
+/// How long the supervisor is kept waiting for consumer groups that do not settle, for brokers may be away: longer than dividing one
+/// may take, which waits for the batch of its slowest member (30 s) and is told to the others with a heartbeat.
+const SETTLES_WITHIN: Duration = Duration::from_secs(45);
 /// How long threads that still wait for something may hold up the end of the process.
 const LEAVE_WITHIN: Duration = Duration::from_secs(1);
 
