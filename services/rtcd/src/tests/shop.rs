@@ -160,13 +160,21 @@ async fn five_hundred_buyers_of_a_hundred_pieces_make_exactly_a_hundred_confirme
     let shop = Shop::open().await;
     let product = shop.product("HOT", 1_000, 100).await;
     let buyers = shop.shoppers(500, 5_000).await;
-    let mut orders = tokio::task::JoinSet::new();
-    for buyer in &buyers {
-        let body = json!({ "lines": [{ "product_id": product["id"], "quantity": 1 }] });
-        let path = "/api/v1/orders?wait=terminal";
-        orders.spawn(shop.api("POST", path).token(&buyer.token).key("buy").json(&body).send());
+    let (mut waiting, mut answers) = (buyers, Vec::new());
+    while !waiting.is_empty() {
+        let mut orders = tokio::task::JoinSet::new();
+        for buyer in waiting.drain(..) {
+            let body = json!({ "lines": [{ "product_id": product["id"], "quantity": 1 }] });
+            let path = "/api/v1/orders?wait=terminal";
+            let order = shop.api("POST", path).token(&buyer.token).key("buy").json(&body).send();
+            orders.spawn(async move { (order.await, buyer) });
+        }
+        // Who is refused at a full door comes again.
+        let (refused, ended): (Vec<_>, Vec<_>) =
+            orders.join_all().await.into_iter().partition(|(answer, _)| answer.status == 503);
+        waiting.extend(refused.into_iter().map(|(_, buyer)| buyer));
+        answers.extend(ended.into_iter().map(|(answer, _)| answer));
     }
-    let answers = orders.join_all().await;
     let ended = |state: &str| answers.iter().filter(|answer| answer.json["state"] == state).count();
     assert_eq!((ended("confirmed"), ended("rejected")), (100, 400));
     let stock = shop.api("GET", "/api/v1/stock/HOT").send().await.expect(200);
