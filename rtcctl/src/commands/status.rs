@@ -14,6 +14,9 @@ use crate::exit;
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
+/// Everything that was ever written is read for the invariants.
+const AUDIT_TIMEOUT: Duration = Duration::from_secs(600);
+
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// Check the promises of the platform over its durable data; a violation ends with exit code 30
@@ -26,9 +29,10 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     if !args.invariants {
         return report(&platform, &context.config.services).await;
     }
+    let auditor = platform.admin.clone().waiting(context.timeout_or(AUDIT_TIMEOUT));
     let (status, invariants) = tokio::join!(
         report(&platform, &context.config.services),
-        platform.admin.json::<Page<Invariant>>(Call::get(&["admin", "invariants"])),
+        auditor.json::<Page<Invariant>>(Call::get(&["admin", "invariants"])),
     );
     Ok(with_invariants(status?, &invariants?.data))
 }

@@ -144,7 +144,8 @@ impl Platform {
     pub async fn spawn(mut command: Command, data: &Path) -> Self {
         let mut child = Reaped(command.spawn().expect("rtcd can be started"));
         let pid = child.0.id().expect("a process id");
-        for _ in 0..3_000 {
+        // As long as a supervisor gives its processes, which wait for their consumer groups.
+        for _ in 0..9_000 {
             if let Ok(Some(status)) = child.0.try_wait() {
                 panic!("rtcd ended at once: {status}");
             }
@@ -156,7 +157,7 @@ impl Platform {
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("rtcd is not ready after 30 s");
+        panic!("rtcd is not ready after 90 s");
     }
 
     pub fn port(&self, which: &str) -> u16 {
