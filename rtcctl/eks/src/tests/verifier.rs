@@ -7,6 +7,7 @@ use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use kernel::Timestamp;
+use kernel::percent::decoded;
 
 const ALLOWED: [&str; 9] = [
     "action",
@@ -71,7 +72,7 @@ impl Verifier<'_> {
         }
         let param = |wanted: &str| {
             let found = params.iter().find(|(name, _)| name.to_lowercase() == wanted);
-            found.map(|(_, value)| decoded(value)).ok_or(format!("{wanted} is missing"))
+            found.map(|(_, value)| decoded(value).unwrap()).ok_or(format!("{wanted} is missing"))
         };
         if param("action")? != "GetCallerIdentity" {
             return Err("the action is another one".to_owned());
@@ -126,7 +127,7 @@ impl Verifier<'_> {
             .collect::<Result<_, _>>()?;
         let request = format!("GET\n/\n{}\n{headers}\n{signed}\n{}", pairs.join("&"), hex_of(b""));
         let credential = params.iter().find(|(name, _)| name == "X-Amz-Credential");
-        let credential = decoded(&credential.ok_or("there is no credential")?.1);
+        let credential = decoded(&credential.ok_or("there is no credential")?.1).unwrap();
         let (_, scope) = credential.split_once('/').ok_or("the credential has no scope")?;
         let to_sign = format!("AWS4-HMAC-SHA256\n{date}\n{scope}\n{}", hex_of(request.as_bytes()));
         let mut key = format!("AWS4{}", self.secret).into_bytes();
@@ -147,22 +148,6 @@ fn hex_of(bytes: &[u8]) -> String {
 
 fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn decoded(text: &str) -> String {
-    let mut bytes = Vec::new();
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        match byte {
-            b'%' => {
-                let digits: String =
-                    [rest.next(), rest.next()].into_iter().flatten().map(char::from).collect();
-                bytes.push(u8::from_str_radix(&digits, 16).unwrap());
-            }
-            _ => bytes.push(byte),
-        }
-    }
-    String::from_utf8(bytes).unwrap()
 }
 
 /// `20260301T090000Z`

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use kernel::percent::decoded;
 use redis::{ConnectionAddr, IntoConnectionInfo, RedisConnectionInfo};
 use rustls::pki_types::ServerName;
 
@@ -30,24 +31,6 @@ fn wrong(problem: impl Into<String>) -> OpenError {
     OpenError::Url(problem.into())
 }
 
-/// `%20` is a blank.
-fn decoded(text: &str) -> Result<String, OpenError> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let hex = rest.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"))?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("a path is UTF-8"))
-}
-
 impl Address {
     pub fn parse(url: &str) -> Result<Self, OpenError> {
         let (rest, is_encrypted) = match (url.strip_prefix("redis://"), url.strip_prefix("rediss://")) {
@@ -62,7 +45,9 @@ impl Address {
         let mut ca = None;
         for option in options.split('&').filter(|option| !option.is_empty()) {
             match option.split_once('=') {
-                Some(("ca", path)) if !path.is_empty() => ca = Some(PathBuf::from(decoded(path)?)),
+                Some(("ca", path)) if !path.is_empty() => {
+                    ca = Some(PathBuf::from(decoded(path).map_err(|error| wrong(error.to_string()))?))
+                }
                 // Not repeated: what follows a ? that was not meant as one may be the end of a password.
                 _ => return Err(wrong("ca=/path is the only option that there is")),
             }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use db::Error;
+use kernel::percent;
 
 const PORT: u16 = 3306;
 pub(crate) const POOL: usize = 8;
@@ -47,22 +48,8 @@ fn wrong(problem: &str) -> Error {
     Error::Address(format!("{problem} (mysql://user@host:port/schema is wanted)"))
 }
 
-/// `%40` is `@`.
 fn decoded(text: &str) -> Result<String, Error> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        rest = after;
-        if *first != b'%' {
-            bytes.push(*first);
-            continue;
-        }
-        let hex = rest.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
-        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
-        bytes.push(byte.ok_or_else(|| wrong("a % is not followed by two hexadecimal digits"))?);
-        rest = &rest[2..];
-    }
-    String::from_utf8(bytes).map_err(|_| wrong("user and password are UTF-8"))
+    percent::decoded(text).map_err(|error| wrong(&error.to_string()))
 }
 
 fn host_and_port(text: &str) -> Result<(String, u16), Error> {

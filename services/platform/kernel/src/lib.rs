@@ -7,6 +7,7 @@ pub mod envelope;
 pub mod error;
 pub mod id;
 pub mod money;
+pub mod percent;
 pub mod time;
 
 pub use envelope::{Envelope, EventId};
