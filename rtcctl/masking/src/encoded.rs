@@ -2,12 +2,18 @@
 
 use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+
 use crate::MASK;
 use crate::known::Tokens;
 use crate::text::masked_within;
 
 /// A text is taken out of another so many times.
 pub(crate) const LAYERS_MAX: usize = 3;
+
+/// All but what RFC 3986 leaves as it is, and the star of a mask.
+const WRITTEN_AS_CODES: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~').remove(b'*');
 
 /// A word without the secrets in it. `is_escaped` where its first letter may belong to a backslash.
 pub(crate) fn piece(word: &str, is_escaped: bool, layers: usize) -> Cow<'_, str> {
@@ -48,42 +54,14 @@ fn without_tokens(word: &str, is_escaped: bool) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-fn hex(byte: u8) -> Option<u8> {
-    char::from(byte).to_digit(16).and_then(|digit| u8::try_from(digit).ok())
-}
-
 /// What a word means where it is percent-encoded.
 fn decoded(word: &str) -> Option<String> {
-    let bytes = word.as_bytes();
-    let first = word.find('%')?;
-    let mut out = bytes[..first].to_vec();
-    let (mut at, mut is_encoded) = (first, false);
-    while at < bytes.len() {
-        let pair = bytes.get(at + 1).zip(bytes.get(at + 2)).filter(|_| bytes[at] == b'%');
-        match pair.and_then(|(high, low)| Some(hex(*high)? * 16 + hex(*low)?)) {
-            Some(byte) => {
-                out.push(byte);
-                is_encoded = true;
-                at += 3;
-            }
-            None => {
-                out.push(bytes[at]);
-                at += 1;
-            }
-        }
+    match Cow::<[u8]>::from(percent_decode_str(word)) {
+        Cow::Borrowed(_) => None,
+        Cow::Owned(bytes) => Some(String::from_utf8_lossy(&bytes).into_owned()),
     }
-    is_encoded.then(|| String::from_utf8_lossy(&out).into_owned())
 }
 
 fn encoded(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for byte in text.bytes() {
-        match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b'*' => {
-                out.push(byte.into());
-            }
-            _ => out.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    out
+    utf8_percent_encode(text, WRITTEN_AS_CODES).to_string()
 }
