@@ -15,7 +15,7 @@ use crate::cache::{keep, known, patient, say, until};
 use crate::support::{CONVERGES_WITHIN, Engine, Engines, Shopper};
 
 #[path = "../../../platform/cache-redis/src/tests/authority.rs"]
-mod authority;
+pub mod authority;
 
 use authority::{Authority, LATER};
 

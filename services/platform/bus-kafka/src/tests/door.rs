@@ -15,6 +15,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::moved::move_address;
 use crate::client::lock;
 use crate::{Options, Password};
 
@@ -164,16 +165,5 @@ async fn pass(
         let mut frame = read(from).await?;
         see(&mut frame);
         write(to, &frame).await?;
-    }
-}
-
-/// Clients go where answers say that brokers are: through the door.
-fn move_address(frame: &mut [u8], from: u16, to: u16) {
-    let place = |port: u16| [b"127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat();
-    let (from, to) = (place(from), place(to));
-    let mut at = 0;
-    while let Some(found) = frame[at..].windows(from.len()).position(|window| window == from) {
-        at += found;
-        frame[at..at + to.len()].copy_from_slice(&to);
     }
 }

@@ -3,6 +3,7 @@
 mod door;
 mod faults;
 mod lag;
+mod moved;
 mod rest;
 mod settled;
 mod sign_in;

@@ -9,14 +9,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rustls::ServerConfig;
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use super::moved::move_address;
 use super::scram::{Answer, Exchange};
+use crate::cache_tls::authority::{Authority, Issued, LATER};
 
 pub const USER: &str = "rtc";
 const MECHANISM: &str = "SCRAM-SHA-512";
@@ -28,44 +29,25 @@ const SASL_AUTHENTICATE: i16 = 36;
 const UNSUPPORTED_VERSION: i16 = 35;
 const SASL_AUTHENTICATION_FAILED: i16 = 58;
 
-/// A certificate that signs itself: who trusts it is its own authority.
+/// A server's certificate, by an authority of its own.
 pub struct Certificate {
-    pub file: PathBuf,
-    key: PathBuf,
+    /// The authority, for whoever trusts it.
+    pub ca: PathBuf,
+    issued: Issued,
 }
 
 impl Certificate {
-    /// Makes one for `name`, as openssl writes it: `IP:127.0.0.1`, `DNS:elsewhere.example`.
-    pub async fn of(name: &str, folder: &Path) -> Self {
-        let place = |ending: &str| folder.join(format!("{}.{ending}", name.replace([':', '.'], "-")));
-        let (file, key) = (place("pem"), place("key"));
-        let mut openssl = tokio::process::Command::new("openssl");
-        openssl
-            .args([
-                "req",
-                "-x509",
-                "-newkey",
-                "ec",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-nodes",
-                "-days",
-                "2",
-            ])
-            .args(["-subj", "/CN=broker", "-addext", &format!("subjectAltName={name}")])
-            .arg("-out")
-            .arg(&file)
-            .arg("-keyout")
-            .arg(&key);
-        let made = openssl.output().await.expect("openssl, which makes the certificates of these tests");
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        Self { file, key }
+    /// Makes one for an address or a host's name.
+    pub fn of(name: &str, folder: &Path) -> Self {
+        let authority = Authority::new(name);
+        let ca = folder.join(format!("{name}.pem"));
+        std::fs::write(&ca, authority.pem()).expect("a file");
+        Self { ca, issued: authority.issue(&[name], LATER) }
     }
 
     fn acceptor(&self) -> TlsAcceptor {
-        let chain: Vec<CertificateDer<'static>> =
-            CertificateDer::pem_file_iter(&self.file).unwrap().collect::<Result<_, _>>().unwrap();
-        let key = PrivateKeyDer::from_pem_file(&self.key).unwrap();
+        let chain = vec![CertificateDer::from(self.issued.certificate.clone())];
+        let key = PrivatePkcs8KeyDer::from(self.issued.key.clone()).into();
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let config =
             ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
@@ -255,15 +237,4 @@ fn with_sasl(answer: &[u8]) -> io::Result<Vec<u8>> {
     let all: Vec<[u8; 6]> = others.copied().chain(ours).collect();
     let count = u32::try_from(all.len()).expect("few requests").to_be_bytes();
     Ok([head, &count, all.as_flattened()].concat())
-}
-
-/// Clients go where answers say that brokers are: through the gate.
-fn move_address(frame: &mut [u8], from: u16, to: u16) {
-    let place = |port: u16| [b"127.0.0.1".as_slice(), &u32::from(port).to_be_bytes()].concat();
-    let (from, to) = (place(from), place(to));
-    let mut at = 0;
-    while let Some(found) = frame[at..].windows(from.len()).position(|window| window == from) {
-        at += found;
-        frame[at..at + to.len()].copy_from_slice(&to);
-    }
 }

@@ -4,6 +4,8 @@
 //! Only with the feature `kafka-tls`, and with an rtcd that has it: `cargo xtask test kafka-tls`.
 
 mod gate;
+#[path = "../../../../platform/bus-kafka/src/tests/moved.rs"]
+mod moved;
 mod scram;
 
 use std::path::Path;
@@ -35,8 +37,8 @@ struct Ground {
 impl Ground {
     async fn new() -> Self {
         let folder = tempfile::tempdir().expect("a directory");
-        let here = Certificate::of("IP:127.0.0.1", folder.path()).await;
-        let elsewhere = Certificate::of("DNS:elsewhere.example", folder.path()).await;
+        let here = Certificate::of("127.0.0.1", folder.path());
+        let elsewhere = Certificate::of("elsewhere.example", folder.path());
         Self { engines: Engines::start(&[Engine::KafkaA]).await, folder, here, elsewhere }
     }
 
@@ -47,7 +49,7 @@ impl Ground {
 
 /// As Terraform says it of MSK.
 fn msk(certificate: &Certificate) -> String {
-    format!("security=sasl_tls&mechanism=SCRAM-SHA-512&user={}&ca={}", gate::USER, certificate.file.display())
+    format!("security=sasl_tls&mechanism=SCRAM-SHA-512&user={}&ca={}", gate::USER, certificate.ca.display())
 }
 
 /// And of Kafka on machines of ours.
@@ -86,7 +88,7 @@ async fn brokers_whose_certificate_proves_nothing_are_told_with_the_reason_and_s
     let ground = Ground::new().await;
     let gate = ground.gate(Some(&ground.here), Some(PASSWORD)).await;
     let of_others = refused(&gate.url(&msk(&ground.elsewhere)), options()).await;
-    let held_by = format!("of no authority that {} holds", ground.elsewhere.file.display());
+    let held_by = format!("of no authority that {} holds", ground.elsewhere.ca.display());
     assert!(
         matches!(&of_others, OpenError::Untrusted(why) if why.contains(&held_by) && why.contains("ca=FILE")),
         "{of_others:?}"
