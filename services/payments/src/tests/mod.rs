@@ -1,9 +1,11 @@
 //! The service as a whole: in memory on a hostile bus, and the bank alone on a real file.
 
 mod api;
+mod audit;
 mod bank;
 mod driver;
 mod flow;
+
 mod storm;
 mod table;
 

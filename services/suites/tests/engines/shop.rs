@@ -3,6 +3,7 @@
 use serde_json::Value;
 use suites::platform::Platform;
 
+use crate::faults::shop::administer;
 use crate::support::{Engine, Engines, Shopper};
 
 async fn the_whole_shop_works_with(broker: Engine) {
@@ -63,4 +64,48 @@ async fn the_whole_shop_works_on_mariadb_redis_s3_and_broker_a() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_whole_shop_works_on_mariadb_redis_s3_and_broker_b() {
     the_whole_shop_works_with(Engine::KafkaB).await;
+}
+
+/// Holds that were captured, of as many orders, in rows that agree.
+fn captured(orders: u32) -> [String; 3] {
+    let many = format!("FROM rtc_payments.seq_1_to_{orders}");
+    let actions = "(SELECT 'hold' action, 'merchant:KRW' giver, 'hold:KRW' taker UNION ALL \
+                   SELECT 'capture', 'hold:KRW', 'merchant:KRW') actions";
+    let posting = |account: &str, amount: &str| {
+        format!(
+            "SELECT CONCAT('many', seq, ':', action), {account}, 'KRW', {amount}, action, CONCAT('many', seq), 0 {many}, {actions}"
+        )
+    };
+    [
+        format!(
+            "INSERT INTO rtc_payments.bank_holds (hold_key, id, account, currency, amount, captured, refunded, state, expires_at, \
+             created_at) SELECT CONCAT('many', seq), CONCAT('many', seq), 'merchant:KRW', 'KRW', 10, 10, 0, 'captured', 1, 0 {many}"
+        ),
+        format!(
+            "INSERT INTO rtc_payments.bank_operations (op_key, action, hold_key, outcome, amount, hold_id, at) \
+             SELECT CONCAT('many', seq, ':', action), action, CONCAT('many', seq), 'done', 10, CONCAT('many', seq), 0 {many}, {actions}"
+        ),
+        format!(
+            "INSERT INTO rtc_payments.bank_postings (op_key, account, currency, amount, action, hold_key, at) {} UNION ALL {}",
+            posting("giver", "-10"),
+            posting("taker", "10")
+        ),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_of_very_many_orders_comes_to_its_end() {
+    let engines = Engines::start(&[Engine::MariaDb, Engine::KafkaB, Engine::Redis, Engine::S3]).await;
+    let directory = crate::faults::shop::seeded(&engines).await;
+    let data = directory.path().join("data");
+    let platform = Platform::spawn(engines.rtcd(&data, &[]), &data).await;
+    // A look at every pair of them would be eight hundred million looks, and no answer from the server in time.
+    administer(engines.mysql(), &captured(20_000)).await;
+    let words = ["status", "--invariants", "-o", "json"];
+    let report = engines.rtcctl(&data, &words).await.expect(0).json();
+    let audited = report["data"]["invariants"].as_array().expect("invariants").iter();
+    let checked =
+        audited.filter(|one| one["id"] == "I7").filter_map(|one| one["checked"].as_u64()).sum::<u64>();
+    assert!(checked >= 160_000, "{report}");
+    assert_eq!(platform.stop().await, 0);
 }
