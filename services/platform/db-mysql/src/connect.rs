@@ -15,6 +15,9 @@ use crate::{Password, failure};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any statement takes that is not a schema change: beyond it the server is as good as gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+/// A server does not notice that nobody waits for an answer any more before it has a row to send: it ends a query by itself then. Its
+/// clock runs while rows are read, too, so that this is a good deal longer than a row is waited for.
+const QUERY_MAX: Duration = Duration::from_secs(120);
 /// How long nobody tries after a failure: doubled with each, up to the last.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
 const BACK_OFF_LAST: Duration = Duration::from_secs(1);
@@ -73,6 +76,14 @@ impl Flavour {
         match self {
             Flavour::MySql => "utf8mb4_0900_bin",
             Flavour::MariaDb => "utf8mb4_nopad_bin",
+        }
+    }
+
+    /// The variable in which a session keeps the longest that a query of it may take.
+    fn bounds_queries(self) -> String {
+        match self {
+            Flavour::MySql => format!("SET SESSION max_execution_time = {}", QUERY_MAX.as_millis()),
+            Flavour::MariaDb => format!("SET SESSION max_statement_time = {}", QUERY_MAX.as_secs()),
         }
     }
 }
@@ -178,6 +189,9 @@ impl Connector {
                  autocommit = {by_itself}"
             ),
         ];
+        if purpose == Purpose::Queries {
+            greeting.push(self.flavour.bounds_queries());
+        }
         if purpose != Purpose::Probe {
             greeting.push(format!("SET NAMES utf8mb4 COLLATE {}", self.flavour.collation()));
         }

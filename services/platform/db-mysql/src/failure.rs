@@ -2,6 +2,9 @@
 //!
 //! Invariant: the server's texts quote values of rows; of a duplicate only the key's name is kept.
 
+use std::error::Error as _;
+use std::io::{self, ErrorKind};
+
 use db::Error;
 use mysql::{DriverError, MySqlError};
 
@@ -47,6 +50,8 @@ fn of_server(error: &MySqlError) -> Failure {
         // Each of these has undone the whole transaction, or wants it begun anew.
         1213 | 1020 | 1206 | 1412 => Failure::Deadlock,
         1205 => Failure::LockTimeout,
+        // A query took longer than it may.
+        1969 | 3024 => statement(Error::Busy),
         1114 | 1021 | 1041 => statement(Error::Full),
         1030 if error.message.contains("28") => statement(Error::Full),
         1290 | 1836 => Failure::ReadOnly,
@@ -98,6 +103,16 @@ pub(crate) fn of(error: &mysql::Error) -> Failure {
     }
 }
 
+/// Whether no answer came in time, on a connection that was alive when it was asked for.
+pub(crate) fn is_overdue(error: &mysql::Error) -> bool {
+    let error = match error {
+        mysql::Error::IoError(error) => Some(error),
+        mysql::Error::CodecError(error) => error.source().and_then(|source| source.downcast_ref()),
+        _ => None,
+    };
+    error.is_some_and(|error: &io::Error| error.kind() == ErrorKind::WouldBlock)
+}
+
 /// Why there is no connection.
 pub(crate) fn of_connecting(error: &mysql::Error, user: &str, server: &str) -> Error {
     match error {
@@ -134,6 +149,15 @@ mod tests {
         assert!(matches!(failed(1053, "Server shutdown in progress"), Failure::Lost(_)));
         assert!(matches!(failed(1290, "running with --read-only"), Failure::ReadOnly));
         assert!(matches!(failed(1114, "The table 't' is full"), Failure::Statement(Error::Full)));
+        assert!(matches!(failed(1969, "max_statement_time exceeded"), Failure::Statement(Error::Busy)));
         assert!(matches!(failed(4025, "CONSTRAINT `t.n` failed"), Failure::Statement(Error::Constraint(_))));
+    }
+    #[test]
+    fn an_answer_that_does_not_come_is_told_from_a_connection_that_is_gone() {
+        let failed = |kind: ErrorKind| mysql::Error::IoError(kind.into());
+        assert!(is_overdue(&failed(ErrorKind::WouldBlock)));
+        assert!(
+            !is_overdue(&failed(ErrorKind::ConnectionReset)) && !is_overdue(&failed(ErrorKind::TimedOut))
+        );
     }
 }

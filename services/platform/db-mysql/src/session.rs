@@ -65,6 +65,8 @@ pub(crate) struct Session {
     texts: HashMap<String, Arc<Text>>,
     prepared: Prepared,
     trouble: Option<Failure>,
+    /// The last failure was an answer that did not come in time: asking again takes as long again.
+    is_overdue: bool,
     met_duplicate: bool,
     work: Work,
     lock_wait: LockWait,
@@ -144,6 +146,7 @@ impl Session {
             texts: HashMap::new(),
             prepared: Prepared::default(),
             trouble: None,
+            is_overdue: false,
             met_duplicate: false,
             work: Work::new(End::OfTransaction),
             lock_wait: LockWait::of(purpose),
@@ -255,6 +258,7 @@ impl Session {
     }
 
     fn fail(&mut self, error: &mysql::Error) -> Error {
+        self.is_overdue = failure::is_overdue(error);
         let failure = failure::of(error);
         let said = failure.error();
         match failure {
@@ -289,7 +293,8 @@ impl Session {
     /// A query's connection may have died while it was idle: before anything was read a new one does as well.
     fn replace_if_stale(&mut self) -> bool {
         let is_lost = matches!(self.trouble, Some(Failure::Lost(_)));
-        if self.purpose != Purpose::Queries || self.is_open || self.sent != 1 || !is_lost {
+        let is_stale = is_lost && !self.is_overdue;
+        if self.purpose != Purpose::Queries || self.is_open || self.sent != 1 || !is_stale {
             return false;
         }
         match self.connector.connect(self.purpose) {

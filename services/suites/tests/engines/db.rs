@@ -411,6 +411,23 @@ async fn a_server_that_is_read_only_killed_or_restarted_is_waited_for() {
     assert_eq!(things(&db).await.unwrap(), 4);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_query_that_is_not_answered_is_asked_once_and_ended_by_the_server() {
+    let schemas = Schemas::new("overdue");
+    let db = schemas.open().await;
+    let bound = "SELECT CAST(@@SESSION.max_statement_time AS INTEGER)";
+    let asked = db.read(move |tx| tx.query_one(bound, params![], |row| row.get::<i64>(0))).await;
+    assert_eq!(asked.unwrap(), 120);
+
+    // It waits for 30 s, and asks nobody else then.
+    let began = tokio::time::Instant::now();
+    let asked = db.look_up(|tx| tx.query_one("SELECT SLEEP(300)", params![], |row| row.get::<i64>(0))).await;
+    assert!(asked.as_ref().is_err_and(Error::is_transient), "{asked:?}");
+    assert!((25..50).contains(&began.elapsed().as_secs()), "{:?}", began.elapsed());
+    let one = db.look_up(|tx| tx.query_one("SELECT 1", params![], |row| row.get::<i64>(0))).await;
+    assert_eq!(one.unwrap(), 1);
+}
+
 // ---- locks ----------------------------------------------------------------------------------------------------
 
 /// Holds a row in a transaction of its own until it is let go of.
