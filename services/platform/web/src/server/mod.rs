@@ -37,6 +37,9 @@ pub struct ServerConfig {
     /// How long a connection stays open after an answer without another request: longer than a load balancer in front keeps it,
     /// or some request of a shopper is sent into a connection that is being closed.
     pub keep_alive: Duration,
+    /// A client that has no room for what is sent to it for this long is cut off; one that takes less than some 10 kB/s may be, for its
+    /// machine announces room in large steps. So is one whose machine is gone, once something is on its way to it.
+    pub unread_timeout: Duration,
     /// How long after the stop connections without a request stay open: one may be on its way.
     pub linger: Duration,
     /// How long requests under way may go on after that.
@@ -48,6 +51,7 @@ impl Default for ServerConfig {
         Self {
             header_timeout: Duration::from_secs(10),
             keep_alive: Duration::from_secs(150),
+            unread_timeout: Duration::from_secs(30),
             linger: Duration::from_millis(250),
             drain_timeout: Duration::from_secs(20),
         }
@@ -139,6 +143,9 @@ impl Server {
 
     fn serve(&self, stream: TcpStream, peer: SocketAddr, closing: &CancellationToken) {
         let _ = stream.set_nodelay(true);
+        // The kernel alone sees what a client has taken. Where it has no such time, clients are trusted.
+        #[cfg(target_os = "linux")]
+        let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(self.config.unread_timeout));
         let router = self.router.clone();
         let stopping = self.stopping.clone();
         let answer = move |mut request: Request<Incoming>| {

@@ -229,3 +229,50 @@ async fn a_stop_waits_for_no_connection_without_a_request() {
     long.await.expect("an end before a head's time is over").unwrap();
     assert!(is_closed(&mut fresh).await && is_closed(&mut used).await);
 }
+
+/// The kernel sees what a client takes.
+#[cfg(target_os = "linux")]
+mod unread {
+    use axum::body::{Body, Bytes};
+
+    use super::*;
+
+    /// A server at which `/endless` has an answer without an end, and what is cancelled once that is given up.
+    async fn endless(unread_timeout: Duration) -> (Running, CancellationToken) {
+        let given_up = CancellationToken::new();
+        let seen = given_up.clone();
+        let answer = async move || {
+            let held = seen.clone().drop_guard();
+            Body::from_stream(futures_util::stream::repeat_with(move || {
+                let _held = &held;
+                Ok::<_, std::convert::Infallible>(Bytes::from_static(&[b'.'; 64 * 1024]))
+            }))
+        };
+        let config = ServerConfig { unread_timeout, ..ServerConfig::default() };
+        (Running::with(config, Router::new().route("/endless", get(answer))).await, given_up)
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_nothing_of_its_answer_is_cut_off() {
+        let (server, given_up) = endless(Duration::from_millis(500)).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /endless HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        let cut_off = tokio::time::timeout(Duration::from_secs(20), given_up.cancelled());
+        cut_off.await.expect("an answer that nobody reads is given up");
+    }
+
+    #[tokio::test]
+    async fn a_client_that_takes_its_answer_with_pauses_gets_it() {
+        let unread_timeout = Duration::from_secs(1);
+        let (server, given_up) = endless(unread_timeout).await;
+        let mut stream = server.connect().await;
+        stream.write_all(b"GET /endless HTTP/1.1\r\nhost: here\r\n\r\n").await.unwrap();
+        let mut some = vec![0; 512 * 1024];
+        let begun = tokio::time::Instant::now();
+        while begun.elapsed() < 3 * unread_timeout {
+            stream.read_exact(&mut some).await.unwrap();
+            tokio::time::sleep(unread_timeout / 10).await;
+        }
+        assert!(!given_up.is_cancelled());
+    }
+}
