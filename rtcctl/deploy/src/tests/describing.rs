@@ -26,6 +26,10 @@ fn outputs() -> Json {
         },
         "events": {
             "bootstrap": "b1.rtc-prod.internal:9096,b2.rtc-prod.internal:9096,b3.rtc-prod.internal:9096",
+            "security": "sasl_tls",
+            "mechanism": "SCRAM-SHA-512",
+            "username": "rtc",
+            "replication": 3,
             "secret_arn": "arn:aws:secretsmanager:ap-northeast-2:111122223333:secret:events",
         },
         "cache": {
@@ -107,9 +111,8 @@ fn brokers_are_spoken_to_as_terraform_has_set_them_up() {
     let (rules, base) = (BTreeMap::new(), by_hand());
     let bus = |said: Json| {
         let mut outputs = outputs();
-        let events = outputs["events"].as_object_mut().unwrap();
-        events.insert("bootstrap".to_owned(), json!("b1:9096,b2:9096"));
-        events.extend(said.as_object().unwrap().clone());
+        outputs["events"] = said;
+        outputs["events"]["bootstrap"] = json!("b1:9096,b2:9096");
         let found = description(&sources(&base, None, Some(&outputs), &rules)).unwrap();
         assert_eq!(Release::of(found.clone()).unwrap().ports("bus"), [9096]);
         found.engines.bus.unwrap()
