@@ -1,7 +1,6 @@
 //! A release of the platform on a cluster.
 //!
-//! - [`describe`] joins what `rtc.toml` says with what Terraform and the build know; [`schema`] is the form of what may
-//!   be said;
+//! - [`describe`] joins what `rtc.toml` says with what Terraform and the build know;
 //! - [`manifest`] is what comes of it, [`revision`] what of it is kept in the cluster;
 //! - [`port`] is what is needed of a cluster; [`apply`] and [`diff`] bring objects there and say what changes;
 //! - [`room`] says whether a namespace's quota holds a release twice;
@@ -18,7 +17,6 @@ pub mod port;
 pub mod revision;
 pub mod room;
 pub mod run;
-pub mod schema;
 
 #[cfg(test)]
 mod tests;

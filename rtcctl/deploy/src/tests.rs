@@ -7,7 +7,6 @@ mod clusters;
 mod colours;
 mod describing;
 mod eye;
-mod forms;
 mod ground;
 mod guards;
 mod killed;

@@ -2,6 +2,7 @@
 //! objects.
 //!
 //! - [`description`] says what is to run: targets, engines, entry, mesh, files, logs; [`Release`] is one that can be meant;
+//!   [`description::schema`] is the form of what tables may say of it;
 //! - [`render`] makes the objects of it, in the order in which they have to be applied;
 //! - [`chart`] makes the same a Helm chart, with what operators change as values;
 //! - [`lint`] looks for what makes a rollout lose requests, in objects of whatever origin;

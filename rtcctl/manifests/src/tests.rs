@@ -3,6 +3,7 @@
 mod charts;
 mod faults;
 mod findings;
+mod forms;
 mod given;
 mod properties;
 mod snapshots;

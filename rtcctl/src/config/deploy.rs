@@ -29,7 +29,7 @@ pub struct DeployEntry {
 impl Reader<'_> {
     /// A table of a deployment.
     pub(super) fn deploy(&self, value: &Spanned<DeValue<'_>>) -> Result<DeployEntry> {
-        self.has_form(value, &deploy::schema::json_schema(), "deploy")?;
+        self.has_form(value, &manifests::description::schema::json_schema(), "deploy")?;
         let table = Table::deserialize(value.clone().into_deserializer()).map_err(|error| {
             let at = error.span().map_or(value.span().start, |span| span.start);
             Error::new(&codes::CFG004, format!("{}: {}", self.place(at), error.message()))

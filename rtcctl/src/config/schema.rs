@@ -389,7 +389,7 @@ pub fn json_schema() -> Value {
     };
     let mut environment = properties(Environment);
     environment["about"] = json!({"type": "string", "description": "what this environment is for"});
-    environment["deploy"] = deploy::schema::json_schema();
+    environment["deploy"] = manifests::description::schema::json_schema();
     json!({
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "rtc.toml",
@@ -417,7 +417,7 @@ pub fn json_schema() -> Value {
                     },
                 },
             },
-            "deploy": deploy::schema::json_schema(),
+            "deploy": manifests::description::schema::json_schema(),
             "jenkins": {
                 "type": "object",
                 "additionalProperties": false,

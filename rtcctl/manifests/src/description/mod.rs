@@ -8,6 +8,7 @@ mod engine;
 mod image;
 mod quantity;
 mod release;
+pub mod schema;
 
 use std::collections::BTreeMap;
 

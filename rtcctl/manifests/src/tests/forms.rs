@@ -1,9 +1,9 @@
 //! The schema of the tables against what a description really has.
 
-use manifests::{Description, examples};
 use serde_json::Value;
 
-use crate::schema::{OWN, json_schema};
+use crate::description::schema::{OWN, json_schema};
+use crate::{Description, examples};
 
 /// Keys of a value that the schema does not have.
 fn strangers(value: &Value, schema: &Value, path: &str, found: &mut Vec<String>) {
