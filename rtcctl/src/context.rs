@@ -5,13 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use codes::{Error, Result};
 use journal::Journal;
 use kernel::Clock;
 
 use crate::api::Platform;
-use crate::codes;
 use crate::config::{Config, Origin};
-use crate::error::{Error, Result};
 use crate::io::Sink;
 use crate::output::{Format, Report, Severity, Written};
 use crate::progress::Reporter;

@@ -3,18 +3,15 @@
 //! - A command is a file in [`commands`]: its `Args` and `run(args, &Context) -> Result<Report>`.
 //! - A [`output::Report`] is the answer; [`run`] writes it to stdout in the form that was asked for.
 //! - Whatever is said while working goes through [`progress::Reporter`] to stderr.
-//! - Whatever fails is an [`error::Error`] with a documented [`codes::Code`], which decides the [`exit::Exit`].
+//! - Whatever fails is a [`codes::Error`] with a documented [`codes::Code`], which decides the [`codes::exit::Exit`].
 //!
 //! Invariants: no network before a command asks for it; stdout carries data alone; a closed pipe ends quietly.
 
 pub mod api;
 pub mod cli;
-pub mod codes;
 pub mod commands;
 pub mod config;
 pub mod context;
-pub mod error;
-pub mod exit;
 pub mod human;
 pub mod io;
 pub mod load;
@@ -28,19 +25,19 @@ pub mod sales;
 pub mod signals;
 
 pub use context::Context;
-pub use error::{Error, Result};
 
 use std::ffi::OsString;
 use std::process::ExitCode;
 use std::sync::{Arc, Mutex};
 
 use clap::{CommandFactory, FromArgMatches};
+use codes::exit::{self, Exit};
+use codes::{Error, Result};
 use kernel::{Clock, SystemClock};
 
 use crate::cli::{Cli, ColorChoice, Stopping};
 use crate::config::Config;
 use crate::context::{Consent, Effect, Screen};
-use crate::exit::Exit;
 use crate::io::Io;
 use crate::output::Format;
 use crate::progress::{EventSink, ProgressMode, Reporter, Settings, Verbosity};

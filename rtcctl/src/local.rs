@@ -7,14 +7,13 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result};
 use kernel::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
 
-use crate::codes;
 use crate::config::Secret;
-use crate::error::{Error, Result};
 
 /// What a running rtcd says about itself in `run.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -2,13 +2,12 @@
 //!
 //! Invariants: telling fails nothing by itself, whoever calls it decides; no address is in what it answers.
 
+use codes::{Error, Result};
 use notices::{Delivery, Limits, Notice, Sent, Target};
 use serde_json::json;
 
-use crate::codes;
 use crate::config::{NoticeEntry, nearest};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::output::{Finding, Severity};
 
 /// What became of a notice.

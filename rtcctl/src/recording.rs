@@ -8,14 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use journal::{Child, Entry, Run, Start};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::commands::runs::told;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::signals::{Interrupts, Signal};
 
 /// What became of us while a program worked on alone.

@@ -5,11 +5,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use codes::Error;
+use codes::exit::{self, Exit};
 use tokio::sync::watch;
 
-use crate::codes;
-use crate::error::Error;
-use crate::exit::{self, Exit};
 use crate::io::Sink;
 
 /// Who asked to stop.

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 17] = [
+const RTCCTL_MAY_USE: [&str; 18] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -53,9 +53,10 @@ const RTCCTL_MAY_USE: [&str; 17] = [
     "rtc-kubernetes",
     "rtc-ship",
     "rtc-notices",
+    "rtc-codes",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 15] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 16] = [
     ("rtc-masking", &[]),
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
@@ -71,6 +72,7 @@ const RTCCTL_PARTS: [(&str, &[&str]); 15] = [
     ("rtc-kubernetes", &["rtc-kernel", "rtc-rollout"]),
     ("rtc-ship", &["rtc-kernel"]),
     ("rtc-notices", &["rtc-masking"]),
+    ("rtc-codes", &["rtc-kernel", "rtc-manifests", "rtc-rollout"]),
 ];
 /// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
 const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];

@@ -7,10 +7,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use reqwest::Url;
 use reqwest::redirect::Policy;
-
-use crate::error::{Error, Result};
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 

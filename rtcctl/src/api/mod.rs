@@ -12,6 +12,7 @@ pub use client::client;
 use std::time::Duration;
 
 use bytes::Bytes;
+use codes::{Error, Result};
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 use reqwest::{Method, Url};
@@ -20,10 +21,8 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::codes;
 use crate::config::{Secret, masked};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::local::{DataDir, RunFile};
 
 /// How long a request may take where the operator says nothing.

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
+use codes::exit::Exit;
+use codes::{Code, Error};
 use kernel::{FieldError, Kind};
 use serde::Deserialize;
-
-use crate::codes::{self, Code};
-use crate::error::Error;
-use crate::exit::Exit;
 
 #[derive(Debug, Default, Deserialize)]
 struct Problem {

@@ -2,12 +2,11 @@
 
 use clap::CommandFactory;
 use clap_complete::Shell;
+use codes::{Result, exit};
 use serde_json::json;
 
 use crate::cli::Cli;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::output::{Format, Report};
 
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,10 @@
 //! `rtcctl config show|validate|schema`.
 
+use codes::Result;
 use serde_json::json;
 
 use crate::config::{self, Place, SETTINGS, json_schema, setting_named};
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Subcommand)]

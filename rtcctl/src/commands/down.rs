@@ -4,12 +4,11 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use serde_json::json;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::local::{DataDir, Lock, Process};
 use crate::output::Report;

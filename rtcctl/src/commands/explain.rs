@@ -1,11 +1,9 @@
 //! `rtcctl explain [CODE]`: what a code means and what to do, without any network.
 
+use codes::{Code, Error, Result, exit};
 use serde_json::json;
 
-use crate::codes::{self, Code};
 use crate::config::nearest;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

@@ -8,6 +8,7 @@ mod report;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use kernel::id::SplitMix;
 use report::report;
 use serde_json::{Value, json};
@@ -15,10 +16,8 @@ use tokio::sync::{mpsc, watch};
 
 use crate::api::Platform;
 use crate::cli::duration;
-use crate::codes;
 use crate::commands::replay::grouped;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::load::{
     Books, Job, Journal, Limits, Mix, News, Operator, Outcome, Pace, Patience, Place, Proportions,
     RENEW_EVERY, Requests, Route, RunFile, Schedule, Setup, Stop, Thresholds, Wanted, operator_password,

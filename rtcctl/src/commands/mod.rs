@@ -24,9 +24,10 @@ pub(crate) mod testing;
 pub mod up;
 pub mod version;
 
+use codes::Result;
+
 use crate::cli::Command;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::Report;
 
 /// Runs a command to its answer.

@@ -2,11 +2,10 @@
 
 use std::process::Stdio;
 
+use codes::{Error, Result};
 use serde_json::json;
 
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::{Format, Report};
 
 #[derive(Debug, clap::Args)]

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use codes::{Code, Error, Result, exit};
 use jiff::tz::TimeZone;
 use kernel::id::SplitMix;
 use kernel::{Currency, Money, Timestamp};
@@ -14,10 +15,7 @@ use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::REQUEST_TIMEOUT;
-use crate::codes::{self, Code};
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::local::DataDir;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::progress::Task;

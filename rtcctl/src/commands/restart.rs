@@ -5,15 +5,14 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::api::admin::{Page, ProcessStatus, Restarted, Status};
 use crate::api::{Call, Endpoint, Platform};
-use crate::codes;
 use crate::commands::deploy::prove;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
 

@@ -4,12 +4,11 @@ pub mod notify;
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use journal::{Entry, Journal, Record, State, StepState};
 use serde_json::{Value, json};
 
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use serde_json::{Value, json};
 
 use crate::api::admin::{Invariant, Page, ProcessStatus, Status};
 use crate::api::{Call, Platform};
-use crate::codes;
 use crate::config::Service;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 

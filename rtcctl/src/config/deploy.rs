@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 
+use codes::{Error, Result};
 use serde::Deserialize;
 use serde::de::IntoDeserializer;
 use serde_json::Value;
@@ -13,8 +14,6 @@ use toml::{Spanned, Table};
 
 use super::file::Reader;
 use super::nearest;
-use crate::codes;
-use crate::error::{Error, Result};
 
 /// One of the two tables.
 #[derive(Debug, Clone, PartialEq)]

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result};
 use serde::Serialize;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -17,8 +18,6 @@ use super::objectives::ObjectiveEntry;
 use super::pipeline::PipelineEntry;
 use super::schema::{Place, Setting, Shape, settings_of};
 use super::ship::ShipEntry;
-use crate::codes;
-use crate::error::{Error, Result};
 
 /// A table of environments that holds no settings of the tool.
 const DEPLOY: &str = "deploy";

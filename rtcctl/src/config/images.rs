@@ -5,6 +5,7 @@ mod values;
 use std::collections::BTreeMap;
 use std::fmt;
 
+use codes::{Error, Result};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{IntoDeserializer, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -15,8 +16,6 @@ use toml::de::DeValue;
 pub use values::platform;
 
 use super::file::Reader;
-use crate::codes;
-use crate::error::{Error, Result};
 
 const KEYS: [&str; 18] = [
     "about",

@@ -33,8 +33,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::codes;
-use crate::error::{Error, Result};
+use codes::{Error, Result};
+
 use crate::io::Io;
 
 /// The name of the file that describes the platform.

@@ -1,9 +1,9 @@
 //! Settings that what follows cannot do without, asked for before any of it is begun.
 
+use codes::{Error, Result};
+
 use super::schema::Place;
 use super::{Config, SETTINGS, nearest};
-use crate::codes;
-use crate::error::{Error, Result};
 
 /// A setting by its name.
 ///

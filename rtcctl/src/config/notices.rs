@@ -1,5 +1,6 @@
 //! `[notices.NAME]`: who is told what a release came to.
 
+use codes::{Error, Result};
 use notices::{Kind, Outcome};
 use serde::de::IntoDeserializer;
 use serde::{Deserialize, Serialize};
@@ -9,8 +10,6 @@ use toml::de::DeValue;
 
 use super::file::Reader;
 use super::secret;
-use crate::codes;
-use crate::error::{Error, Result};
 
 const KEYS: [&str; 6] = ["about", "environments", "key", "kind", "on", "url"];
 

@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use codes::{Error, Result};
 use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::Reader;
-use crate::codes;
-use crate::error::{Error, Result};
 
 const KEYS: [&str; 4] = ["about", "objective", "bad", "events"];
 

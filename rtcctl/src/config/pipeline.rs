@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use codes::Result;
 use serde::Serialize;
 use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::Reader;
-use crate::error::Result;
 
 const KEYS: [&str; 4] = ["about", "environment", "job", "parameters"];
 

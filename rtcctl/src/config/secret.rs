@@ -8,8 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::codes;
-use crate::error::{Error, Result};
+use codes::{Error, Result};
 
 /// A secret's text. It is only read where it is sent.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,12 +1,12 @@
 //! `[ship]`: what has to hold before a release, and what is measured after it.
 
+use codes::Result;
 use serde_json::{Value, json};
 use toml::Spanned;
 use toml::de::DeValue;
 
 use super::file::Reader;
 use super::parse_duration;
-use crate::error::Result;
 
 use std::time::Duration;
 

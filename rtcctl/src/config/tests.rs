@@ -100,7 +100,7 @@ fn an_unknown_variable_is_refused_with_the_nearest_one() {
 #[test]
 fn a_wrong_value_is_refused_with_its_origin_and_what_is_allowed() {
     let error = Place::new().project("[environments.local]\nport = 70000\n").refusal(&[]);
-    assert_eq!((error.code().id, error.exit()), ("CFG004", crate::exit::CONFIGURATION));
+    assert_eq!((error.code().id, error.exit()), ("CFG004", codes::exit::CONFIGURATION));
     assert!(
         error.message().contains("rtc.toml:2: port = \"70000\": a port is a number"),
         "{}",

@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use kernel::{Currency, Money};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::api::{Call, Platform};
-use crate::codes;
 use crate::config::Secret;
-use crate::error::{Error, Result};
 use crate::local::DataDir;
 use crate::progress::Task;
 use crate::sales::OPERATOR;

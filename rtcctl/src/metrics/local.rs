@@ -9,6 +9,7 @@ use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use futures_util::future::join_all;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 
@@ -17,10 +18,7 @@ use super::promql::{self, History, Refusal, evaluate_instant, evaluate_range};
 use super::rules;
 use crate::api::admin::Status;
 use crate::api::{Call, Endpoint, Platform};
-use crate::codes;
 use crate::config::masked;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 
 /// The label `job` of every process, as in the scrape configuration of the platform.

@@ -31,6 +31,6 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// Expressions that count the samples of which `expr` is made, within `time`.
-pub fn counters(expr: &str, time: Duration) -> crate::error::Result<BTreeSet<String>> {
+pub fn counters(expr: &str, time: Duration) -> codes::Result<BTreeSet<String>> {
     promql::counters(expr, time).map_err(|refusal| local::told(refusal, expr))
 }

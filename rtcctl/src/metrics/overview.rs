@@ -3,6 +3,7 @@
 //! Invariants: all questions are asked at once; one that fails leaves its figure empty and is told, unless the source as
 //! a whole cannot be reached.
 
+use codes::{Error, Result};
 use futures_util::future::{join, join_all};
 use rtc_metrics as names;
 use rtc_metrics::Metric;
@@ -12,8 +13,6 @@ use super::Source;
 use super::model::{Alerts, Health, Labels, Reading, Sample, Span, Target, number};
 use super::slo::{Objective, Standing, standings};
 use super::units::Unit;
-use crate::codes;
-use crate::error::{Error, Result};
 
 /// One figure of the screen, by what it is called and what it is asked with.
 #[derive(Debug, Clone, PartialEq)]

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use futures_util::future::join_all;
 use rtc_metrics::slo::{BURNS, Burn, PERIOD_DAYS, Severity, Slo, recorded_name};
 use serde_json::{Value, json};
@@ -13,9 +14,7 @@ use serde_json::{Value, json};
 use super::Source;
 use super::model::{Reading, number};
 use super::units::Unit;
-use crate::codes;
 use crate::config::{Config, nearest};
-use crate::error::{Error, Result};
 
 /// One objective that is kept an eye on.
 #[derive(Debug, Clone, PartialEq)]

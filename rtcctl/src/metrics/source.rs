@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use codes::Result;
+
 use super::model::{Alerts, Answer, Span, Target};
 use super::{Local, Prometheus};
 use crate::api::REQUEST_TIMEOUT;
 use crate::config::masked;
 use crate::context::Context;
-use crate::error::Result;
 
 /// Where metrics come from.
 pub enum Source {

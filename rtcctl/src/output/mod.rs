@@ -7,11 +7,10 @@ mod table;
 
 pub use table::{Align, Column, Table};
 
+use codes::Code;
+use codes::exit::{self, Exit};
 use serde::Serialize;
 use serde_json::{Value, json};
-
-use crate::codes::Code;
-use crate::exit::{self, Exit};
 
 /// The form of the answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, clap::ValueEnum)]

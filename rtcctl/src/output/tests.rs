@@ -3,7 +3,6 @@
 use serde_json::json;
 
 use super::*;
-use crate::codes;
 
 fn report() -> Report {
     let mut table = Table::new([

@@ -6,7 +6,6 @@ use journal::{Journal, State};
 use kernel::SystemClock;
 
 use super::*;
-use crate::codes;
 use crate::signals::Trigger;
 
 struct Ground {

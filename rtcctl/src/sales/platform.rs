@@ -6,15 +6,14 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use codes::{Code, Error, Result};
 use kernel::Kind;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
 
 use super::Transaction;
 use super::deliver::{Answer, Ingest, NotTaken};
-use crate::codes::{self, Code};
 use crate::config::Secret;
-use crate::error::{Error, Result};
 use crate::local::DataDir;
 
 /// The address of the operator's account.

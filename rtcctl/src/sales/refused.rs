@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::codes::{self, Code};
+use codes::Code;
 
 /// Why a line, or a whole file, was not used. The name is stable and is what scripts compare.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -326,7 +326,7 @@ async fn the_evaluator_answers_as_prometheus_does() {
     }
     let mut wrong = Vec::new();
     let mut compared = 0;
-    let mut both = |what: String, ours: rtcctl::Result<Answer>, theirs: rtcctl::Result<Answer>| {
+    let mut both = |what: String, ours: codes::Result<Answer>, theirs: codes::Result<Answer>| {
         compared += 1;
         match (ours, theirs) {
             (Ok(ours), Ok(theirs)) => {

@@ -6,18 +6,17 @@
 use std::sync::Arc;
 
 use aws::{Place, SdkConfig};
+use codes::{Error, Result};
 use eks::Eks;
 use kubernetes::Access;
 use kubernetes::access::NoToken;
 use serde_json::Value;
 
 use super::failed;
-use crate::codes;
 use crate::commands::image::subject;
 use crate::commands::infra::outputs;
 use crate::config::nearest;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// So many names are proposed.
 const NAMES_SHOWN: usize = 8;

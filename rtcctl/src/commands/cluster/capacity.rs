@@ -1,13 +1,11 @@
 //! `rtcctl cluster capacity`: what still fits.
 
+use codes::{Result, exit};
 use eks::Capacity;
 use eks::capacity::{Addressing, Fit, Interfaces, nodes_of};
 
 use super::{access, pods, told};
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]

@@ -1,10 +1,9 @@
 //! What is said when AWS refuses or does not answer.
 
 use aws::Kind;
+use codes::{Code, Error};
 
-use crate::codes::{self, Code};
 use crate::context::Context;
-use crate::error::Error;
 
 /// From AWS itself, under the code of what an operator can do about it.
 pub fn of_aws(error: aws::Error, context: &Context) -> Error {

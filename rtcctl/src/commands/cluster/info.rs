@@ -1,5 +1,6 @@
 //! `rtcctl cluster info`: one cluster with everything that EKS says about it.
 
+use codes::Result;
 use eks::{Info, Support};
 use kernel::Timestamp;
 
@@ -7,7 +8,6 @@ use super::access;
 use super::list::reached;
 use super::told::{self, or_dash};
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::output::{Column, Report, Table};
 

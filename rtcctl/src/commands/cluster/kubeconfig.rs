@@ -8,15 +8,13 @@ use std::io::{ErrorKind, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result, exit};
 use eks::kubeconfig::{Entry, Merged, Refused, Selection, has_context};
 use manifests::yaml;
 use serde_json::{Value, json};
 
 use super::access;
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Finding, Format, Report, Severity};
 use crate::recording::Recording;
 

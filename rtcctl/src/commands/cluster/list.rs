@@ -1,12 +1,12 @@
 //! `rtcctl cluster list`: the clusters of the region.
 
+use codes::Result;
 use eks::{Cluster, Concern, Eks};
 use serde_json::{Value, json};
 
 use super::{access, failed, told};
 use crate::commands::image::subject;
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::output::{Column, Report, Table};
 

@@ -16,9 +16,9 @@ mod told;
 
 use std::time::Duration;
 
-use crate::codes;
+use codes::{Error, Result};
+
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::Report;
 

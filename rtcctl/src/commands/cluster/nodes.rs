@@ -1,12 +1,12 @@
 //! `rtcctl cluster nodes`: node groups and their machines.
 
+use codes::Result;
 use eks::{Group, Instance, Nodes};
 use kernel::Timestamp;
 
 use super::access;
 use super::told::{self, or_dash};
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::output::{Column, Report, Table};
 

@@ -3,14 +3,13 @@
 //! Source: "client-go credential plugins", client.authentication.k8s.io/v1. The answer is that document under every `-o`:
 //! kubectl reads it, and variables that choose a form must not break it.
 
+use codes::{Result, exit};
 use eks::kubeconfig::EXEC_API;
 use eks::{Token, Tokens};
 use serde_json::{Value, json};
 
 use super::{access, failed};
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::output::Report;
 
 /// What older versions of kubectl speak.

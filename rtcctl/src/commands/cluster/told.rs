@@ -1,8 +1,8 @@
 //! What is known of a cluster, under codes.
 
+use codes::Code;
 use eks::{Concern, What};
 
-use crate::codes::{self, Code};
 use crate::output::{Finding, Report, Severity};
 
 /// Adds what an operator should know; what is wrong makes the answer one of a degraded cluster.

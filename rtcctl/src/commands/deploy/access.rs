@@ -7,13 +7,12 @@
 use std::path::PathBuf;
 
 use ::deploy::apply;
+use codes::{Code, Error, Result};
 use kubernetes::{Access, Cluster, Error as Kube};
 
-use crate::codes::{self, Code};
 use crate::commands::cluster::access as eks_access;
 use crate::config::Origin;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// Where a platform is deployed when nothing says otherwise.
 const NAMESPACE: &str = "rtc";

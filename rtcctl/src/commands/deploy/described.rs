@@ -7,18 +7,17 @@ use std::path::{Path, PathBuf};
 
 use ::deploy::describe::{self, Problem, Sources};
 use ::deploy::manifest::Manifest;
+use codes::{Error, Result};
 use manifests::Release;
 use manifests::description::Image;
 use manifests::lint::{self, Severity};
 use oci::registry::Access;
 use serde_json::Value;
 
-use crate::codes;
 use crate::commands::image::{access, failed, subject};
 use crate::commands::infra::outputs;
 use crate::config::nearest;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// Where rules of Prometheus are, beside `rtc.toml`.
 const RULES: &str = "dashboards/prometheus";

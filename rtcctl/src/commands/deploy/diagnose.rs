@@ -11,6 +11,7 @@ mod revisions;
 use std::collections::BTreeMap;
 
 use ::deploy::apply;
+use codes::{Result, exit};
 use futures_util::StreamExt;
 use kubernetes::read::{Life, LogRequest};
 use kubernetes::{Cluster, Gvk};
@@ -22,11 +23,8 @@ use rollout::world::World;
 use serde_json::{Value, json};
 
 use super::{access, targets, within};
-use crate::codes;
 use crate::config::nearest;
 use crate::context::{Context, Screen};
-use crate::error::Result;
-use crate::exit;
 use crate::output::{Finding, Report, Severity};
 
 #[derive(Debug, clap::Args)]

@@ -9,18 +9,16 @@ use ::deploy::gate::Gauge;
 use ::deploy::port::Port;
 use ::deploy::revision::{Head, Heard};
 use ::deploy::run::{self, Book, Driver, End, News, Plan, Word};
+use codes::{Code, Error, Result, exit};
 use journal::Start;
 use rollout::lifecycle::{Failure, State};
 use serde_json::{Value, json};
 
 use super::access;
 use super::telling::{self, Teller};
-use crate::codes::{self, Code};
 use crate::commands::runs;
 use crate::config::Origin;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::Report;
 
 /// What a run is driven with.

@@ -3,15 +3,14 @@
 use std::time::Duration;
 
 use ::deploy::gate::{Check, Gate, Gauge, NoData, Seen, Series, View, WINDOW};
+use codes::{Error, Result};
 use kernel::Timestamp;
 use rollout::canary::analysis::Measurement;
 use rtc_metrics::slo::BURNS;
 use serde_json::{Value, json};
 
-use crate::codes;
 use crate::commands::metrics::check;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::metrics::model::{Data, Span};
 use crate::metrics::verdict as metrics;
 use crate::metrics::{Source, slo};

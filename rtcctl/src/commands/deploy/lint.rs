@@ -6,15 +6,13 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::PoisonError;
 
+use codes::{Error, Result, exit};
 use manifests::lint::{self, Severity as Grave};
 use manifests::{render, yaml};
 use serde_json::{Value, json};
 
 use super::described::{self, Naming};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]

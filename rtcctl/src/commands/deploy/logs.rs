@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use ::deploy::apply;
+use codes::exit::{self, Exit};
+use codes::{Error, Result};
 use futures_util::StreamExt;
 use kubernetes::Cluster;
 use kubernetes::read::{Life, LogEnd, LogRequest};
@@ -20,10 +22,7 @@ use tokio::time::Instant;
 
 use super::{access, targets, within};
 use crate::cli::duration;
-use crate::codes;
 use crate::context::{Context, Screen};
-use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
 use crate::output::{Format, Report};
 
 #[derive(Debug, clap::Args)]

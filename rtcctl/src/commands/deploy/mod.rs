@@ -21,11 +21,12 @@ pub(in crate::commands) mod steps;
 mod targets;
 mod telling;
 
+use codes::{Error, Result};
+
 use crate::cli::Stopping;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::human;
 use crate::output::Report;
-use crate::{codes, human};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

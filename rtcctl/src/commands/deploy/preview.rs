@@ -6,14 +6,13 @@ use ::deploy::apply::{self, Leftover, Planned, Refusal, What};
 use ::deploy::diff::{Change, told};
 use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
+use codes::{Error, Result};
 use kubernetes::write::Force;
 use manifests::Release;
 use serde_json::json;
 
 use super::{access, described};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 /// Tries every object; what the cluster would refuse is an error that names all of it.
@@ -42,7 +41,7 @@ pub(super) async fn previewed(port: &dyn Port, manifest: &Manifest, force: Force
         }
     }
     match (is_refused, is_owned) {
-        (true, _) if is_denied => Err(refused.with_exit(crate::exit::DENIED)),
+        (true, _) if is_denied => Err(refused.with_exit(codes::exit::DENIED)),
         (true, _) => Err(refused),
         (_, true) => Err(owned),
         _ => Ok(planned),
@@ -144,7 +143,7 @@ pub async fn diff(args: DiffArgs, context: &Context) -> Result<Report> {
     let is_changed = planned.iter().any(|one| one.what != What::Unchanged);
     let report = unseen_told(described_report("deploy/diff", &planned, &leftovers), &unseen);
     Ok(match is_changed && args.exit_code {
-        true => report.with_status("changes", crate::exit::CHANGES),
+        true => report.with_status("changes", codes::exit::CHANGES),
         false => report,
     })
 }

@@ -4,14 +4,13 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use kernel::id::SplitMix;
 use serde_json::{Value, json};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::api::{Endpoint, Platform, REQUEST_TIMEOUT};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::load::{
     Books, Figures, Job, Limits, Mix, Outcome, Pace, Patience, Place, Proportions, Requests, Route, Schedule,
     Stop, Thresholds, Verdict, goods, judge, percent, start,

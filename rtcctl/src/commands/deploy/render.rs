@@ -3,14 +3,12 @@
 use std::path::{Path, PathBuf};
 
 use ::deploy::manifest::{Item, Manifest};
+use codes::{Error, Result, exit};
 use manifests::{chart, yaml};
 use serde_json::{Value, json};
 
 use super::described::{self, Naming};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Finding, Format, Report, Severity};
 
 #[derive(Debug, clap::Args)]

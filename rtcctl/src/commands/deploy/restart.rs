@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use ::deploy::run::{Action, Plan, Word};
+use codes::Result;
 use rollout::objects::Kind;
 use rollout::verdict::Rules;
 use serde_json::json;
@@ -14,7 +15,6 @@ use super::rollout::{consent, metrics_of_a_failure};
 use super::{access, prove, targets, within};
 use crate::cli::duration;
 use crate::context::{Context, Effect};
-use crate::error::Result;
 use crate::output::Report;
 
 #[derive(Debug, clap::Args)]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ::deploy::apply;
 use ::deploy::revision::{History, Status};
 use ::deploy::run::{Action, Plan, Removal, Word};
+use codes::{Error, Result};
 use kubernetes::write::Force;
 use rollout::verdict::Rules;
 use serde_json::json;
@@ -16,9 +17,7 @@ use super::preview::described_report;
 use super::rollout::{consent, metrics_of_a_failure, others};
 use super::{access, within};
 use crate::cli::duration;
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

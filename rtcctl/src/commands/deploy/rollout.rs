@@ -14,6 +14,7 @@ use ::deploy::revision::{History, Others};
 use ::deploy::room;
 use ::deploy::run::colours::{self, Colour};
 use ::deploy::run::{self, Action, Migration, Plan, Removal, Strategy, Word};
+use codes::{Error, Result};
 use kubernetes::Cluster;
 use kubernetes::write::Force;
 use manifests::Release;
@@ -29,10 +30,8 @@ use super::gauge::{self, Metrics};
 use super::preview::{described_report, leftovers, previewed, unseen_told};
 use super::{access, described, prove, within};
 use crate::cli::duration;
-use crate::codes;
 use crate::config::Origin;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::{Finding, Report, Severity};
 
 /// Of a canary of which nothing is said.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use ::deploy::apply;
+use codes::exit::{self, Exit};
+use codes::{Error, Result};
 use crossterm::event::{Event, KeyCode, KeyModifiers};
 use futures_util::{Stream, StreamExt};
 use kernel::Clock;
@@ -22,10 +24,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::layout::{self, Room};
 use super::{access, targets, within};
-use crate::codes;
 use crate::context::{Context, Screen};
-use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
 use crate::metrics::watch::{FullScreen, Paint, Raw};
 use crate::output::{Finding, Format, Report, Severity};
 use crate::signals::{Interrupts, Signal};

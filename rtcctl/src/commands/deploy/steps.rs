@@ -11,6 +11,7 @@ use ::deploy::manifest::Manifest;
 use ::deploy::port::Port;
 use ::deploy::revision::{Head, History, Others, Revision, Status};
 use ::deploy::run::{Action, Book, Migration, Plan, Removal, Word};
+use codes::{Code, Error, Result, exit};
 use journal::State;
 use kubernetes::Gvk;
 use kubernetes::read::LogRequest;
@@ -24,11 +25,8 @@ use serde_json::json;
 use super::driving::{self, Drive};
 use super::gauge::Metrics;
 use super::{access, described, prove};
-use crate::codes::{self, Code};
 use crate::commands::runs;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 
 mod survey;
 

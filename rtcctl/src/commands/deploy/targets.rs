@@ -1,5 +1,6 @@
 //! The workloads that are meant: those named, or all that this tool deployed.
 
+use codes::{Error, Result};
 use kubernetes::{Cluster, Error as Kube, Gvk};
 use manifests::render::ENVIRONMENT;
 use rollout::objects::Kind;
@@ -8,10 +9,8 @@ use serde_json::Value;
 
 use super::access::{self, failed};
 use super::within;
-use crate::codes;
 use crate::config::nearest;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// On everything that belongs to the platform.
 const OWN: &str = "app.kubernetes.io/part-of=rtc";

@@ -11,7 +11,6 @@ use tokio::process::Command;
 use tokio::time::{Instant, timeout};
 
 use super::{Check, Scene, Verdict};
-use crate::codes;
 use crate::human;
 
 const TOOL_TIMEOUT: Duration = Duration::from_secs(10);

@@ -8,15 +8,13 @@ mod platform;
 
 use std::path::PathBuf;
 
+use codes::{Code, Result, exit};
 use serde::Serialize;
 use serde_json::json;
 
 use crate::api::Platform;
-use crate::codes::Code;
 use crate::commands::up::workspace_root;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::local::{DataDir, Process, RunFile};
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -7,7 +7,6 @@ use tokio::net::TcpListener;
 
 use super::{Check, Scene, Verdict};
 use crate::api::Platform;
-use crate::codes;
 use crate::local::Lock;
 
 pub(super) fn program(scene: &Scene) -> Check {

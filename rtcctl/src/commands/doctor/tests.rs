@@ -1,7 +1,6 @@
 //! How the checks add up, and what is in the way.
 
 use super::*;
-use crate::codes;
 
 fn scene(folder: &std::path::Path, port: u16) -> Scene {
     Scene {

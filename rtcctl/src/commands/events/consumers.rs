@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
 use crate::api::Call;
 use crate::api::admin::{One, Page, ReadModel};
-use crate::codes;
 use crate::config::nearest;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -1,14 +1,12 @@
 //! `rtcctl events dlq list|show|replay|drop`: events on which a consumer gave up.
 
+use codes::{Result, exit};
 use serde_json::json;
 
 use crate::api::Call;
 use crate::api::admin::{DeadLetter, Dropped, One, Page, Replayed};
 use crate::cli::Stopping;
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::Result;
-use crate::exit;
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -4,14 +4,13 @@ mod consumers;
 mod dead_letters;
 mod tail;
 
+use codes::{Error, Result};
 use serde_json::Value;
 
 use crate::api::Call;
 use crate::api::admin::{Lag, Page, Topic};
 use crate::cli::Stopping;
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
 

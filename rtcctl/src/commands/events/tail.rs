@@ -4,17 +4,15 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use kernel::Timestamp;
 use serde_json::{Value, json};
 
 use super::{compact, list_topics};
 use crate::api::admin::Message;
 use crate::api::{Call, Lines};
-use crate::codes;
 use crate::config::{nearest, parse_duration};
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Format, Report};
 use crate::signals::Signal;
 

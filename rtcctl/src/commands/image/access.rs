@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use codes::Result;
 use ecr::{Ecr, Host};
 use kernel::Clock;
 use oci::Reference;
@@ -12,7 +13,6 @@ use oci::registry::{Access, Notice, Notices, Options, Registry, Repository};
 
 use super::{failed, subject};
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 
 /// Where blobs and manifests of ECR are found instead, on this machine: beside a stand-in of its API, which

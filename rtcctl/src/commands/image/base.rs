@@ -1,15 +1,13 @@
 //! The image that another one is built upon: named by its digest, fetched for each platform that there is a program for.
 
+use codes::{Error, Result, exit};
 use image::elf::Elf;
 use image::settings::{Base, Binary, Foundation};
 use oci::registry::{Access, Repository};
 use oci::{Digest, Layout, Platform, Reference, transfer};
 
 use super::{access, failed, push};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 
 /// What `base` says where there is none.
 pub const NO_BASE: &str = "none";

@@ -2,15 +2,14 @@
 
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result};
 use image::elf::Elf;
 use image::platform::same;
 use image::settings::Binary;
 use oci::Platform;
 
-use crate::codes;
 use crate::config::{self, ImageEntry};
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// The root of another platform's files.
 struct Sysroot {

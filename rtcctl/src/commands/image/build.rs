@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use codes::{Error, Result};
 use image::root::Account;
 use image::settings::Materials;
 use image::{Built, Event, Settings};
@@ -13,10 +14,8 @@ use serde_json::{Value, json};
 
 use super::revision::{self, Revision};
 use super::{base, binaries, failed, planned, push, subject};
-use crate::codes;
 use crate::config::{Compression, ImageEntry};
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::progress::Task;

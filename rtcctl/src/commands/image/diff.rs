@@ -1,5 +1,6 @@
 //! `rtcctl image diff`: what is in the second image and not in the first, and the other way round.
 
+use codes::{Error, Result, exit};
 use image::diff::{self, Difference, Fact, Fate, FileChange, Side};
 use image::files::Item;
 use image::platform::same;
@@ -9,10 +10,7 @@ use serde_json::{Value, json};
 use super::inspect::{Place, chosen, platform};
 use super::subject::Subject;
 use super::{failed, push};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::{Column, Report, Table};
 

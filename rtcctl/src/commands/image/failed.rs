@@ -1,9 +1,7 @@
 //! What is said when an image cannot be built, moved or judged: the words of the part that failed, under a code.
 
 use aws::Kind;
-
-use crate::codes::{self, Code};
-use crate::error::Error;
+use codes::{Code, Error};
 
 /// From reading or writing images, and from registries.
 pub fn of_oci(error: oci::Error) -> Error {

@@ -1,14 +1,13 @@
 //! `rtcctl image inspect`: what an image is made of, what it runs, and what refers to it.
 
+use codes::{Error, Result};
 use oci::registry::{Access, Repository};
 use oci::{Descriptor, Digest, Document, Image, Layout, Platform, document, layout, media, transfer};
 use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{access, failed};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
 

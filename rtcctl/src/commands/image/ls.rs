@@ -1,5 +1,6 @@
 //! `rtcctl image ls`: what a repository holds, the last pushed first.
 
+use codes::Result;
 use futures_util::{StreamExt as _, stream};
 use kernel::Timestamp;
 use oci::media;
@@ -10,7 +11,6 @@ use serde_json::{Value, json};
 use super::subject::{self, Subject};
 use super::{access, failed};
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::output::{Column, Report, Table};
 

@@ -20,11 +20,12 @@ mod scan;
 pub(in crate::commands) mod steps;
 pub(in crate::commands) mod subject;
 
+use codes::{Error, Result, exit};
+
 use crate::cli::Stopping;
 use crate::context::Context;
-use crate::error::{Error, Result};
+use crate::human;
 use crate::output::Report;
-use crate::{codes, exit, human};
 
 #[derive(Debug, clap::Subcommand)]
 pub enum Command {

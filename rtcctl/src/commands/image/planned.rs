@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use codes::{Error, Result};
 use image::elf::Linkage;
 use image::{Foundation, Outline, Settings};
 use oci::Layout;
@@ -9,7 +10,6 @@ use serde_json::{Value, json};
 
 use super::{base, build};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
 

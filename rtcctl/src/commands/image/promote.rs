@@ -1,14 +1,13 @@
 //! `rtcctl image promote`: the very image that was tested, where the next environment takes its images from.
 
+use codes::{Error, Result};
 use oci::registry::{Access, Tagging};
 use oci::transfer::{self, Options};
 use serde_json::json;
 
 use super::push::{self, Show};
 use super::{access, failed, subject};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::Report;
 use crate::recording::Recording;

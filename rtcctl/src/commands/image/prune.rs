@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use codes::{Error, Result};
 use ecr::lifecycle::Why;
 use ecr::{Ecr, Image, Lifecycle};
 use oci::registry::Access;
@@ -9,9 +10,7 @@ use oci::{Document, Reference, media};
 use serde_json::{Value, json};
 
 use super::{access, failed, subject};
-use crate::codes;
 use crate::context::{Consent, Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Report, Table};
 use crate::recording::Recording;

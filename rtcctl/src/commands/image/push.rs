@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use codes::{Error, Result};
 use ecr::{Difference, Ensured, Kept, Lifecycle, Scan, Tags, Wanted};
 use oci::registry::{Access, Repository, Tagging};
 use oci::transfer::{self, Options, Referrers, Summary, Transfer};
@@ -12,10 +13,8 @@ use serde_json::{Value, json};
 
 use super::subject::Subject;
 use super::{access, build, failed, subject};
-use crate::codes;
 use crate::config::{ImageEntry, RepositoryEntry};
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Finding, Report, Severity};
 use crate::progress::{Reporter, Task};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::codes;
-use crate::error::{Error, Result};
+use codes::{Error, Result};
+
 use crate::output::{Finding, Severity};
 
 /// A commit, and whether files differ from it.

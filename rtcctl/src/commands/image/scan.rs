@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use ecr::Ecr;
 use ecr::scan::{Finding, Findings, Severity, State};
 use oci::registry::Access;
@@ -10,11 +11,9 @@ use oci::{Platform, Reference};
 use serde_json::{Value, json};
 
 use super::{access, failed, subject};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::output::{Column, Report, Table};
-use crate::{exit, human, output};
+use crate::{human, output};
 
 /// So many findings are shown; `-o json` has all of them.
 const SHOWN: usize = 30;

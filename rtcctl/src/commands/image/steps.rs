@@ -4,15 +4,14 @@
 
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result};
 use futures_util::StreamExt as _;
 use oci::registry::Access;
 use oci::{Descriptor, Layout, Reference, media};
 use serde_json::Value;
 
 use super::{access, build, failed, push, subject};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::Finding;
 

@@ -7,14 +7,13 @@
 use std::path::PathBuf;
 
 use aws::Place;
+use codes::{Error, Result};
 use ecr::Ecr;
 use oci::Reference;
 
 use super::failed;
-use crate::codes;
 use crate::config::{ImageEntry, nearest};
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 const LAYOUT: &str = "oci:";
 /// What `registry` says for the account that we are signed in to.

@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use serde_json::{Value, json};
 use terraform::guard::{self, Judgement};
 use terraform::process::{Files, Identity};
@@ -17,9 +18,7 @@ use super::expected::{self, Expected};
 use super::planning::{self, Aim, Planned, Scope};
 use super::site::{Site, UNSAVED_STATE};
 use super::{failed, following, screen};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::recording::Recording;

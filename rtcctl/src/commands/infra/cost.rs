@@ -1,12 +1,11 @@
 //! What a month of a plan costs: a table of what is dear, the sums, and what is in none of them.
 
+use codes::{Error, Result};
 use serde_json::{Value, json};
 use terraform::cost::{self, Backend, Estimate, Line, Micros, Prices};
 use terraform::plan::Plan;
 
 use super::screen::brief;
-use crate::codes;
-use crate::error::{Error, Result};
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 /// Where a plan does not say its region.

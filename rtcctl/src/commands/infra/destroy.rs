@@ -1,5 +1,6 @@
 //! `rtcctl infra destroy`: nothing is left of an environment.
 
+use codes::Result;
 use terraform::guard;
 
 use super::apply::{self, Consent};
@@ -7,7 +8,6 @@ use super::earlier;
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::Report;
 
 #[derive(Debug, clap::Args)]

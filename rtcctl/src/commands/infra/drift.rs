@@ -1,5 +1,6 @@
 //! `rtcctl infra drift`: what was changed behind Terraform's back.
 
+use codes::{Result, exit};
 use terraform::plan::Change;
 
 use super::apply::{self, Consent};
@@ -8,8 +9,6 @@ use super::planning::{self, Aim, Scope};
 use super::screen;
 use super::site::Site;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

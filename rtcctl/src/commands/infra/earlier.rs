@@ -6,6 +6,8 @@
 use std::io::Read as _;
 use std::time::Duration;
 
+use codes::exit::{self, Exit};
+use codes::{Error, Result};
 use journal::{Child, Entry, Record, State, StepState};
 use terraform::process::{Files, Identity, follow_left};
 use terraform::stream::Line;
@@ -14,10 +16,7 @@ use tokio::time::Instant;
 
 use super::following;
 use super::site::Site;
-use crate::codes;
 use crate::commands::runs::told;
-use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Finding, Severity};
 

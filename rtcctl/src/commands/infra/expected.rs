@@ -4,13 +4,12 @@
 
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result};
 use oci::Digest;
 use terraform::plan::Plan;
 
 use super::screen;
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// Where the digest of the plan is that was agreed to.
 #[derive(Debug, Clone, PartialEq, Eq)]

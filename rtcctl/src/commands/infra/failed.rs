@@ -1,10 +1,8 @@
 //! What is said when Terraform failed: its own words, under the code of what went wrong.
 
+use codes::{Code, Error};
 use terraform::failure::{self, Failure, Lock};
 use terraform::stream::Diagnostic;
-
-use crate::codes::{self, Code};
-use crate::error::Error;
 
 /// So many of its errors are shown.
 const SHOWN: usize = 5;

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::convert::Infallible;
 
+use codes::{Error, Result};
 use rustix::process::{Pid, Signal as Unix, kill_process};
 use terraform::process::{Ended, Identity, Run, Stop};
 use terraform::stream::{Event, Line};
@@ -11,7 +12,6 @@ use tokio::sync::mpsc;
 
 use super::screen::brief;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::progress::{Reporter, Task};
 
 /// What a second Ctrl-C costs.

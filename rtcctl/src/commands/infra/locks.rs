@@ -1,13 +1,12 @@
 //! `rtcctl infra locks` and `unlock`: who holds the state, and what to do when they are gone.
 
+use codes::{Error, Result};
 use serde_json::{Value, json};
 use terraform::failure::{self, Lock};
 
 use super::failed;
 use super::site::Site;
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::Report;
 
 /// No lock has this id. Asked to remove it, Terraform says which lock there is and removes nothing.
@@ -31,7 +30,7 @@ pub async fn run(context: &Context) -> Result<Report> {
     let data = json!({"environment": site.env, "locks": held.iter().map(data).collect::<Vec<_>>()});
     let report = Report::new("infra/locks", data).with_names(held.iter().map(|lock| lock.id.clone()));
     Ok(match held {
-        Some(lock) => report.with_status("locked", crate::exit::DONE).with_pairs([
+        Some(lock) => report.with_status("locked", codes::exit::DONE).with_pairs([
             ("since", failed::since(&lock)),
             ("lock", lock.id),
             ("held by", lock.who),

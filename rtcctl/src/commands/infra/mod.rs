@@ -20,9 +20,10 @@ mod screen;
 mod site;
 pub(in crate::commands) mod steps;
 
+use codes::Result;
+
 use crate::cli::Stopping;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::Report;
 
 #[derive(Debug, clap::Subcommand)]

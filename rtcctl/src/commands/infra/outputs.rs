@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use codes::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::failed;
 use super::site::Site;
-use crate::codes;
 use crate::config::nearest;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

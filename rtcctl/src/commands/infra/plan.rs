@@ -2,12 +2,12 @@
 
 use std::path::PathBuf;
 
+use codes::{Result, exit};
+
 use super::planning::{self, Aim, Scope};
 use super::site::Site;
 use super::{apply, cost, earlier, expected, screen};
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::output::Report;
 
 #[derive(Debug, clap::Args)]

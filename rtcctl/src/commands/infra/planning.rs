@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use tempfile::TempDir;
 use terraform::failure::Failure;
 use terraform::plan::Plan;
@@ -13,8 +14,6 @@ use tokio::time::Instant;
 
 use super::site::Site;
 use super::{failed, following};
-use crate::codes;
-use crate::error::{Error, Result};
 use crate::human;
 
 /// So often what passes by itself is tried, with these pauses between.

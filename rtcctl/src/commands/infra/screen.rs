@@ -6,7 +6,6 @@ use terraform::attributes::{Difference, Value};
 use terraform::guard;
 use terraform::plan::{Action, Change, Counts, Order, Plan};
 
-use crate::codes;
 use crate::output::{Column, Finding, Report, Severity, Table};
 
 /// Adds a plan to an answer.

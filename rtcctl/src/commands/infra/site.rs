@@ -4,13 +4,12 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Output;
 
+use codes::{Error, Result};
 use serde::Deserialize;
 use terraform::process::{Files, Run, Terraform};
 
 use super::failed;
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// Locks in S3 without a table, and write-only values.
 const OLDEST: (u32, u32) = (1, 11);

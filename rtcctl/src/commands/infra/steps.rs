@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use oci::Digest;
 use serde_json::Value;
 use terraform::guard::{self, Judgement};
@@ -14,7 +15,6 @@ use super::planning::{self, Aim, Planned, Scope};
 use super::screen;
 use super::site::Site;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::output::{Finding, Report, Table};
 
 /// A plan with its judgement, ready to be carried out.

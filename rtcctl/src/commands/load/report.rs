@@ -1,11 +1,10 @@
 //! What a run came to: the verdict, the findings, and the figures for scripts and for a person.
 
+use codes::exit::{self, Exit};
 use serde_json::{Value, json};
 
 use super::{Args, Scenario};
-use crate::codes;
 use crate::commands::replay::grouped;
-use crate::exit::{self, Exit};
 use crate::load::{Outcome, Spread, Thresholds, Verdict, judge, percent};
 use crate::output::{Finding, Report, Severity};
 use crate::signals::Signal;

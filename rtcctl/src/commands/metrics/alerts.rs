@@ -1,11 +1,10 @@
 //! `rtcctl metrics alerts`.
 
+use codes::Result;
 use serde_json::json;
 
 use super::open;
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
 use crate::metrics::model::AlertState;
 use crate::metrics::units::age;
 use crate::output::{Column, Finding, Report, Severity, Table};

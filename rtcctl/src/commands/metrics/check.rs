@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use serde_json::json;
 
 use super::query::plain;
 use super::{open, with_warnings};
 use crate::cli::duration;
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::metrics::model::{Data, Labels, Span};
 use crate::metrics::verdict::{

@@ -10,13 +10,12 @@ pub mod summary;
 pub mod targets;
 pub mod watch;
 
+use codes::Result;
 use kernel::Timestamp;
 
 use crate::cli::Stopping;
-use crate::codes;
 use crate::config::parse_duration;
 use crate::context::Context;
-use crate::error::Result;
 use crate::metrics::Source;
 use crate::output::{Finding, Report, Severity};
 

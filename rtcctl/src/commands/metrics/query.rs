@@ -1,11 +1,10 @@
 //! `rtcctl metrics query EXPR [--at WHEN]`.
 
+use codes::Result;
 use serde_json::{Value, json};
 
 use super::{Moment, clock_text, open, with_warnings};
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
 use crate::metrics::model::{Answer, Data, Labels, Reading, Series, number};
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
+use codes::Result;
 use serde_json::{Value, json};
 
 use super::query::{plain, series_json};
 use super::{Moment, clock_text, open, with_warnings};
 use crate::cli::duration;
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::metrics::draw;
 use crate::metrics::model::{Series, Span};

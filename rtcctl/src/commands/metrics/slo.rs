@@ -1,10 +1,9 @@
 //! `rtcctl metrics slo [NAME]`.
 
+use codes::{Result, exit};
+
 use super::open;
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::human;
 use crate::metrics::slo::{BurnRate, Standing, State, chosen, objectives, standings};
 use crate::metrics::units::Unit;

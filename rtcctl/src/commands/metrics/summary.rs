@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use codes::{Result, exit};
+
 use super::{screen, slo, with_warnings};
 use crate::cli::duration;
-use crate::codes;
 use crate::config::nearest;
 use crate::context::Context;
-use crate::error::Result;
-use crate::exit;
 use crate::metrics::Source;
 use crate::metrics::model::AlertState;
 use crate::metrics::overview::{Scope, Summary, summary};

@@ -2,14 +2,12 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::summary::promql_duration;
 use crate::cli::duration;
-use crate::codes;
 use crate::context::{Context, Screen};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::metrics::Source;
 use crate::metrics::slo::objectives;
 use crate::metrics::watch::{End, FullScreen, Paint, Raw, Watched, look, watch};

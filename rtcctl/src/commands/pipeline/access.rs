@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use jenkins::{Client, Job, JobName, Login, Pace};
 
 use super::failed;
-use crate::codes;
 use crate::config::{PipelineEntry, nearest};
 use crate::context::Context;
-use crate::error::{Error, Result};
 
 /// For one request.
 const REQUEST: Duration = Duration::from_secs(30);

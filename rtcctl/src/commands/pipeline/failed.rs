@@ -1,10 +1,9 @@
 //! What went wrong between us and Jenkins, under its code.
 
+use codes::Error;
 use jenkins::{Change, Planned, Problem, Refusal};
 
-use crate::codes;
 use crate::config::nearest;
-use crate::error::Error;
 
 pub fn of(error: jenkins::Error) -> Error {
     use jenkins::Error as E;

@@ -7,6 +7,7 @@ mod answering;
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use jenkins::{Build, Client, Colours, Event, Item, Shown, Stage, StageStatus, Watch};
 use tokio::time::Instant;
 
@@ -14,7 +15,6 @@ use self::answering::Question;
 use super::keyboard::Keyboard;
 use super::{failed, shape};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::progress::Task;
 use crate::recording::Recording;

@@ -1,5 +1,6 @@
 //! `rtcctl pipeline input`: what a build asks, and the answer.
 
+use codes::{Error, Result};
 use jenkins::{Client, Input, JobName};
 use serde_json::json;
 
@@ -7,10 +8,8 @@ use super::access::{self, Named, Unprotected};
 use super::run::{pair, password};
 use super::status::build_of;
 use super::{failed, shape};
-use crate::codes;
 use crate::config::nearest;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::{Column, Report, Table};
 use crate::recording::Recording;
 

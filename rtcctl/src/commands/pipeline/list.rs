@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use codes::Result;
 use futures_util::future::try_join_all;
 use jenkins::{Client, Job, JobKind, JobName};
 use serde_json::json;
 
 use super::{access, failed};
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

@@ -2,16 +2,14 @@
 //!
 //! Invariant: nothing of it moves the cursor; colours pass to a terminal that has some.
 
+use codes::{Error, Result, exit};
 use jenkins::{Build, Client, Colours, Event, From, JobName, Log, Shown, Watch};
 use serde_json::json;
 
 use super::access::{self, Named};
 use super::status::build_of;
 use super::{failed, shape};
-use crate::codes;
 use crate::context::{Context, Screen};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Format, Report};
 
 #[derive(Debug, clap::Args)]

@@ -19,9 +19,10 @@ mod status;
 mod stop;
 mod sync;
 
+use codes::Result;
+
 use crate::cli::Stopping;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::Report;
 
 #[derive(Debug, clap::Subcommand)]

@@ -1,12 +1,12 @@
 //! `rtcctl pipeline params`: what a job takes.
 
+use codes::Result;
 use jenkins::ParameterKind;
 use serde_json::json;
 
 use super::access::{self, Named};
 use super::shape;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

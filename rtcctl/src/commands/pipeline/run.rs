@@ -2,16 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use codes::exit::{self, Exit};
+use codes::{Error, Result};
 use jenkins::{BuildResult, Client, From, Job, JobName, ParameterKind, Place, Watch};
 use serde_json::{Value, json};
 
 use super::access::Unprotected;
 use super::following::{End, Follower, Logging, OnInterrupt, left, what};
 use super::{access, failed, shape};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Finding, Report, Severity};
 use crate::recording::Recording;

@@ -1,11 +1,11 @@
 //! Builds, stages and questions as they are told: documents and tables.
 
+use codes::Code;
+use codes::exit::{self, Exit};
 use jenkins::{Build, BuildResult, Client, Input, JobName, Parameter, ParameterKind, Stage, StageStatus};
 use kernel::Timestamp;
 use serde_json::{Value, json};
 
-use crate::codes::{self, Code};
-use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Column, Finding, Severity, Table};
 

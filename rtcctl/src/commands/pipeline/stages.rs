@@ -1,14 +1,13 @@
 //! `rtcctl pipeline stages`: how far a build is, as a tree where Jenkins tells one.
 
+use codes::Result;
 use jenkins::{Beside, Branch, Stage};
 use serde_json::{Value, json};
 
 use super::access::{self, Named};
 use super::status::build_of;
 use super::{failed, shape};
-use crate::codes;
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::{Finding, Report, Severity, Table};
 
 #[derive(Debug, clap::Args)]

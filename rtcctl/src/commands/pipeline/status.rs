@@ -1,12 +1,12 @@
 //! `rtcctl pipeline status`: one build as it stands.
 
+use codes::Result;
 use jenkins::{Build, Client, JobName};
 use serde_json::json;
 
 use super::access::{self, Named};
 use super::{failed, shape};
 use crate::context::Context;
-use crate::error::Result;
 use crate::human;
 use crate::output::Report;
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use jenkins::{Client, JobName};
 use serde_json::json;
 use tokio::time::Instant;
@@ -9,9 +10,7 @@ use tokio::time::Instant;
 use super::access::{self, Named, Unprotected};
 use super::status::build_of;
 use super::{failed, shape};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::human;
 use crate::output::Report;
 use crate::recording::Recording;

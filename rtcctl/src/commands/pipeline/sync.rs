@@ -5,15 +5,13 @@
 
 use std::path::{Path, PathBuf};
 
+use codes::{Error, Result, exit};
 use jenkins::{Adopting, Change, Client, Description, Filled, Planned, Sync};
 use serde_json::{Value, json};
 
 use super::{access, failed};
-use crate::codes;
 use crate::config::{Origin, PROJECT_FILE};
 use crate::context::{Consent, Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::output::{Finding, Report, Severity};
 use crate::recording::Recording;
 

@@ -2,15 +2,13 @@
 
 use std::process::Command;
 
+use codes::{Error, Result, exit};
 use journal::{Entry, Record, State, StepState};
 use notices::{Delivery, Kind, Link, Notice, Outcome, Sent};
 use serde_json::{Value, json};
 
 use super::{in_words, told};
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::notifying::{self, Wanted};
 use crate::output::{Column, Finding, Report, Severity, Table};
 

@@ -2,11 +2,10 @@
 //!
 //! Invariant: an objective without a value is named, wherever others pass.
 
+use codes::{Error, Result};
 use ship::{Budget, BudgetVerdict, Left, judge_budgets};
 
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::metrics::Source;
 use crate::metrics::model::Reading;
 use crate::metrics::slo::{Standing, objectives, standings};

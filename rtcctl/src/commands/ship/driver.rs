@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use codes::{Code, Error, Result, exit};
 use journal::{Entry, Run};
 use serde_json::{Value, json};
 use ship::{
@@ -17,13 +18,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::board::Board;
 use super::budgets::{budgets, look_at_budgets, refusal, unjudged};
 use super::{gate, history, report, rollout, tell};
-use crate::codes::{self, Code};
 use crate::commands::image::steps as images;
 use crate::commands::infra::steps as infra;
 use crate::commands::runs::told;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::{Finding, Report, Severity};
 

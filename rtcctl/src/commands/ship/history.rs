@@ -6,15 +6,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use journal::{Entry, Record, Run, Stamped, Start, State};
 use serde_json::{Value, json};
 use ship::{Fact, Failure, Given, IfUnknown, Release, Request, Step};
 
 use super::others;
-use crate::codes;
 use crate::commands::runs::told;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 
 pub const COMMAND: &str = "ship";

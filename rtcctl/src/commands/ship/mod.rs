@@ -20,11 +20,10 @@ mod tell;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use ship::{IfUnknown, Pinned, Proving, Release, Request, Step, drive};
 
-use crate::codes;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::output::Report;
 use driver::{Driver, Said};
 

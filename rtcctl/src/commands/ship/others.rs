@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use codes::Result;
 use journal::{Record, StepState};
 use kernel::Timestamp;
 use ship::Step;
@@ -12,7 +13,6 @@ use ship::Step;
 use super::history::{COMMAND, ROLLOUT, runs_of};
 use crate::commands::runs::told;
 use crate::context::Context;
-use crate::error::Result;
 
 /// The commands that bring a version into the cluster, or another one back.
 const VERSIONS: [&str; 2] = ["deploy rollout", "deploy rollback"];

@@ -2,13 +2,12 @@
 
 use std::time::Duration;
 
+use codes::exit::{self, Exit};
 use serde_json::{Value, json};
 use ship::{End, Given, Mark, Next, Release, Request, Step, Story, Word};
 
 use super::driver::Driver;
-use crate::codes;
 use crate::context::Context;
-use crate::exit::{self, Exit};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};
 

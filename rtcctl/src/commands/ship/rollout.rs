@@ -3,6 +3,7 @@
 //! Invariant: the run of a rollout is in the journal of the release before it changes anything, so that another process
 //! goes on with that run and begins no second one.
 
+use codes::{Error, Result};
 use serde_json::json;
 use ship::{
     Answered, Collected, Deployed, Digest, Failure, How, Load, OnFailure, Proved, Proving, RolledBack, Step,
@@ -10,11 +11,9 @@ use ship::{
 
 use super::driver::{self, Driver, failure};
 use super::history::{ROLLBACK, ROLLOUT};
-use crate::codes;
 use crate::commands::deploy::prove::{self, Proved as Shown};
 use crate::commands::deploy::steps::{self as deploy, Seen};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::load::Verdict;
 
 type Came<T> = std::result::Result<T, Box<Failure>>;

@@ -6,18 +6,16 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use serde_json::{Value, json};
 use ship::{Budget, Budgeting, Left, Request, Stands, Step, unknown};
 
 use super::budgets::{budgets, look_at_budgets, refusal, unjudged};
 use super::{gate, report, rollout};
-use crate::codes;
 use crate::commands::deploy::prove;
 use crate::commands::image::steps as images;
 use crate::commands::infra::steps as infra;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::{Block, Column, Finding, Report, Severity, Table};
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Bytes;
+use codes::Error;
 use journal::{Entry, Start};
 use kernel::SystemClock;
 use serde_json::json;
@@ -14,11 +15,9 @@ use ship::{
 };
 
 use super::{driver, history, rollout};
-use crate::codes;
 use crate::commands::deploy::prove::Proved;
 use crate::commands::deploy::steps::Seen;
 use crate::commands::testing::Typed;
-use crate::error::Error;
 use crate::load::{Figures, Verdict};
 use crate::signals::Signal;
 

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use rustix::process::{Pid, Signal, kill_process_group};
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::time::Instant;
 
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::progress::Task;
 

@@ -14,14 +14,13 @@ pub(crate) use binary::workspace_root;
 
 use std::path::PathBuf;
 
+use codes::{Error, Result};
 use serde_json::json;
 
 use crate::api::admin::{ProcessStatus, Status};
 use crate::api::{Call, Platform};
-use crate::codes;
 use crate::commands::status;
 use crate::context::{Context, Effect};
-use crate::error::{Error, Result};
 use crate::local::DataDir;
 use crate::output::{Column, Report, Table};
 

@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -14,10 +15,7 @@ use super::goods::{GOODS, Good};
 use super::{ADMIN, DEMO_SHOPPER};
 use crate::api::admin::Page;
 use crate::api::{Call, Endpoint, Platform};
-use crate::codes;
 use crate::config::Secret;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::local::DataDir;
 use crate::progress::Reporter;
 

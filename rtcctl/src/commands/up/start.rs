@@ -8,14 +8,13 @@ use std::path::PathBuf;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use codes::{Error, Result};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use crate::api::Endpoint;
-use crate::codes;
 use crate::commands::down::{self, DRAIN_TIMEOUT};
 use crate::context::Context;
-use crate::error::{Error, Result};
 use crate::human;
 use crate::local::{DataDir, Process, RunFile};
 

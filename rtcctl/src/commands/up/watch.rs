@@ -2,15 +2,13 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result, exit};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use super::start::Started;
 use crate::api::admin::Status;
 use crate::api::{Call, Platform};
-use crate::codes;
 use crate::context::Context;
-use crate::error::{Error, Result};
-use crate::exit;
 use crate::human;
 use crate::output::Report;
 

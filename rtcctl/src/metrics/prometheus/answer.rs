@@ -1,11 +1,10 @@
 //! What a Prometheus server answers, read.
 
+use codes::{Error, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::codes;
 use crate::config::masked;
-use crate::error::{Error, Result};
 use crate::metrics::model::{
     Alert, AlertState, Alerts, Answer, Data, Health, Labels, Sample, Series, Target, parse_number,
 };

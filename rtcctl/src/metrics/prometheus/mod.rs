@@ -8,15 +8,14 @@ mod refusal;
 
 use std::time::Duration;
 
+use codes::{Error, Result};
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::model::{Alerts, Answer, Span, Target};
 use crate::api::client;
-use crate::codes;
 use crate::config::{Secret, masked};
-use crate::error::{Error, Result};
 use refusal::{Failure, Said};
 
 const TRIES: u32 = 3;

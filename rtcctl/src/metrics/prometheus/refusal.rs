@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
+use codes::{Error, Result};
+
 use super::answer::Envelope;
-use crate::codes;
 use crate::config::masked;
-use crate::error::{Error, Result};
 
 /// A failed attempt, and whether another one may help.
 pub(super) struct Failure {

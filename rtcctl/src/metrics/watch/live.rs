@@ -1,10 +1,10 @@
 //! What is asked for one refresh of the full screen.
 
+use codes::Result;
 use futures_util::future::{join, join4, join5};
 use rtc_metrics as names;
 use serde_json::{Value, json};
 
-use crate::error::Result;
 use crate::metrics::Source;
 use crate::metrics::model::{Alerts, Answer, Labels, Reading, Sample, Span, Target, number};
 use crate::metrics::overview::{Notes, escaped, fact};

@@ -18,6 +18,7 @@ use std::io;
 use std::pin::Pin;
 use std::time::Duration;
 
+use codes::{Error, Result};
 use crossterm::event::Event;
 use futures_util::{Stream, StreamExt};
 use kernel::Clock;
@@ -27,7 +28,6 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::Source;
 use super::slo::Objective;
-use crate::error::{Error, Result};
 use crate::signals::{Interrupts, Signal};
 
 /// What is watched.

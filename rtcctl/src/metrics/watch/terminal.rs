@@ -8,10 +8,10 @@ use std::panic;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use codes::{Error, Result};
 use ratatui::Terminal;
 use ratatui::backend::CrosstermBackend;
 
-use crate::error::{Error, Result};
 use crate::io::Sink;
 
 /// The other screen, no cursor, no wrapping.

@@ -116,7 +116,7 @@ async fn keys_sort_reverse_filter_and_mark() {
 #[tokio::test]
 async fn a_question_that_fails_leaves_the_last_answer_and_says_so() {
     let mut view = View::new("local");
-    let failed = || Err(Error::new(&crate::codes::NET002, "the admin port does not answer"));
+    let failed = || Err(Error::new(&codes::NET002, "the admin port does not answer"));
     view.take(failed());
     assert!(drawn(&view, (80, 24)).contains("NET002: the admin port does not answer"));
     view.take(Ok(live(None).await));

@@ -2,10 +2,10 @@
 
 use std::cmp::Ordering;
 
+use codes::{Error, Result};
 use crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::live::{Live, Red};
-use crate::error::{Error, Result};
 use crate::metrics::model::Reading;
 
 /// What a key asks of the loop.

@@ -2,6 +2,7 @@
 //!
 //! Invariants: only the cluster is asked about that the API is of; nothing is asked where nothing needs explaining.
 
+use codes::Error;
 use eks::capacity::Capacity;
 use eks::{Admission, Concern, Entry, Identity, Instance, Nodes, What};
 use kubernetes::Cluster;
@@ -10,7 +11,6 @@ use rollout::code::Code;
 use crate::commands::cluster::access::Target;
 use crate::commands::deploy::access;
 use crate::context::Context;
-use crate::error::Error;
 
 /// What there is to know of a cluster of EKS, as far as somebody needs it.
 pub struct Cloud {

@@ -4,14 +4,13 @@
 
 use ::deploy::apply::{self, What};
 use ::deploy::manifest::Manifest;
+use codes::Result;
 use kubernetes::write::Force;
 use manifests::lint::{self, Severity as Grave};
 use serde_json::{Value, json};
 
-use crate::codes;
 use crate::commands::deploy::{access, described, preview};
 use crate::context::Context;
-use crate::error::Result;
 use crate::output::{Finding, Severity, Table};
 
 /// What a rollout would change.

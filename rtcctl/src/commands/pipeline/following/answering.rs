@@ -3,14 +3,13 @@
 //! Invariants: what was typed before a question answers nothing; a protected environment has its name typed; an answer is in
 //! the journal before it is sent.
 
+use codes::{Error, Result};
 use jenkins::{Input, ParameterKind, Problem, Watch, check};
 use serde_json::json;
 
 use super::Follower;
-use crate::codes;
 use crate::commands::pipeline::input::Answer;
 use crate::commands::pipeline::{failed, shape};
-use crate::error::{Error, Result};
 use crate::recording::Recording;
 
 /// A question that is being asked.

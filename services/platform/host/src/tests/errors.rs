@@ -99,7 +99,7 @@ fn exit(name: &str) -> Option<u8> {
 
 #[test]
 fn what_is_explained_of_a_code_is_what_the_process_ends_with() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../rtcctl/src/codes/rtcd.rs");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../rtcctl/codes/src/areas/rtcd.rs");
     let text = std::fs::read_to_string(path).unwrap();
     let explained: BTreeMap<&str, u8> = text
         .lines()

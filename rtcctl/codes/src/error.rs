@@ -8,8 +8,8 @@ use std::fmt;
 
 use serde_json::json;
 
-use crate::codes::{self, Code};
 use crate::exit::Exit;
+use crate::{Code, INT001};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -46,7 +46,7 @@ impl Error {
 
     /// A defect or an unforeseen condition of the machine.
     pub fn internal(message: impl Into<String>) -> Self {
-        Self::new(&codes::INT001, message)
+        Self::new(&INT001, message)
     }
 
     /// Adds one cause, below those that are there already.
@@ -147,15 +147,16 @@ impl StdError for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::CFG001;
 
     fn example() -> Error {
         let source = std::io::Error::other("the disk said no");
-        Error::new(&codes::CFG001, "cannot read rtc.toml").with_source(&source).with_hint("look at the disk")
+        Error::new(&CFG001, "cannot read rtc.toml").with_source(&source).with_hint("look at the disk")
     }
 
     #[test]
     fn what_others_wrote_moves_no_cursor() {
-        let error = Error::new(&codes::INT001, "a\u{1b}[31mb").with_cause("c\rd\n  e").with_hint("f\u{7}");
+        let error = Error::new(&INT001, "a\u{1b}[31mb").with_cause("c\rd\n  e").with_hint("f\u{7}");
         assert_eq!(error.message(), "a\u{fffd}[31mb");
         assert_eq!((error.causes()[0].as_str(), error.hints()[0].as_str()), ("c\u{fffd}d\n  e", "f\u{fffd}"));
     }

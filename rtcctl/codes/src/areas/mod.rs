@@ -71,7 +71,7 @@ macro_rules! codes {
     ($list:ident; $($id:ident ($exit:ident) $summary:literal, $cause:literal, $action:literal;)*) => {
         $(
             #[doc = $summary]
-            pub static $id: $crate::codes::Code = $crate::codes::Code {
+            pub static $id: $crate::Code = $crate::Code {
                 id: stringify!($id),
                 exit: $crate::exit::$exit,
                 summary: $summary,
@@ -79,7 +79,7 @@ macro_rules! codes {
                 action: $action,
             };
         )*
-        pub(crate) static $list: &[&$crate::codes::Code] = &[$(&$id),*];
+        pub(crate) static $list: &[&$crate::Code] = &[$(&$id),*];
     };
 }
 pub(crate) use codes;
