@@ -1,15 +1,15 @@
 //! The command line: global flags and the tree of commands.
 //!
-//! Invariant: flags that are settings have no default here; precedence is decided in [`crate::config`] alone.
+//! Invariant: flags that are settings have no default here; precedence is decided in [`settings`] alone.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::styling::{AnsiColor, Styles};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use settings::Config;
 
 use crate::commands;
-use crate::config;
 use crate::output::Format;
 use crate::progress::ProgressMode;
 
@@ -92,7 +92,12 @@ pub struct Global {
 
 /// A clap value parser for lengths of time.
 pub fn duration(text: &str) -> Result<Duration, String> {
-    config::parse_duration(text)
+    settings::parse_duration(text)
+}
+
+/// The value of a setting that is one of a fixed set of words.
+pub fn choice<T: ValueEnum>(config: &Config, key: &'static str) -> Option<T> {
+    T::from_str(&config.get(key).text, true).ok()
 }
 
 #[derive(Debug, Subcommand)]

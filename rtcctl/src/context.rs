@@ -8,9 +8,9 @@ use std::time::Duration;
 use codes::{Error, Result};
 use journal::Journal;
 use kernel::Clock;
+use settings::{Config, Origin};
 
 use crate::api::Platform;
-use crate::config::{Config, Origin};
 use crate::io::Sink;
 use crate::output::{Format, Report, Severity, Written};
 use crate::progress::Reporter;

@@ -10,7 +10,6 @@
 pub mod api;
 pub mod cli;
 pub mod commands;
-pub mod config;
 pub mod context;
 pub mod human;
 pub mod io;
@@ -34,9 +33,9 @@ use clap::{CommandFactory, FromArgMatches};
 use codes::exit::{self, Exit};
 use codes::{Error, Result};
 use kernel::{Clock, SystemClock};
+use settings::Config;
 
-use crate::cli::{Cli, ColorChoice, Stopping};
-use crate::config::Config;
+use crate::cli::{Cli, ColorChoice, Stopping, choice};
 use crate::context::{Consent, Effect, Screen};
 use crate::io::Io;
 use crate::output::Format;
@@ -127,9 +126,10 @@ fn prepare(
     interrupts: Interrupts,
     clock: Arc<dyn Clock>,
 ) -> Result<(Context, (Stopping, cli::Command))> {
-    let config = Config::load(&io, &cli.flags())?;
-    let colour = wants_colour(config.choice("color").unwrap_or_default(), io.stderr_is_terminal, &io);
-    let paints = wants_colour(config.choice("color").unwrap_or_default(), io.stdout_is_terminal, &io);
+    let config = Config::load(&io.variables, &io.current_dir, &cli.flags())?;
+    let colours = choice(&config, "color").unwrap_or_default();
+    let colour = wants_colour(colours, io.stderr_is_terminal, &io);
+    let paints = wants_colour(colours, io.stdout_is_terminal, &io);
     let events = match &cli.global.events {
         None => None,
         Some(path) if path.as_os_str() == "-" => Some(EventSink::stdout(io.stdout.clone())),
@@ -144,7 +144,7 @@ fn prepare(
         _ => Verbosity::Normal,
     };
     let settings = Settings {
-        mode: config.choice::<ProgressMode>("progress").unwrap_or_default(),
+        mode: choice::<ProgressMode>(&config, "progress").unwrap_or_default(),
         verbosity,
         colour,
         live_terminal: io.stderr_is_terminal && !io.is_dumb(),
@@ -152,7 +152,7 @@ fn prepare(
     };
     let progress = Reporter::new(settings, io.stderr.clone(), clock.clone());
     let context = Context {
-        format: config.choice("output").unwrap_or_default(),
+        format: choice(&config, "output").unwrap_or_default(),
         effect: if cli.global.dry_run { Effect::Described } else { Effect::Real },
         consent: match (cli.global.yes, cli.global.no_input || !io.stdin_is_terminal) {
             (true, _) => Consent::Given,

@@ -12,8 +12,7 @@ use kernel::Timestamp;
 use rustix::fs::{FlockOperation, flock};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use serde::{Deserialize, Serialize};
-
-use crate::config::Secret;
+use settings::Secret;
 
 /// What a running rtcd says about itself in `run.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

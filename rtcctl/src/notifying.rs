@@ -5,8 +5,8 @@
 use codes::{Error, Result};
 use notices::{Delivery, Limits, Notice, Sent, Target};
 use serde_json::json;
+use settings::{NoticeEntry, nearest};
 
-use crate::config::{NoticeEntry, nearest};
 use crate::context::Context;
 use crate::output::{Finding, Severity};
 

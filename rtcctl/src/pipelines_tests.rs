@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use clap::CommandFactory as _;
+use settings::SETTINGS;
 
 use crate::cli::Cli;
-use crate::config::SETTINGS;
 
 /// One command and where it stands.
 #[derive(Debug)]
@@ -212,7 +212,7 @@ fn every_variable_that_pipelines_set_for_rtcctl_is_one_of_its_settings() {
 #[test]
 fn pipelines_tell_by_the_references_that_rtc_toml_has() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rtc.toml");
-    let file = crate::config::File::read(&project).unwrap();
+    let file = settings::File::read(&project).unwrap();
     let references: Vec<&str> =
         file.notices.iter().filter_map(|(_, entry)| entry.url.strip_prefix("env:")).collect();
     assert!(!references.is_empty());
@@ -254,7 +254,7 @@ fn every_job_is_described_and_what_its_jenkinsfile_asks_for_is_among_its_paramet
 #[test]
 fn pipelines_by_short_name_are_jobs_that_are_described() {
     let project = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rtc.toml");
-    let file = crate::config::File::read(&project).unwrap();
+    let file = settings::File::read(&project).unwrap();
     let described: Vec<String> = files("jenkins/jobs", ".toml")
         .iter()
         .map(|path| std::fs::read_to_string(path).unwrap())

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 18] = [
+const RTCCTL_MAY_USE: [&str; 19] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -54,9 +54,10 @@ const RTCCTL_MAY_USE: [&str; 18] = [
     "rtc-ship",
     "rtc-notices",
     "rtc-codes",
+    "rtc-settings",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 16] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 17] = [
     ("rtc-masking", &[]),
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
@@ -73,6 +74,7 @@ const RTCCTL_PARTS: [(&str, &[&str]); 16] = [
     ("rtc-ship", &["rtc-kernel"]),
     ("rtc-notices", &["rtc-masking"]),
     ("rtc-codes", &["rtc-kernel", "rtc-manifests", "rtc-rollout"]),
+    ("rtc-settings", &["rtc-codes", "rtc-jenkins", "rtc-manifests", "rtc-masking", "rtc-notices", "rtc-oci"]),
 ];
 /// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
 const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];

@@ -19,9 +19,9 @@ use reqwest::{Method, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use settings::{Secret, masked};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::config::{Secret, masked};
 use crate::context::Context;
 use crate::local::{DataDir, RunFile};
 

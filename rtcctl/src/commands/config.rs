@@ -2,8 +2,8 @@
 
 use codes::Result;
 use serde_json::json;
+use settings::{Place, SETTINGS, json_schema, setting_named};
 
-use crate::config::{self, Place, SETTINGS, json_schema, setting_named};
 use crate::context::Context;
 use crate::output::{Column, Report, Table};
 
@@ -100,7 +100,7 @@ fn validate(context: &Context) -> Report {
     let text = match files.as_slice() {
         [] => format!(
             "no configuration file was found ({} upwards from here); the defaults hold",
-            config::PROJECT_FILE
+            settings::PROJECT_FILE
         ),
         files => format!("{} {} valid", files.join(" and "), if files.len() == 1 { "is" } else { "are" }),
     };

@@ -2,8 +2,8 @@
 
 use codes::{Code, Error, Result, exit};
 use serde_json::json;
+use settings::nearest;
 
-use crate::config::nearest;
 use crate::output::{Column, Report, Table};
 
 #[derive(Debug, clap::Args)]

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use codes::{Error, Result, exit};
 use serde_json::{Value, json};
+use settings::Service;
 
 use crate::api::admin::{Invariant, Page, ProcessStatus, Status};
 use crate::api::{Call, Platform};
-use crate::config::Service;
 use crate::context::Context;
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};

@@ -8,9 +8,9 @@ use codes::{Error, Result};
 use kernel::{Currency, Money};
 use serde::Deserialize;
 use serde_json::json;
+use settings::Secret;
 
 use crate::api::{Call, Platform};
-use crate::config::Secret;
 use crate::local::DataDir;
 use crate::progress::Task;
 use crate::sales::OPERATOR;

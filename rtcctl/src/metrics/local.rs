@@ -12,13 +12,13 @@ use std::time::Duration;
 use codes::{Error, Result, exit};
 use futures_util::future::join_all;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use settings::masked;
 
 use super::model::{Alerts, Answer, Health, Labels, NAME, Span, Target, parse_number};
 use super::promql::{self, History, Refusal, evaluate_instant, evaluate_range};
 use super::rules;
 use crate::api::admin::Status;
 use crate::api::{Call, Endpoint, Platform};
-use crate::config::masked;
 use crate::human;
 
 /// The label `job` of every process, as in the scrape configuration of the platform.

@@ -5,9 +5,10 @@
 //! cannot be evaluated here is counted and never taken for quiet; without as much history as its `for` asks, an alert is
 //! pending and does not fire.
 
+use settings::parse_duration;
+
 use super::model::{Alert, AlertState, Data, Labels, NAME, Series, Span};
 use super::promql::{self, History, Refusal, evaluate_instant, evaluate_range};
-use crate::config::parse_duration;
 
 const ALERTS: &str = include_str!("../../../dashboards/prometheus/alerts.rules.yml");
 /// What objectives need: recorded ratios, and the alerts over them.

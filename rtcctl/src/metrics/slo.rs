@@ -10,11 +10,11 @@ use codes::{Error, Result};
 use futures_util::future::join_all;
 use rtc_metrics::slo::{BURNS, Burn, PERIOD_DAYS, Severity, Slo, recorded_name};
 use serde_json::{Value, json};
+use settings::{Config, nearest};
 
 use super::Source;
 use super::model::{Reading, number};
 use super::units::Unit;
-use crate::config::{Config, nearest};
 
 /// One objective that is kept an eye on.
 #[derive(Debug, Clone, PartialEq)]

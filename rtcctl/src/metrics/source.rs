@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use codes::Result;
+use settings::masked;
 
 use super::model::{Alerts, Answer, Span, Target};
 use super::{Local, Prometheus};
 use crate::api::REQUEST_TIMEOUT;
-use crate::config::masked;
 use crate::context::Context;
 
 /// Where metrics come from.

@@ -10,10 +10,10 @@ use codes::{Code, Error, Result};
 use kernel::Kind;
 use reqwest::{StatusCode, Url};
 use serde::Deserialize;
+use settings::Secret;
 
 use super::Transaction;
 use super::deliver::{Answer, Ingest, NotTaken};
-use crate::config::Secret;
 use crate::local::DataDir;
 
 /// The address of the operator's account.

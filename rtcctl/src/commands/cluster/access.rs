@@ -11,17 +11,17 @@ use eks::Eks;
 use kubernetes::Access;
 use kubernetes::access::NoToken;
 use serde_json::Value;
+use settings::nearest;
 
 use super::failed;
 use crate::commands::image::subject;
 use crate::commands::infra::outputs;
-use crate::config::nearest;
 use crate::context::Context;
 
 /// So many names are proposed.
 const NAMES_SHOWN: usize = 8;
 
-/// Flags of every command that asks EKS. They are settings: [`crate::config`] decides which holds.
+/// Flags of every command that asks EKS. They are settings: [`settings`] decides which holds.
 #[derive(Debug, Clone, Default, clap::Args)]
 pub struct Flags {
     /// The cluster, by its name [default: that of the environment]

@@ -9,15 +9,15 @@ use std::path::PathBuf;
 use ::deploy::apply;
 use codes::{Code, Error, Result};
 use kubernetes::{Access, Cluster, Error as Kube};
+use settings::Origin;
 
 use crate::commands::cluster::access as eks_access;
-use crate::config::Origin;
 use crate::context::Context;
 
 /// Where a platform is deployed when nothing says otherwise.
 const NAMESPACE: &str = "rtc";
 
-/// Flags of every command that speaks to a cluster. They are settings: [`crate::config`] decides which holds.
+/// Flags of every command that speaks to a cluster. They are settings: [`settings`] decides which holds.
 #[derive(Debug, Clone, Default, clap::Args)]
 #[group(skip)]
 pub struct Args {

@@ -13,10 +13,10 @@ use manifests::description::Image;
 use manifests::lint::{self, Severity};
 use oci::registry::Access;
 use serde_json::Value;
+use settings::nearest;
 
 use crate::commands::image::{access, failed, subject};
 use crate::commands::infra::outputs;
-use crate::config::nearest;
 use crate::context::Context;
 
 /// Where rules of Prometheus are, beside `rtc.toml`.

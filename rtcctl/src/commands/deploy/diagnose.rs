@@ -21,9 +21,9 @@ use rollout::failure::{self, Allowance, Finality, Reference};
 use rollout::objects::{Kind, Object, Pod};
 use rollout::world::World;
 use serde_json::{Value, json};
+use settings::nearest;
 
 use super::{access, targets, within};
-use crate::config::nearest;
 use crate::context::{Context, Screen};
 use crate::output::{Finding, Report, Severity};
 

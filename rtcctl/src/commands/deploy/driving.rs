@@ -13,11 +13,11 @@ use codes::{Code, Error, Result, exit};
 use journal::Start;
 use rollout::lifecycle::{Failure, State};
 use serde_json::{Value, json};
+use settings::Origin;
 
 use super::access;
 use super::telling::{self, Teller};
 use crate::commands::runs;
-use crate::config::Origin;
 use crate::context::Context;
 use crate::output::Report;
 

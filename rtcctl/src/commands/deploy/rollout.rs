@@ -24,13 +24,13 @@ use rollout::evidence::Metric;
 use rollout::lifecycle::OnFailure;
 use rollout::objects::Kind;
 use rollout::verdict::Rules;
+use settings::Origin;
 
 use super::driving::{self, Drive};
 use super::gauge::{self, Metrics};
 use super::preview::{described_report, leftovers, previewed, unseen_told};
 use super::{access, described, prove, within};
 use crate::cli::duration;
-use crate::config::Origin;
 use crate::context::{Context, Effect};
 use crate::output::{Finding, Report, Severity};
 
@@ -256,7 +256,7 @@ fn meant(args: &Args, release: &Release) -> Result<Vec<String>> {
     let Some(unknown) = targets.iter().find(|name| !known.contains_key(*name)) else { return Ok(targets) };
     let message = format!("--targets: there is no target {unknown:?}");
     let error = Error::new(&codes::DEP016, message);
-    Err(match crate::config::nearest(unknown, known.keys().map(String::as_str)) {
+    Err(match settings::nearest(unknown, known.keys().map(String::as_str)) {
         Some(near) => error.with_hint(format!("did you mean {near}?")),
         None => error,
     })

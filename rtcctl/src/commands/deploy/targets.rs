@@ -6,10 +6,10 @@ use manifests::render::ENVIRONMENT;
 use rollout::objects::Kind;
 use rollout::world::Target;
 use serde_json::Value;
+use settings::nearest;
 
 use super::access::{self, failed};
 use super::within;
-use crate::config::nearest;
 use crate::context::Context;
 
 /// On everything that belongs to the platform.

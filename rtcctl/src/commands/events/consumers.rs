@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use codes::{Error, Result, exit};
 use serde_json::json;
+use settings::nearest;
 use tokio::time::{Instant, sleep};
 
 use crate::api::Call;
 use crate::api::admin::{One, Page, ReadModel};
-use crate::config::nearest;
 use crate::context::{Context, Effect};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};

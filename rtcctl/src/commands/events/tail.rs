@@ -7,11 +7,11 @@ use std::time::Duration;
 use codes::{Error, Result, exit};
 use kernel::Timestamp;
 use serde_json::{Value, json};
+use settings::{nearest, parse_duration};
 
 use super::{compact, list_topics};
 use crate::api::admin::Message;
 use crate::api::{Call, Lines};
-use crate::config::{nearest, parse_duration};
 use crate::context::Context;
 use crate::output::{Format, Report};
 use crate::signals::Signal;

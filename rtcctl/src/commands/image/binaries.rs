@@ -7,8 +7,8 @@ use image::elf::Elf;
 use image::platform::same;
 use image::settings::Binary;
 use oci::Platform;
+use settings::ImageEntry;
 
-use crate::config::{self, ImageEntry};
 use crate::context::Context;
 
 /// The root of another platform's files.
@@ -35,7 +35,7 @@ pub fn find(
         .map(|binary| Binary {
             path: entry.folder.join(&binary.path),
             // What is written there was looked at when the file was read.
-            platform: config::platform(&binary.platform).ok(),
+            platform: settings::platform(&binary.platform).ok(),
             sysroot: match binary.sysroot.as_str() {
                 "" => PathBuf::from("/"),
                 folder => entry.folder.join(folder),
@@ -82,7 +82,7 @@ fn program(text: &str, folder: &Path) -> Binary {
     let whole = Binary::new(folder.join(text));
     match text.rsplit_once('=') {
         Some((file, platform)) if !file.is_empty() && !whole.path.exists() => {
-            match config::platform(platform) {
+            match settings::platform(platform) {
                 Ok(platform) => Binary { platform: Some(platform), ..Binary::new(folder.join(file)) },
                 Err(_) => whole,
             }
@@ -94,7 +94,7 @@ fn program(text: &str, folder: &Path) -> Binary {
 /// `DIR` or `PLATFORM=DIR`.
 fn sysroot(text: &str, folder: &Path) -> Result<Sysroot> {
     let wrong = |problem: &str| Error::new(&codes::USE001, format!("--sysroot {text:?}: {problem}"));
-    match text.split_once('=').map(|(platform, path)| (config::platform(platform), path)) {
+    match text.split_once('=').map(|(platform, path)| (settings::platform(platform), path)) {
         Some((Ok(platform), path)) if !path.is_empty() => {
             Ok(Sysroot { platform: Some(platform), folder: folder.join(path) })
         }

@@ -11,10 +11,10 @@ use kernel::Timestamp;
 use oci::layout::Swept;
 use oci::{Digest, Layout, Reference, archive, media};
 use serde_json::{Value, json};
+use settings::{Compression, ImageEntry};
 
 use super::revision::{self, Revision};
 use super::{base, binaries, failed, planned, push, subject};
-use crate::config::{Compression, ImageEntry};
 use crate::context::{Context, Effect};
 use crate::human;
 use crate::output::{Column, Finding, Report, Severity, Table};

@@ -10,10 +10,10 @@ use oci::registry::{Access, Repository, Tagging};
 use oci::transfer::{self, Options, Referrers, Summary, Transfer};
 use oci::{Descriptor, Digest, Layout, Reference};
 use serde_json::{Value, json};
+use settings::{ImageEntry, RepositoryEntry};
 
 use super::subject::Subject;
 use super::{access, build, failed, subject};
-use crate::config::{ImageEntry, RepositoryEntry};
 use crate::context::{Context, Effect};
 use crate::human;
 use crate::output::{Finding, Report, Severity};

@@ -10,9 +10,9 @@ use aws::Place;
 use codes::{Error, Result};
 use ecr::Ecr;
 use oci::Reference;
+use settings::{ImageEntry, nearest};
 
 use super::failed;
-use crate::config::{ImageEntry, nearest};
 use crate::context::Context;
 
 const LAYOUT: &str = "oci:";

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use codes::{Error, Result};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use settings::nearest;
 
 use super::failed;
 use super::site::Site;
-use crate::config::nearest;
 use crate::context::Context;
 use crate::output::{Column, Report, Table};
 

@@ -12,9 +12,9 @@ pub mod watch;
 
 use codes::Result;
 use kernel::Timestamp;
+use settings::parse_duration;
 
 use crate::cli::Stopping;
-use crate::config::parse_duration;
 use crate::context::Context;
 use crate::metrics::Source;
 use crate::output::{Finding, Report, Severity};

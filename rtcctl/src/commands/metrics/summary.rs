@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use codes::{Result, exit};
+use settings::nearest;
 
 use super::{screen, slo, with_warnings};
 use crate::cli::duration;
-use crate::config::nearest;
 use crate::context::Context;
 use crate::metrics::Source;
 use crate::metrics::model::AlertState;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use codes::{Error, Result};
 use jenkins::{Client, Job, JobName, Login, Pace};
+use settings::{PipelineEntry, nearest};
 
 use super::failed;
-use crate::config::{PipelineEntry, nearest};
 use crate::context::Context;
 
 /// For one request.

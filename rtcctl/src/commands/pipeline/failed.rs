@@ -2,8 +2,7 @@
 
 use codes::Error;
 use jenkins::{Change, Planned, Problem, Refusal};
-
-use crate::config::nearest;
+use settings::nearest;
 
 pub fn of(error: jenkins::Error) -> Error {
     use jenkins::Error as E;

@@ -3,12 +3,12 @@
 use codes::{Error, Result};
 use jenkins::{Client, Input, JobName};
 use serde_json::json;
+use settings::nearest;
 
 use super::access::{self, Named, Unprotected};
 use super::run::{pair, password};
 use super::status::build_of;
 use super::{failed, shape};
-use crate::config::nearest;
 use crate::context::{Context, Effect};
 use crate::output::{Column, Report, Table};
 use crate::recording::Recording;

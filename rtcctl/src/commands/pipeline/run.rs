@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use super::access::Unprotected;
 use super::following::{End, Follower, Logging, OnInterrupt, left, what};
 use super::{access, failed, shape};
+use crate::cli::choice;
 use crate::context::{Context, Effect};
 use crate::human;
 use crate::output::{Finding, Report, Severity};
@@ -263,7 +264,7 @@ async fn follow(args: &Args, client: &Client, followed: Followed, context: &Cont
     let Followed { job, from, named, recording, mut data } = followed;
     let on_interrupt = args
         .on_interrupt
-        .or_else(|| context.config.choice("jenkins_on_interrupt"))
+        .or_else(|| choice(&context.config, "jenkins_on_interrupt"))
         .unwrap_or(OnInterrupt::Ask);
     let logging = if args.no_log { Logging::Hidden } else { Logging::Shown };
     let mut follower = Follower::new(client, context, on_interrupt, logging, named);

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 use codes::{Error, Result, exit};
 use jenkins::{Adopting, Change, Client, Description, Filled, Planned, Sync};
 use serde_json::{Value, json};
+use settings::{Origin, PROJECT_FILE};
 
 use super::{access, failed};
-use crate::config::{Origin, PROJECT_FILE};
 use crate::context::{Consent, Context, Effect};
 use crate::output::{Finding, Report, Severity};
 use crate::recording::Recording;

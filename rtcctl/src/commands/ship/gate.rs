@@ -13,13 +13,13 @@ use clap::ValueEnum as _;
 use codes::{Error, Result, exit};
 use kernel::Timestamp;
 use serde_json::{Value, json};
+use settings::GateEntry;
 use ship::{Compared, Deployed, Figure, Gated, Stands, Stood, Worse, compare, stood};
 
 use super::budgets::look_at_budgets;
 use super::others::last_changed;
 use crate::commands::deploy::gauge;
 use crate::commands::metrics::check;
-use crate::config::GateEntry;
 use crate::context::Context;
 use crate::metrics::slo::{Standing, State};
 use crate::metrics::verdict::{NoData, Rule};

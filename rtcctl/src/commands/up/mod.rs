@@ -19,6 +19,7 @@ use serde_json::json;
 
 use crate::api::admin::{ProcessStatus, Status};
 use crate::api::{Call, Platform};
+use crate::cli::choice;
 use crate::commands::status;
 use crate::context::{Context, Effect};
 use crate::local::DataDir;
@@ -139,7 +140,7 @@ pub async fn run(args: Args, context: &Context) -> Result<Report> {
     let mut started = start::start(context, wanted).await?;
     let platform = Platform::of_run_file(context, &data, started.run.clone())?;
 
-    let seeded = match config.choice::<Seed>("seed") {
+    let seeded = match choice::<Seed>(config, "seed") {
         Some(Seed::None) => Ok(None),
         _ => tokio::select! {
             seeded = seed::seed(&context.progress, &platform, &data) => seeded.map(Some),

@@ -9,13 +9,13 @@ use codes::{Error, Result, exit};
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use settings::Secret;
 use tokio::time::sleep;
 
 use super::goods::{GOODS, Good};
 use super::{ADMIN, DEMO_SHOPPER};
 use crate::api::admin::Page;
 use crate::api::{Call, Endpoint, Platform};
-use crate::config::Secret;
 use crate::local::DataDir;
 use crate::progress::Reporter;
 

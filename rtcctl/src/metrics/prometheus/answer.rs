@@ -3,8 +3,8 @@
 use codes::{Error, Result};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use settings::masked;
 
-use crate::config::masked;
 use crate::metrics::model::{
     Alert, AlertState, Alerts, Answer, Data, Health, Labels, Sample, Series, Target, parse_number,
 };

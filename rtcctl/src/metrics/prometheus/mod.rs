@@ -11,11 +11,11 @@ use std::time::Duration;
 use codes::{Error, Result};
 use reqwest::Url;
 use reqwest::header::{CONTENT_TYPE, LOCATION};
+use settings::{Secret, masked};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::model::{Alerts, Answer, Span, Target};
 use crate::api::client;
-use crate::config::{Secret, masked};
 use refusal::{Failure, Said};
 
 const TRIES: u32 = 3;

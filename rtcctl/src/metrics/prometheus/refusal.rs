@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use codes::{Error, Result};
+use settings::masked;
 
 use super::answer::Envelope;
-use crate::config::masked;
 
 /// A failed attempt, and whether another one may help.
 pub(super) struct Failure {

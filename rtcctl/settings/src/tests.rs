@@ -1,7 +1,6 @@
 //! Precedence, provenance and refusals.
 
 use super::*;
-use crate::io::{Captured, Sink};
 
 struct Place {
     folder: tempfile::TempDir,
@@ -24,27 +23,16 @@ impl Place {
         self
     }
 
-    fn io(&self, variables: &[(&str, &str)]) -> Io {
+    fn load(&self, variables: &[(&str, &str)], flags: &[(&'static str, String)]) -> Result<Config> {
         let mut all: BTreeMap<String, String> =
             variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         all.insert("XDG_CONFIG_HOME".to_owned(), self.folder.path().join("xdg").display().to_string());
         let deep = self.folder.path().join("work/deep");
-        Io {
-            stdin: Box::new(std::io::empty()),
-            stdout: Sink::new(Captured::default()),
-            stderr: Sink::new(Captured::default()),
-            stdin_is_terminal: false,
-            stdout_is_terminal: false,
-            stderr_is_terminal: false,
-            width: None,
-            variables: all,
-            current_dir: if deep.exists() { deep } else { self.folder.path().to_owned() },
-            executable: None,
-        }
+        Config::load(&all, if deep.exists() { &deep } else { self.folder.path() }, flags)
     }
 
     fn refusal(&self, variables: &[(&str, &str)]) -> Error {
-        Config::load(&self.io(variables), &[]).unwrap_err()
+        self.load(variables, &[]).unwrap_err()
     }
 }
 
@@ -58,11 +46,11 @@ fn a_flag_beats_a_variable_beats_the_project_beats_the_user_beats_the_default() 
         (config.port("port").unwrap(), resolved.origin.to_string())
     };
     let flags = [("port", "4".to_owned())];
-    let config = Config::load(&place.io(&[("RTCCTL_PORT", "3")]), &flags).unwrap();
+    let config = place.load(&[("RTCCTL_PORT", "3")], &flags).unwrap();
     assert_eq!(port(&config), (4, "--port".to_owned()));
-    let config = Config::load(&place.io(&[("RTCCTL_PORT", "3")]), &[]).unwrap();
+    let config = place.load(&[("RTCCTL_PORT", "3")], &[]).unwrap();
     assert_eq!(port(&config), (3, "RTCCTL_PORT".to_owned()));
-    let config = Config::load(&place.io(&[]), &[]).unwrap();
+    let config = place.load(&[], &[]).unwrap();
     assert_eq!(config.port("port"), Some(2));
     assert!(config.get("port").origin.to_string().ends_with("work/rtc.toml:2"));
     assert_eq!(config.duration("timeout"), Some(Duration::from_secs(1)));
@@ -74,9 +62,9 @@ fn a_flag_beats_a_variable_beats_the_project_beats_the_user_beats_the_default() 
 #[test]
 fn a_relative_path_belongs_to_the_file_that_says_it() {
     let place = Place::new().project("[environments.local]\ndata = \"state\"\n");
-    let config = Config::load(&place.io(&[]), &[]).unwrap();
+    let config = place.load(&[], &[]).unwrap();
     assert_eq!(config.data_dir(), place.folder.path().join("work/state"));
-    let config = Config::load(&place.io(&[]), &[("data", "state".to_owned())]).unwrap();
+    let config = place.load(&[], &[("data", "state".to_owned())]).unwrap();
     assert_eq!(config.data_dir(), place.folder.path().join("work/deep/state"));
 }
 
@@ -122,7 +110,7 @@ fn broken_toml_names_file_and_line() {
 #[test]
 fn an_unknown_environment_is_refused() {
     let place = Place::new().project("[environments.staging]\nkind = \"remote\"\n");
-    let error = Config::load(&place.io(&[]), &[("env", "stagign".to_owned())]).unwrap_err();
+    let error = place.load(&[], &[("env", "stagign".to_owned())]).unwrap_err();
     assert_eq!(error.code().id, "CFG005");
     assert_eq!(error.hints(), ["did you mean staging?"]);
 }
@@ -141,13 +129,13 @@ fn a_secret_that_is_written_out_is_refused_and_not_repeated() {
 fn a_secret_comes_from_a_file_or_a_command_and_is_never_shown() {
     let place = Place::new().project("[environments.local]\nadmin_token = \"file:token\"\n");
     std::fs::write(place.folder.path().join("work/token"), "s3cret\n").unwrap();
-    let config = Config::load(&place.io(&[]), &[]).unwrap();
+    let config = place.load(&[], &[]).unwrap();
     let secret = config.secret("admin_token").unwrap().unwrap();
     assert_eq!(secret.reveal(), "s3cret");
     assert_eq!(format!("{secret:?}"), "[secret]");
-    let config = Config::load(&place.io(&[("RTCCTL_ADMIN_TOKEN", "cmd:echo from a command")]), &[]).unwrap();
+    let config = place.load(&[("RTCCTL_ADMIN_TOKEN", "cmd:echo from a command")], &[]).unwrap();
     assert_eq!(config.secret("admin_token").unwrap().unwrap().reveal(), "from a command");
-    let config = Config::load(&place.io(&[("RTCCTL_ADMIN_TOKEN", "cmd:exit 3")]), &[]).unwrap();
+    let config = place.load(&[("RTCCTL_ADMIN_TOKEN", "cmd:exit 3")], &[]).unwrap();
     assert_eq!(config.secret("admin_token").unwrap_err().code().id, "CFG008");
 }
 
@@ -180,7 +168,7 @@ fn the_schema_knows_every_setting_once() {
 
 #[test]
 fn the_projects_own_file_is_valid_and_lists_the_services_in_their_order() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../rtc.toml");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rtc.toml");
     let file = File::read(&path).unwrap();
     assert!(file.environments.contains_key("local"));
     assert!(file.services.iter().any(|service| service.name == "orders" && service.database));

@@ -181,7 +181,7 @@ pub(super) fn json_schema() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::File;
+    use crate::File;
     use std::path::Path;
 
     fn read(text: &str) -> Result<ShipEntry> {

@@ -3,7 +3,7 @@
 use oci::{Platform, Reference};
 
 use super::ImageEntry;
-use crate::config::nearest;
+use crate::nearest;
 
 /// A value that cannot be meant.
 pub(super) struct Wrong {

@@ -1,4 +1,8 @@
-//! The resolved configuration, and where each value of it came from.
+//! What is configured for `rtcctl`, and where each value of it came from.
+//!
+//! - [`Config`] is all of it, resolved; [`File`] is what one file says, with the line of every value;
+//! - [`SETTINGS`] is the table that parsing, checking, `config show` and [`json_schema`] all read;
+//! - a [`Secret`] is fetched where a reference leads, when it is asked for.
 //!
 //! Invariants: flag > `RTCCTL_*` variable > `rtc.toml` (searched upwards) > the user's file > built-in default; every
 //! value carries its origin; unknown keys and variables are refused; a secret is only ever a reference.
@@ -34,8 +38,6 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use codes::{Error, Result};
-
-use crate::io::Io;
 
 /// The name of the file that describes the platform.
 pub const PROJECT_FILE: &str = "rtc.toml";
@@ -106,15 +108,32 @@ impl fmt::Debug for Variables {
     }
 }
 
+impl Variables {
+    /// A variable that has a value.
+    fn get(&self, name: &str) -> Option<&str> {
+        self.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+    }
+}
+
 impl Config {
-    /// Joins flags, variables and files. `flags` holds the flags that were given, by the key of their setting.
-    pub fn load(io: &Io, flags: &[(&'static str, String)]) -> Result<Self> {
-        check_variables(io)?;
-        let mut project = match find_upwards(&io.current_dir) {
+    /// Joins flags, the process's variables and files. `flags` holds the flags that were given, by the key of their setting;
+    /// the project's file is searched from `current_dir` upwards.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is wrong, a variable of ours that nobody knows, a value that is not allowed, an
+    /// environment that is not defined.
+    pub fn load(
+        variables: &BTreeMap<String, String>,
+        current_dir: &Path,
+        flags: &[(&'static str, String)],
+    ) -> Result<Self> {
+        let variables = Variables(variables.clone());
+        check_variables(&variables)?;
+        let mut project = match find_upwards(current_dir) {
             Some(path) => Some(File::read(&path)?),
             None => None,
         };
-        let mut user = match user_file(io) {
+        let mut user = match user_file(&variables) {
             Some(path) if path.exists() => Some(File::read(&path)?),
             _ => None,
         };
@@ -131,8 +150,8 @@ impl Config {
             pipelines: BTreeMap::new(),
             ship: ShipEntry::default(),
             files: Vec::new(),
-            current_dir: io.current_dir.clone(),
-            variables: Variables(io.variables.clone()),
+            current_dir: current_dir.to_owned(),
+            variables,
         };
         for file in [&mut user, &mut project].into_iter().flatten() {
             for (name, environment) in &file.environments {
@@ -154,7 +173,9 @@ impl Config {
                 config.ship = ship;
             }
         }
-        let find_in = |setting, env: &str| find(setting, env, io, flags, project.as_ref(), user.as_ref());
+        let find_in = |setting, env: &str| {
+            find(setting, env, &config.variables, flags, project.as_ref(), user.as_ref())
+        };
         if let Some(setting) = SETTINGS.iter().find(|setting| setting.key == "protected") {
             let names = config.environments.keys();
             config.protected = names.filter(|name| find_in(setting, name).text == "yes").cloned().collect();
@@ -230,11 +251,6 @@ impl Config {
         &self.get("env").text
     }
 
-    /// The value of a setting that is one of a fixed set of words.
-    pub fn choice<T: clap::ValueEnum>(&self, key: &'static str) -> Option<T> {
-        T::from_str(&self.get(key).text, true).ok()
-    }
-
     /// A setting that is a length of time. `None` where it is empty.
     pub fn duration(&self, key: &'static str) -> Option<Duration> {
         self.text(key).and_then(|text| parse_duration(text).ok())
@@ -287,7 +303,7 @@ impl Config {
 
     /// A variable that other programs define, where it is set.
     pub fn variable(&self, name: &str) -> Option<&str> {
-        self.variables.0.get(name).map(String::as_str).filter(|text| !text.is_empty())
+        self.variables.get(name)
     }
 
     /// The process's variables, to pass on to a program that rtcctl runs. They may hold secrets.
@@ -329,16 +345,16 @@ impl Config {
 }
 
 /// The file of the user, where the environment says where users keep such files.
-pub fn user_file(io: &Io) -> Option<PathBuf> {
-    let base = match io.variable("XDG_CONFIG_HOME") {
+fn user_file(variables: &Variables) -> Option<PathBuf> {
+    let base = match variables.get("XDG_CONFIG_HOME") {
         Some(path) => PathBuf::from(path),
-        None => PathBuf::from(io.variable("HOME")?).join(".config"),
+        None => PathBuf::from(variables.get("HOME")?).join(".config"),
     };
     Some(base.join("rtcctl").join("config.toml"))
 }
 
 /// The nearest `rtc.toml`, from the directory upwards.
-pub fn find_upwards(from: &Path) -> Option<PathBuf> {
+fn find_upwards(from: &Path) -> Option<PathBuf> {
     from.ancestors().map(|folder| folder.join(PROJECT_FILE)).find(|path| path.is_file())
 }
 
@@ -353,9 +369,9 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| wrong())
 }
 
-fn check_variables(io: &Io) -> Result<()> {
+fn check_variables(variables: &Variables) -> Result<()> {
     let known = || SETTINGS.iter().filter_map(|setting| setting.variable);
-    for name in io.variables.keys().filter(|name| name.starts_with("RTCCTL_")) {
+    for name in variables.0.keys().filter(|name| name.starts_with("RTCCTL_")) {
         if !known().any(|variable| variable == name) {
             let error = Error::new(&codes::CFG006, format!("the variable {name} is set and has no meaning"));
             return Err(match nearest(name, known()) {
@@ -370,7 +386,7 @@ fn check_variables(io: &Io) -> Result<()> {
 fn find(
     setting: &'static Setting,
     env: &str,
-    io: &Io,
+    variables: &Variables,
     flags: &[(&'static str, String)],
     project: Option<&File>,
     user: Option<&File>,
@@ -378,7 +394,7 @@ fn find(
     if let (Some(flag), Some((_, text))) = (setting.flag, flags.iter().find(|(key, _)| *key == setting.key)) {
         return Resolved { text: text.clone(), origin: Origin::Flag(flag) };
     }
-    if let Some((name, text)) = setting.variable.and_then(|name| Some((name, io.variable(name)?))) {
+    if let Some((name, text)) = setting.variable.and_then(|name| Some((name, variables.get(name)?))) {
         return Resolved { text: text.to_owned(), origin: Origin::Variable(name) };
     }
     if let Some((file, entry)) = project.and_then(|file| Some((file, file.entry(setting, env)?))) {
