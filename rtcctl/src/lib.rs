@@ -12,6 +12,7 @@ pub mod cli;
 pub mod commands;
 pub mod context;
 pub mod human;
+pub mod ingest;
 pub mod io;
 pub mod load;
 pub mod local;
@@ -20,7 +21,6 @@ pub mod notifying;
 pub mod output;
 pub mod progress;
 pub mod recording;
-pub mod sales;
 pub mod signals;
 
 pub use context::Context;

@@ -35,7 +35,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
 ];
 
 /// The operator's binary speaks to services over HTTP only; of the house it knows the words, and its own parts.
-const RTCCTL_MAY_USE: [&str; 19] = [
+const RTCCTL_MAY_USE: [&str; 20] = [
     "rtc-kernel",
     "rtc-metrics",
     "rtc-terraform",
@@ -55,9 +55,10 @@ const RTCCTL_MAY_USE: [&str; 19] = [
     "rtc-notices",
     "rtc-codes",
     "rtc-settings",
+    "rtc-sales",
 ];
 /// Its parts, and what each of them may see of the house.
-const RTCCTL_PARTS: [(&str, &[&str]); 17] = [
+const RTCCTL_PARTS: [(&str, &[&str]); 18] = [
     ("rtc-masking", &[]),
     ("rtc-journal", &["rtc-kernel"]),
     ("rtc-terraform", &[]),
@@ -75,6 +76,7 @@ const RTCCTL_PARTS: [(&str, &[&str]); 17] = [
     ("rtc-notices", &["rtc-masking"]),
     ("rtc-codes", &["rtc-kernel", "rtc-manifests", "rtc-rollout"]),
     ("rtc-settings", &["rtc-codes", "rtc-jenkins", "rtc-manifests", "rtc-masking", "rtc-notices", "rtc-oci"]),
+    ("rtc-sales", &["rtc-kernel", "rtc-codes"]),
 ];
 /// This program generates dashboards and rules from the catalogue, and the chart from the manifests.
 const XTASK_MAY_USE: [&str; 2] = ["rtc-metrics", "rtc-manifests"];

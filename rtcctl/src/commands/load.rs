@@ -18,6 +18,7 @@ use crate::api::Platform;
 use crate::cli::duration;
 use crate::commands::replay::grouped;
 use crate::context::{Context, Effect};
+use crate::ingest::OPERATOR;
 use crate::load::{
     Books, Job, Journal, Limits, Mix, News, Operator, Outcome, Pace, Patience, Place, Proportions,
     RENEW_EVERY, Requests, Route, RunFile, Schedule, Setup, Stop, Thresholds, Wanted, operator_password,
@@ -26,7 +27,6 @@ use crate::load::{
 use crate::local::DataDir;
 use crate::output::Report;
 use crate::progress::Task;
-use crate::sales::OPERATOR;
 use crate::signals::Signal;
 
 /// What the load is made of.

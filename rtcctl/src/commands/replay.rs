@@ -10,16 +10,17 @@ use codes::{Code, Error, Result, exit};
 use jiff::tz::TimeZone;
 use kernel::id::SplitMix;
 use kernel::{Currency, Money, Timestamp};
+use sales::{Item, Options, Refused, Sale, Tally, Transaction};
 use serde::Serialize;
 use serde_json::json;
 use tokio::time::{Instant, sleep_until};
 
 use crate::api::REQUEST_TIMEOUT;
 use crate::context::{Context, Effect};
+use crate::ingest::{Patience, SalesApi, deliver, read};
 use crate::local::DataDir;
 use crate::output::{Column, Finding, Report, Severity, Table};
 use crate::progress::Task;
-use crate::sales::{Item, Options, Patience, Refused, Sale, SalesApi, Tally, Transaction, deliver, read};
 
 #[derive(Debug, clap::Args)]
 pub struct Args {

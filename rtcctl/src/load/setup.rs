@@ -11,9 +11,9 @@ use serde_json::json;
 use settings::Secret;
 
 use crate::api::{Call, Platform};
+use crate::ingest::OPERATOR;
 use crate::local::DataDir;
 use crate::progress::Task;
-use crate::sales::OPERATOR;
 
 /// How much of everything there is to be.
 #[derive(Debug, Clone, Copy)]

@@ -54,7 +54,7 @@ fn ids_in_sources(folder: &Path, found: &mut BTreeSet<String>) {
 fn every_code_is_used_and_every_used_code_is_documented() {
     let mut used = BTreeSet::new();
     let tool = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    for part in ["src", "codes/src", "settings/src"] {
+    for part in ["src", "codes/src", "sales/src", "settings/src"] {
         ids_in_sources(&tool.join(part), &mut used);
     }
     // rtcd speaks in codes of its own, which are explained here.

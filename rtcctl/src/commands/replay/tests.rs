@@ -16,8 +16,8 @@ use kernel::Timestamp;
 
 use super::grouped;
 use crate::commands::testing::Typed;
+use crate::ingest::{Ingest, NotTaken, SalesApi};
 use crate::local::{DataDir, RunFile};
-use crate::sales::{Ingest, NotTaken, SalesApi};
 use crate::signals::Signal;
 
 /// What the platform has and how it misbehaves next.
@@ -90,7 +90,7 @@ async fn platform(mishaps: &[StatusCode]) -> (Shared, Typed) {
 }
 
 fn fixture() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("src/sales/fixtures/two-days.csv")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("sales/src/fixtures/two-days.csv")
 }
 
 #[tokio::test]

@@ -6,9 +6,8 @@
 use std::time::Duration;
 
 use kernel::id::SplitMix;
+use sales::Transaction;
 use tokio::time::{Instant, sleep};
-
-use super::Transaction;
 
 /// A line that the platform took note of and refused.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]

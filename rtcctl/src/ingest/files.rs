@@ -9,9 +9,8 @@ use std::io::BufReader;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 
+use sales::{Fault, Invoices, Item, Options, Refused, parse};
 use tokio::sync::mpsc;
-
-use super::{Fault, Invoices, Item, Options, Refused, parse};
 
 /// An item and the number of the file that it comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]

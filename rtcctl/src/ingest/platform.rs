@@ -9,10 +9,10 @@ use std::time::Duration;
 use codes::{Code, Error, Result};
 use kernel::Kind;
 use reqwest::{StatusCode, Url};
+use sales::Transaction;
 use serde::Deserialize;
 use settings::Secret;
 
-use super::Transaction;
 use super::deliver::{Answer, Ingest, NotTaken};
 use crate::local::DataDir;
 
