@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use libfuzzer_sys::fuzz_target;
-use rtcctl::config::{File, SETTINGS};
+use settings::{File, SETTINGS};
 
 fuzz_target!(|text: &str| {
     let path = Path::new("rtc.toml");

@@ -8,7 +8,7 @@ use std::ops::ControlFlow;
 use jiff::tz::TimeZone;
 use kernel::Currency;
 use libfuzzer_sys::fuzz_target;
-use rtcctl::sales::{Invoices, Item, Options, Summary, parse};
+use sales::{Invoices, Item, Options, Summary, parse};
 
 fn read(reader: impl Read, buffer: usize) -> (Vec<Item>, Summary) {
     let options = Options { currency: Currency::GBP, zone: TimeZone::UTC };
