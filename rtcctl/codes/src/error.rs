@@ -11,6 +11,7 @@ use serde_json::json;
 use crate::exit::Exit;
 use crate::{Code, INT001};
 
+/// What a command comes to, or the failure that the operator is told.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What others wrote may be in a message, and must not move the cursor or change colours.
@@ -34,6 +35,7 @@ struct Inner {
 }
 
 impl Error {
+    /// A failure of this code; it ends the process with the code's own exit.
     pub fn new(code: &'static Code, message: impl Into<String>) -> Self {
         Self(Box::new(Inner {
             code,
@@ -70,6 +72,7 @@ impl Error {
         self
     }
 
+    /// Adds what may be done about it, below the hints that are there already.
     #[must_use]
     pub fn with_hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hints.push(plain(hint.into()));
@@ -83,22 +86,27 @@ impl Error {
         self
     }
 
+    /// The documented code.
     pub fn code(&self) -> &'static Code {
         self.0.code
     }
 
+    /// What the process ends with.
     pub fn exit(&self) -> Exit {
         self.0.exit
     }
 
+    /// What happened, in one sentence.
     pub fn message(&self) -> &str {
         &self.0.message
     }
 
+    /// Why, the nearest cause first.
     pub fn causes(&self) -> &[String] {
         &self.0.causes
     }
 
+    /// What may be done about it.
     pub fn hints(&self) -> &[String] {
         &self.0.hints
     }

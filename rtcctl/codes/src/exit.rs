@@ -9,10 +9,12 @@ use std::process::ExitCode;
 pub struct Exit(u8);
 
 impl Exit {
+    /// The number that the caller of the process sees.
     pub const fn code(self) -> u8 {
         self.0
     }
 
+    /// Whether it is 0.
     pub const fn is_success(self) -> bool {
         self.0 == 0
     }

@@ -33,6 +33,7 @@ impl Invoices {
     }
 }
 
+/// How a file is to be understood.
 #[derive(Debug, Clone)]
 pub struct Options {
     pub currency: Currency,
@@ -40,6 +41,7 @@ pub struct Options {
     pub zone: TimeZone,
 }
 
+/// What one line came to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     Sale(Sale),

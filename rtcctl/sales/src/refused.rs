@@ -25,6 +25,7 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// Every fault, those of whole files first.
     pub const ALL: [Fault; 15] = [
         Fault::FileUnreadable,
         Fault::FileRepeated,
@@ -43,6 +44,7 @@ impl Fault {
         Fault::BadDate,
     ];
 
+    /// Its documentation.
     pub fn code(self) -> &'static Code {
         match self {
             Fault::FileUnreadable => &codes::RPL001,

@@ -29,6 +29,7 @@ pub struct Entry {
     pub line: usize,
 }
 
+/// What `[environments.NAME]` says.
 #[derive(Debug, Clone, Default)]
 pub struct Environment {
     pub about: String,
@@ -70,6 +71,10 @@ pub struct File {
 }
 
 impl File {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// It cannot be read, or what [`File::parse`] refuses.
     pub fn read(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).map_err(|error| {
             Error::new(&codes::CFG001, format!("cannot read {}", path.display())).with_source(&error)
@@ -80,6 +85,10 @@ impl File {
         Self::parse(path, &text)
     }
 
+    /// Checks the text of a file; `path` is what its places are called by and what its paths are relative to.
+    ///
+    /// # Errors
+    /// It is not TOML, has an unknown key, or a value that is not allowed; the place is told.
     pub fn parse(path: &Path, text: &str) -> Result<Self> {
         let reader = Reader { path, text };
         let root = DeTable::parse(text).map_err(|error| {

@@ -15,10 +15,12 @@ use codes::{Error, Result};
 pub struct Secret(String);
 
 impl Secret {
+    /// A secret that did not come by reference, such as a token that was given for a password.
     pub fn new(text: impl Into<String>) -> Self {
         Self(text.into())
     }
 
+    /// The text, for whoever sends it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
