@@ -7,6 +7,8 @@
 
 use std::time::Duration;
 
+use kernel::percent;
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(crate) enum Security {
     #[default]
@@ -100,7 +102,7 @@ impl Address {
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) =
                 pair.split_once('=').ok_or_else(|| wrong(format!("{pair:?} is not name=value")))?;
-            address.set(name, decode(value)?)?;
+            address.set(name, percent::decoded(value).map_err(|error| wrong(format!("{name}: {error}")))?)?;
         }
         address.check()?;
         Ok(address)
@@ -181,21 +183,4 @@ impl Address {
         }
         Ok(())
     }
-}
-
-/// `%41` and the like.
-fn decode(text: &str) -> Result<String, String> {
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let digits =
-            [rest.next(), rest.next()].map(|digit| digit.and_then(|digit| char::from(digit).to_digit(16)));
-        let [Some(high), Some(low)] = digits else { return Err(wrong(format!("{text:?}"))) };
-        bytes.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
-    }
-    String::from_utf8(bytes).map_err(|_| wrong(format!("{text:?} is not UTF-8")))
 }
