@@ -15,8 +15,8 @@ use crate::{Password, failure};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// Longer than any statement takes that is not a schema change: beyond it the server is as good as gone.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// A server does not notice that nobody waits for an answer any more before it has a row to send: it ends a query by itself then. Its
-/// clock runs while rows are read, too, so that this is a good deal longer than a row is waited for.
+/// After so long the server ends a query: that nobody waits for the answer any more it notices only once it has a row to send. Its clock
+/// runs while rows are read, too, so that this is a good deal longer than a row is waited for.
 const QUERY_MAX: Duration = Duration::from_secs(120);
 /// How long nobody tries after a failure: doubled with each, up to the last.
 const BACK_OFF_FIRST: Duration = Duration::from_millis(50);
@@ -79,7 +79,7 @@ impl Flavour {
         }
     }
 
-    /// The variable in which a session keeps the longest that a query of it may take.
+    /// Sets how long a query of a session may take.
     fn bounds_queries(self) -> String {
         match self {
             Flavour::MySql => format!("SET SESSION max_execution_time = {}", QUERY_MAX.as_millis()),
